@@ -1,0 +1,1 @@
+"""Networks: stems, trunk, pooling, branches and bottleneck."""

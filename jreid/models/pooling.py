@@ -1,0 +1,41 @@
+"""Spatial pooling: generalised mean (paper eq. 2 and 3), average, maximum."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+
+class GeM(nnx.Module):
+    """Generalised mean `(mean(x^p))^(1/p)` per channel, with x clamped at `epsilon`.
+
+    p = 1 is average pooling, p -> inf maximum pooling. One p for all channels,
+    learnable by default (AGW's cross-modality code fixes it at 3, HC-Tri at 3 or 10).
+    Evaluated as exp((logsumexp(p log x) - log n) / p), which overflows for no p; the
+    clamp also keeps the gradient x^p log x finite at 0. Float32 whatever the input.
+    """
+
+    def __init__(
+        self, p: float = 3.0, *, learnable: bool = True, epsilon: float = 1e-6
+    ):
+        if p <= 0:
+            raise ValueError(f"GeM's exponent p is {p}; it must be positive")
+        self.p = nnx.Param(jnp.float32(p)) if learnable else float(p)
+        self.epsilon = epsilon
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
+        p = self.p[...] if isinstance(self.p, nnx.Param) else self.p
+        logs = jnp.log(jnp.maximum(x.astype(jnp.float32), self.epsilon))
+        positions = x.shape[1] * x.shape[2]
+        powers = jax.scipy.special.logsumexp(p * logs, axis=(1, 2))
+        return jnp.exp((powers - jnp.log(float(positions))) / p)
+
+
+def average_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
+    """Mean over the positions, in float32."""
+    return x.astype(jnp.float32).mean((1, 2))
+
+
+def maximum_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
+    """Maximum over the positions, in float32."""
+    return x.astype(jnp.float32).max((1, 2))
