@@ -1,0 +1,1 @@
+"""Data sets, sampling, augmentation and the tf.data pipeline."""

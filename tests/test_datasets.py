@@ -1,0 +1,224 @@
+"""Tests of the readers on small trees in the published layouts."""
+
+import logging
+import pathlib
+
+import numpy as np
+import pytest
+
+from jreid.data import datasets
+from jreid.data.datasets import INFRARED, VISIBLE
+
+
+def make_sysu(
+    root: pathlib.Path, files: dict[tuple[int, int], int], **lists: str
+) -> pathlib.Path:
+    """`files`: images per (camera, id); `lists`: the text of exp/{name}_id.txt."""
+    (root / "exp").mkdir(parents=True)
+    for name, text in ({"train": "1,2", "val": "3", "test": "4"} | lists).items():
+        (root / "exp" / f"{name}_id.txt").write_text(text)
+    for (camera, identity), count in files.items():
+        folder = root / f"cam{camera}" / f"{identity:04d}"
+        folder.mkdir(parents=True)
+        for i in range(count):
+            (folder / f"{i + 1:04d}.jpg").touch()
+    return root
+
+
+def every_camera(ids: tuple[int, ...], count: int = 2) -> dict[tuple[int, int], int]:
+    return {(camera, i): count for camera in range(1, 7) for i in ids}
+
+
+def make_regdb(root: pathlib.Path, labels: int = 2, images: int = 3) -> pathlib.Path:
+    """Train folders 0, 1 ..., test folders 100, 101 ...; labels from 0 in both."""
+    (root / "idx").mkdir(parents=True)
+    for part, first in (("train", 0), ("test", 100)):
+        for name in ("Visible", "Thermal"):
+            lines = []
+            for label in range(labels):
+                folder = root / name / str(first + label)
+                folder.mkdir(parents=True)
+                for i in range(images):
+                    (folder / f"a {i}.bmp").touch()
+                    lines.append(f"{name}/{first + label}/a {i}.bmp {label}")
+            file = root / "idx" / f"{part}_{name.lower()}_1.txt"
+            file.write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_sysu_columns_are_sorted_by_camera_id_and_name(tmp_path):
+    root = make_sysu(tmp_path / "s", every_camera((1, 2, 3, 4)))
+    dataset = datasets.read_sysu_mm01(root, train_on_val=False)
+    expected = [
+        (str(root / f"cam{c}" / f"{i:04d}" / f"{n:04d}.jpg"), i, c, m)
+        for c, m in zip(range(1, 7), (0, 0, 1, 0, 0, 1), strict=True)
+        for i in (1, 2)
+        for n in (1, 2)
+    ]
+    train = dataset.train
+    rows = zip(train.paths, train.ids, train.cameras, train.modality, strict=True)
+    assert [tuple(row) for row in rows] == expected
+    assert set(dataset.val.ids) == {3} and set(dataset.test.ids) == {4}
+
+
+def test_sysu_trains_on_validation_identities_by_default(tmp_path):
+    dataset = datasets.read_sysu_mm01(
+        make_sysu(tmp_path / "s", every_camera((1, 2, 3, 4)))
+    )
+    assert set(dataset.train.ids) == {1, 2, 3}
+    assert set(dataset.val.ids) == {3}
+
+
+def test_sysu_ignores_other_files_and_unlisted_identities(tmp_path):
+    root = make_sysu(tmp_path / "s", every_camera((1, 2, 3, 4, 9)))
+    for name in ("Thumbs.db", ".DS_Store", "._0001.jpg", "note.txt"):
+        (root / "cam1" / "0001" / name).touch()
+    (root / "cam1" / "0001" / "0000.PNG").touch()
+    dataset = datasets.read_sysu_mm01(root)
+    first = dataset.train.take(
+        (dataset.train.cameras == 1) & (dataset.train.ids == 1)
+    ).paths
+    assert [pathlib.Path(p).name for p in first] == ["0000.PNG", "0001.jpg", "0002.jpg"]
+    assert 9 not in dataset.train.ids
+
+
+def test_sysu_skips_empty_folders_and_absent_identities(tmp_path, caplog):
+    files = every_camera((1, 2, 3, 4))
+    del files[(5, 1)]  # not every identity was seen by every camera
+    files |= {(camera, 2): 0 for camera in range(1, 7)}  # folders without images
+    with caplog.at_level(logging.WARNING):
+        dataset = datasets.read_sysu_mm01(
+            make_sysu(tmp_path / "s", files, train="1, 2\n7\n")
+        )
+    assert set(dataset.train.ids) == {1, 3}
+    assert "2 of the 5 identities" in caplog.text and "2, 7" in caplog.text
+
+
+def test_sysu_reads_a_set_with_four_cameras(tmp_path, caplog):
+    files = {(c, i): 2 for c in (1, 2, 3, 6) for i in (1, 2, 3, 4)}
+    with caplog.at_level(logging.WARNING):
+        dataset = datasets.read_sysu_mm01(make_sysu(tmp_path / "s", files))
+    assert sorted(set(dataset.test.cameras)) == [1, 2, 3, 6]
+    assert "no folder for camera 4, 5" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ((1, 2, 4, 5), "no infrared camera: neither cam3 nor cam6"),
+        ((3, 6), "no visible camera: neither cam1 nor cam2 nor cam4 nor cam5"),
+    ],
+)
+def test_sysu_without_a_modality_names_its_cameras(tmp_path, kept, message):
+    files = {(c, i): 1 for c in kept for i in (1, 2, 3, 4)}
+    root = make_sysu(tmp_path / "s", files)
+    with pytest.raises(FileNotFoundError, match=message):
+        datasets.read_sysu_mm01(root)
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_sysu_names_a_missing_list_the_layout_and_the_source(tmp_path, name):
+    root = make_sysu(tmp_path / "s", every_camera((1, 2, 3, 4)))
+    (root / "exp" / f"{name}_id.txt").unlink()
+    with pytest.raises(FileNotFoundError) as info:
+        datasets.read_sysu_mm01(root)
+    assert f"{root}/exp/{name}_id.txt" in str(info.value)
+    assert f"{root}/cam{{1..6}}/{{0001..0533}}" in str(info.value)
+    assert "github.com/wuancong/SYSU-MM01" in str(info.value)
+
+
+def test_sysu_names_a_missing_root(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is missing"):
+        datasets.read_sysu_mm01(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("ids", "name"), [((4,), "train"), ((1, 2, 3), "test"), ((), "train")]
+)
+def test_sysu_without_images_of_a_list_names_it(tmp_path, ids, name):
+    files = every_camera(ids) | {(1, 50): 1, (3, 50): 1}
+    root = make_sysu(tmp_path / "s", files)
+    with pytest.raises(FileNotFoundError, match=rf"no image of any .* exp/{name}_id"):
+        datasets.read_sysu_mm01(root)
+
+
+def test_sysu_refuses_lists_that_overlap_or_are_no_numbers(tmp_path):
+    files = every_camera((1, 2, 3, 4))
+    root = make_sysu(tmp_path / "a", files, test="4,2")
+    with pytest.raises(ValueError, match="train and test lists .* among them 2"):
+        datasets.read_sysu_mm01(root)
+    root = make_sysu(tmp_path / "b", files, val="3,three")
+    with pytest.raises(ValueError, match=r"val_id.txt must hold .*'three'"):
+        datasets.read_sysu_mm01(root)
+
+
+def test_regdb_reads_labels_and_both_modalities(tmp_path):
+    dataset = datasets.read_regdb(make_regdb(tmp_path / "r"), trial=1)
+    for images, first in ((dataset.train, 0), (dataset.test, 100)):
+        assert len(images) == 12
+        assert images.ids.tolist() == [0, 0, 0, 1, 1, 1] * 2
+        assert images.cameras.tolist() == [1] * 6 + [2] * 6
+        assert images.modality.tolist() == [VISIBLE] * 6 + [INFRARED] * 6
+        folder = tmp_path / "r" / "Thermal" / str(first)
+        assert images.paths[6] == str(folder / "a 0.bmp")
+    assert len(dataset.val) == 0
+
+
+def test_regdb_names_what_is_missing(tmp_path):
+    root = make_regdb(tmp_path / "r")
+    with pytest.raises(FileNotFoundError, match="train_visible_2.txt"):
+        datasets.read_regdb(root, trial=2)
+    with pytest.raises(ValueError, match="trial is 11"):
+        datasets.read_regdb(root, trial=11)
+    (root / "Thermal" / "101" / "a 1.bmp").unlink()
+    with pytest.raises(FileNotFoundError) as info:
+        datasets.read_regdb(root, trial=1)
+    for part in ("101/a 1.bmp", "test_thermal_1.txt", "dm.dongguk.edu", "Visible/"):
+        assert part in str(info.value)
+    (root / "Thermal").rename(root / "thermal_elsewhere")
+    with pytest.raises(FileNotFoundError, match="Thermal is missing"):
+        datasets.read_regdb(root, trial=1)
+
+
+@pytest.mark.parametrize(
+    "line", ["../../secret.bmp 0", "/etc/passwd 0", "Visible/../../x.bmp 0"]
+)
+def test_regdb_refuses_paths_that_leave_the_root(tmp_path, line):
+    root = make_regdb(tmp_path / "r")
+    (tmp_path / "x.bmp").touch()
+    with (root / "idx" / "train_visible_1.txt").open("a") as file:
+        file.write(line)
+    with pytest.raises(ValueError, match=r"train_visible_1.txt, line 7: .* leads out"):
+        datasets.read_regdb(root, trial=1)
+
+
+@pytest.mark.parametrize(
+    "line", ["Visible/0/a.bmp", "Visible/0/a 0.bmp x", "7", "a -1"]
+)
+def test_regdb_refuses_lines_without_a_label(tmp_path, line):
+    root = make_regdb(tmp_path / "r")
+    (root / "idx" / "test_visible_1.txt").write_text(line)
+    with pytest.raises(ValueError, match="line 1 must be `path label`"):
+        datasets.read_regdb(root, trial=1)
+
+
+def test_regdb_refuses_an_image_in_both_lists(tmp_path):
+    root = make_regdb(tmp_path / "r")
+    with (root / "idx" / "train_visible_1.txt").open("a") as file:
+        file.write("Visible/100/a 0.bmp 0")
+    with pytest.raises(ValueError, match="train and test lists .* share 1 images"):
+        datasets.read_regdb(root, trial=1)
+
+
+def test_drop_unpaired_names_identities_of_one_modality(caplog):
+    ids = np.array([1, 1, 2, 2, 3, 4, 4])
+    modality = np.array([0, 1, 0, 0, 1, 1, 0])
+    paths = np.array([f"{i}.jpg" for i in range(7)])
+    images = datasets.Images(paths, ids, np.ones(7, int), modality)
+    with caplog.at_level(logging.WARNING):
+        kept = datasets.drop_unpaired(images)
+    assert kept.ids.tolist() == [1, 1, 4, 4]
+    assert kept.paths.tolist() == ["0.jpg", "1.jpg", "5.jpg", "6.jpg"]
+    assert "2 of 4 identities" in caplog.text and "2, 3" in caplog.text
+    caplog.clear()
+    assert len(datasets.drop_unpaired(kept)) == 4 and not caplog.text
