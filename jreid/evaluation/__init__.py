@@ -1,0 +1,1 @@
+"""Ranking, re-ranking and published protocols; NumPy and SciPy only."""

@@ -1,0 +1,141 @@
+"""CMC plots and rank-list sheets as PNG files."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from jreid.evaluation.protocols import RankList, Score
+
+# Okabe and Ito's colours, told apart with any colour vision.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_PLOT_RANKS = 20
+
+_MODALITY_NAMES = ("visible", "infrared")
+_CELL = (96, 192)  # width and height of an image with its frame, pixels
+_FRAME, _GAP, _MARGIN = 5, 10, 24
+_CAPTION, _COLUMN_HEADING, _TITLE = 34, 26, 44  # heights
+_STEP = (_CELL[0] + _GAP, _CELL[1] + _CAPTION + _GAP)
+_RIGHT, _WRONG, _QUERY = "#1a9641", "#d7191c", "#404040"
+_INK, _PALE_INK = "#202020", "#606060"
+
+
+def save_cmc_plot(
+    path: str | os.PathLike[str],
+    scores: Sequence[Score],
+    *,
+    ranks: int = _PLOT_RANKS,
+) -> None:
+    """CMC curves in percent, a panel per setting, dashed where re-ranked."""
+    # The object interface: pyplot would keep a figure and choose a backend.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    settings = list(dict.fromkeys(score.setting for score in scores))
+    features = list(dict.fromkeys(score.feature for score in scores))
+    columns = min(2, len(settings))
+    rows = -(-len(settings) // columns)
+    figure = Figure(figsize=(6.0 * columns, 4.2 * rows), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for setting, panel in zip(settings, panels, strict=False):
+        shown = [score for score in scores if score.setting == setting]
+        for score in shown:
+            curve = 100 * np.array(score.cmc[:ranks])
+            panel.plot(
+                np.arange(1, len(curve) + 1),
+                curve,
+                color=_COLOURS[features.index(score.feature) % len(_COLOURS)],
+                linestyle="--" if score.reranked else "-",
+                marker="o",
+                markersize=3,
+                label=f"{score.feature}{', re-ranked' if score.reranked else ''}"
+                f"  ({100 * score.mean['R-1']:.1f})",
+            )
+        panel.set_title(f"{shown[0].protocol}, {setting}")
+        panel.set_xlabel("rank")
+        panel.set_ylabel("queries matched within rank (%)")
+        panel.set_xlim(0.5, ranks + 0.5)
+        panel.set_xticks([1, *range(5, ranks + 1, 5)])
+        panel.set_ylim(top=101)
+        panel.grid(color="#dddddd")
+        panel.legend(title="feature (R-1 in %)", loc="best")
+    for panel in panels[len(settings) :]:
+        panel.remove()
+    canvas.print_figure(path, dpi=120, format="png")
+
+
+def save_rank_sheet(
+    path: str | os.PathLike[str],
+    lists: Sequence[RankList],
+    *,
+    paths: np.ndarray,
+    ids: Int[np.ndarray, " n"],
+    cameras: Int[np.ndarray, " n"],
+    modality: Int[np.ndarray, " n"],
+    title: str = "",
+) -> None:
+    """A sheet like the paper's figure 5: a query per row and its best gallery images.
+
+    Right identities are framed green, wrong ones red, and marked "ok" and "x" in the
+    caption, so that the sheet can be read without colours.
+
+    Args:
+        lists: queries with their nearest gallery images, as rows of the columns.
+        paths: image files.
+        ids, cameras, modality: columns of the images; modality 0 is visible, 1
+            infrared.
+        title: what was scored, printed above the sheet.
+    """
+    from PIL import Image, ImageDraw
+
+    if not lists:
+        raise ValueError("a rank-list sheet needs at least one query")
+    ranks = max(len(ranked.nearest) for ranked in lists)
+    # Twice the gap more between the query and the gallery.
+    left = [_MARGIN]
+    left += [_MARGIN + 2 * _GAP + _STEP[0] * rank for rank in range(1, ranks + 1)]
+    top = _MARGIN + (_TITLE if title else 0) + _COLUMN_HEADING
+    width = left[-1] + _CELL[0] + _MARGIN
+    height = top + len(lists) * _STEP[1] - _GAP + _MARGIN
+    sheet = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_MARGIN, _MARGIN), title, _INK, font=_font(20))
+    for rank, x in enumerate(left):
+        name = f"{rank}" if rank else "query"
+        middle = (x + _CELL[0] // 2, top - 8)
+        draw.text(middle, name, _INK, font=_font(15), anchor="ms")
+    for number, ranked in enumerate(lists):
+        y = top + number * _STEP[1]
+        for rank, row in enumerate([ranked.query, *ranked.nearest.tolist()]):
+            colour, mark = _QUERY, ""
+            if rank:
+                right = ids[row] == ids[ranked.query]
+                colour, mark = (_RIGHT, " ok") if right else (_WRONG, " x")
+            sheet.paste(_framed(str(paths[row]), colour), (left[rank], y))
+            draw.multiline_text(
+                (left[rank], y + _CELL[1] + 3),
+                f"id {ids[row]}{mark}\n"
+                f"cam {cameras[row]} {_MODALITY_NAMES[modality[row]]}",
+                _PALE_INK,
+                font=_font(12),
+                spacing=2,
+            )
+    sheet.save(path, format="PNG")
+
+
+def _framed(path: str, colour: str):
+    """The image in a coloured frame, at one size: its aspect ratio is not kept."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as image:
+        inner = (_CELL[0] - 2 * _FRAME, _CELL[1] - 2 * _FRAME)
+        resized = image.convert("RGB").resize(inner, Image.Resampling.BICUBIC)
+    return ImageOps.expand(resized, _FRAME, colour)
+
+
+def _font(size: int):
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)

@@ -1,0 +1,227 @@
+"""CMC, average precision and inverse negative penalty: arrays in, numbers out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jreid.evaluation.distances import nearest_columns
+
+_BLOCK_ENTRIES = 2**19
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Where the matches of each counted query stand, n queries in input order.
+
+    Attributes:
+        first_hit: 1-based rank of the first match.
+        average_precision: mean of the precision at each match, in [0, 1].
+        inverse_negative_penalty: number of matches / 1-based rank of the last match
+            (Ye et al., TPAMI 2022), in [0, 1].
+        skipped: number of queries without any match, which count nowhere.
+    """
+
+    first_hit: Int[np.ndarray, " n"]
+    average_precision: Float[np.ndarray, " n"]
+    inverse_negative_penalty: Float[np.ndarray, " n"]
+    skipped: int
+
+    @property
+    def counted(self) -> int:
+        """Number of queries with at least one match."""
+        return len(self.first_hit)
+
+    @property
+    def mean_average_precision(self) -> float:
+        """mAP, a fraction in [0, 1]."""
+        return float(self.average_precision.mean())
+
+    @property
+    def mean_inverse_negative_penalty(self) -> float:
+        """mINP, a fraction in [0, 1]."""
+        return float(self.inverse_negative_penalty.mean())
+
+    def cmc(self, ranks: int) -> Float[np.ndarray, "{ranks}"]:
+        """Share of queries with a match at rank r or better, for r = 1 .. ranks."""
+        hits = np.bincount(self.first_hit, minlength=ranks + 1)
+        return np.cumsum(hits[1 : ranks + 1]) / self.counted
+
+
+def rank(
+    distances: Float[np.ndarray, "q g"],
+    query_ids: Int[np.ndarray, " q"],
+    gallery_ids: Int[np.ndarray, " g"],
+    *,
+    excluded: Bool[np.ndarray, "q g"] | None = None,
+    count_identities: bool = False,
+) -> Ranking:
+    """Ranks the gallery for each query, nearest first, and finds the matches.
+
+    Equal distances are ranked in gallery order. Queries without a match among the
+    gallery images left to them are skipped and counted.
+
+    Args:
+        distances: any finite numbers, smaller is nearer.
+        excluded: gallery images that do not exist for a query.
+        count_identities: for `first_hit`, count each identity of the gallery once, at
+            its nearest image, as on SYSU-MM01. Precision always uses the full list.
+
+    Raises:
+        ValueError: shapes differ, a distance is NaN or infinite, or no query has a
+            match.
+    """
+    if distances.shape != (len(query_ids), len(gallery_ids)):
+        raise ValueError(
+            f"distances of shape {distances.shape} for {len(query_ids)} query and"
+            f" {len(gallery_ids)} gallery identities: rows are queries, columns gallery"
+        )
+    _check_finite(distances)
+    if excluded is None:
+        excluded = np.zeros((1, 1), bool)
+    excluded = np.broadcast_to(excluded, distances.shape)
+    # Blocks of rows that stay in the processor's cache.
+    rows_at_once = max(1, _BLOCK_ENTRIES // len(gallery_ids))
+    blocks = [
+        slice(start, start + rows_at_once)
+        for start in range(0, len(query_ids), rows_at_once)
+    ]
+    parts = [
+        _rank_block(
+            distances[block],
+            query_ids[block],
+            gallery_ids,
+            excluded[block],
+            count_identities,
+        )
+        for block in blocks
+    ]
+    first_hit, average_precision, inverse_negative_penalty = np.hstack(parts)
+    if not len(first_hit):
+        raise ValueError(
+            f"none of {len(query_ids)} query images has a match among"
+            f" {len(gallery_ids)} gallery images: both must show the same identities"
+        )
+    return Ranking(
+        first_hit=first_hit.astype(np.int64),
+        average_precision=average_precision,
+        inverse_negative_penalty=inverse_negative_penalty,
+        skipped=len(query_ids) - len(first_hit),
+    )
+
+
+def nearest_gallery(
+    distances: Float[np.ndarray, "q g"],
+    count: int,
+    *,
+    excluded: Bool[np.ndarray, "q g"] | None = None,
+) -> list[Int[np.ndarray, " n"]]:
+    """Gallery rows of each query's `count` nearest images, nearest first.
+
+    A list is shorter where fewer images are left after `excluded`.
+    """
+    _check_finite(distances)
+    if excluded is not None:
+        distances = np.where(excluded, np.inf, distances)
+    nearest, values = nearest_columns(distances, count)
+    return [row[np.isfinite(near)] for row, near in zip(nearest, values, strict=True)]
+
+
+def _check_finite(distances: Float[np.ndarray, "q g"]) -> None:
+    if 0 in distances.shape:
+        raise ValueError(
+            f"{distances.shape[0]} query and {distances.shape[1]} gallery images:"
+            " at least one of each is needed"
+        )
+    finite = np.isfinite(distances)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise ValueError(
+            f"the distance of query {row} to gallery image {column} is"
+            f" {distances[row, column]}: distances must be finite"
+        )
+
+
+def _rank_block(
+    distances: Float[np.ndarray, "q g"],
+    query_ids: Int[np.ndarray, " q"],
+    gallery_ids: Int[np.ndarray, " g"],
+    excluded: Bool[np.ndarray, "q g"],
+    count_identities: bool,
+) -> Float[np.ndarray, "3 n"]:
+    """First hit, average precision and inverse negative penalty of counted queries."""
+    matches = (query_ids[:, None] == gallery_ids) & ~excluded
+    counted = np.flatnonzero(matches.any(axis=1))
+    if not counted.size:
+        return np.empty((3, 0))
+    if len(counted) < len(query_ids):
+        distances, excluded = distances[counted], excluded[counted]
+        matches = matches[counted]
+    # From here on, rows are counted queries; excluded images come after all others.
+    distances = np.where(excluded, np.inf, distances)
+    rows, columns = np.nonzero(matches)
+    starts = np.searchsorted(rows, np.arange(len(counted)))
+    positions, distances = _positions(distances, rows, columns, starts)
+
+    matches_of_row = np.diff(starts, append=len(rows))
+    hit_number = np.arange(1, len(rows) + 1) - np.repeat(starts, matches_of_row)
+    precision = hit_number / (positions + 1)
+    first_hit = positions[starts] + 1
+    if count_identities:
+        nearest_match = np.minimum.reduceat(distances[rows, columns], starts)
+        first_hit = _identities_before(distances, nearest_match, gallery_ids) + 1
+    last_hit = positions[starts + matches_of_row - 1] + 1
+    return np.stack(
+        [
+            first_hit,
+            np.add.reduceat(precision, starts) / matches_of_row,
+            matches_of_row / last_hit,
+        ]
+    )
+
+
+def _positions(
+    distances: Float[np.ndarray, "n g"],
+    rows: Int[np.ndarray, " matches"],
+    columns: Int[np.ndarray, " matches"],
+    starts: Int[np.ndarray, " n"],
+) -> tuple[Int[np.ndarray, " matches"], Float[np.ndarray, "n g"]]:
+    """0-based positions of the matches in the stable ranking, ascending in each row.
+
+    Sorting values is several times faster than sorting indices, and the position of a
+    match is the number of smaller values. Only rows in which a match has an equal need
+    the stable order: in the distances returned, such rows are replaced by their ranks.
+    """
+    values = distances[rows, columns]
+    ordered = np.sort(distances, axis=1)
+    ends = np.append(starts[1:], len(rows))
+    positions = np.concatenate(
+        [
+            row.searchsorted(values[start:end])
+            for row, start, end in zip(ordered, starts, ends, strict=True)
+        ]
+    )
+    following = np.minimum(positions + 1, ordered.shape[1] - 1)
+    tied = (following > positions) & (ordered[rows, following] == values)
+    tied_rows = np.unique(rows[tied])
+    if tied_rows.size:
+        order = np.argsort(distances[tied_rows], axis=1, kind="stable")
+        distances = distances.copy()
+        distances[tied_rows] = np.argsort(order, axis=1)
+        of_tied = np.isin(rows, tied_rows)
+        positions[of_tied] = distances[rows[of_tied], columns[of_tied]].astype(int)
+    # Rows are ascending already; this orders the positions inside each row.
+    return positions[np.lexsort((positions, rows))], distances
+
+
+def _identities_before(
+    distances: Float[np.ndarray, "n g"],
+    nearest_match: Float[np.ndarray, " n"],
+    gallery_ids: Int[np.ndarray, " g"],
+) -> Int[np.ndarray, " n"]:
+    """Number of identities with an image nearer than the nearest match."""
+    identities, identity_of_column = np.unique(gallery_ids, return_inverse=True)
+    seen = np.zeros((len(distances), len(identities)), bool)
+    nearer_rows, nearer_columns = np.nonzero(distances < nearest_match[:, None])
+    seen[nearer_rows, identity_of_column[nearer_columns]] = True
+    return np.count_nonzero(seen, axis=1)

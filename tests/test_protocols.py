@@ -1,0 +1,381 @@
+"""Published draws and counts, and scores against a loop over trials and queries."""
+
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import pytest
+
+from jreid.evaluation.protocols import (
+    METRICS,
+    Score,
+    example_rank_lists,
+    score_regdb,
+    score_sysu,
+)
+from jreid.evaluation.rerank import rerank
+from jreid.evaluation.table import format_table, results_json
+from jreid.evaluation.trials import sysu_trial
+
+PUBLISHED = json.loads(
+    (pathlib.Path(__file__).parent / "data" / "sysu_mm01_test.json").read_text()
+)
+GALLERY_CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
+
+
+def columns_of(images) -> dict[str, Any]:
+    """Columns for {camera: {identity: number of images}}."""
+    rows = [
+        (identity, camera, f"cam{camera}/{identity:04d}/{number:04d}.jpg")
+        for camera, of_camera in images.items()
+        for identity, count in of_camera.items()
+        for number in range(1, count + 1)
+    ]
+    ids, cameras, paths = zip(*rows, strict=True)
+    return {
+        "ids": np.array(ids),
+        "cameras": np.array(cameras),
+        "paths": np.array(paths),
+    }
+
+
+def published_columns() -> dict[str, Any]:
+    return columns_of(
+        {
+            int(camera): dict(zip(PUBLISHED["ids"], counts, strict=True))
+            for camera, counts in PUBLISHED["images"].items()
+        }
+    )
+
+
+def small_columns(
+    identities=8, images=4, cameras: Sequence[int] = (1, 2, 3, 4, 5, 6)
+) -> dict[str, Any]:
+    return columns_of(
+        {camera: dict.fromkeys(range(1, identities + 1), images) for camera in cameras}
+    )
+
+
+def features_of(columns, seed=0, noise=0.8):
+    generator = np.random.default_rng(seed)
+    centres = generator.standard_normal((columns["ids"].max() + 1, 16))
+    rows = centres[columns["ids"]]
+    rows = rows + noise * generator.standard_normal(rows.shape)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(np.float32)
+
+
+def take(columns, rows) -> dict[str, Any]:
+    return {name: column[rows] for name, column in columns.items()}
+
+
+@pytest.mark.parametrize("mode", ["all", "indoor"])
+def test_single_shot_galleries_are_the_published_draw(mode):
+    columns = published_columns()
+    slots = [
+        (camera, identity)
+        for place, identity in enumerate(PUBLISHED["ids"])
+        for camera in GALLERY_CAMERAS[mode]
+        if PUBLISHED["images"][str(camera)][place]
+    ]
+    for trial in range(10):
+        gallery = sysu_trial(**columns, mode=mode, trial=trial).gallery
+        expected = [
+            f"cam{camera}/{identity:04d}/{index + 1:04d}.jpg"
+            for (camera, identity), index in zip(
+                slots, PUBLISHED[mode][trial], strict=True
+            )
+        ]
+        assert columns["paths"][gallery].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "shots", "gallery", "without_match"),
+    [
+        ("all", 1, 301, 0),
+        ("all", 10, 3010, 0),
+        ("indoor", 1, 112, 1595),
+        ("indoor", 10, 1120, 1595),
+    ],
+)
+def test_published_counts(mode, shots, gallery, without_match):
+    columns = published_columns()
+    trial = sysu_trial(**columns, mode=mode, shots=shots, trial=3)
+    assert len(trial.query) == 3803
+    assert len(trial.gallery) == len(np.unique(trial.gallery)) == gallery
+    ids = columns["ids"]
+    matches = ids[trial.query][:, None] == ids[trial.gallery]
+    matches &= ~trial.excluded
+    assert (~matches.any(axis=1)).sum() == without_match
+
+
+def test_camera_3_never_meets_camera_2():
+    columns = small_columns()
+    trial = sysu_trial(**columns, trial=0)
+    cameras = columns["cameras"]
+    for row, query in enumerate(trial.query):
+        for column, image in enumerate(trial.gallery):
+            same_room = cameras[query] == 3 and cameras[image] == 2
+            assert trial.excluded[row, column] == same_room
+
+
+@pytest.mark.parametrize("shots", [1, 10])
+def test_draw_does_not_depend_on_the_order_of_rows(shots):
+    columns = published_columns()
+    rows = np.random.default_rng(0).permutation(len(columns["ids"]))
+    shuffled = take(columns, rows)
+    trial = sysu_trial(**columns, trial=4, shots=shots)
+    other = sysu_trial(**shuffled, trial=4, shots=shots)
+    expected = columns["paths"][trial.gallery].tolist()
+    assert shuffled["paths"][other.gallery].tolist() == expected
+
+
+def test_multi_shot_takes_all_images_where_there_are_fewer_than_ten():
+    columns = columns_of({1: {1: 4, 2: 12}, 3: {1: 1, 2: 1}})
+    gallery = sysu_trial(**columns, trial=0, shots=10).gallery
+    ids = columns["ids"][gallery]
+    assert ids.tolist() == [1] * 4 + [2] * 10
+    assert len(np.unique(gallery)) == 14
+
+
+def naive_metrics(distances, ids_q, ids_g, excluded, count_identities):
+    values, skipped = [], 0
+    for row in range(len(ids_q)):
+        order = np.argsort(distances[row], kind="stable")
+        ranked = ids_g[order[~excluded[row, order]]].tolist()
+        hits = [place + 1 for place, one in enumerate(ranked) if one == ids_q[row]]
+        if not hits:
+            skipped += 1
+            continue
+        listed = list(dict.fromkeys(ranked)) if count_identities else ranked
+        first = listed.index(ids_q[row]) + 1
+        precision = np.mean([(k + 1) / hit for k, hit in enumerate(hits)])
+        within = [first <= r for r in (1, 5, 10, 20)]
+        values.append([*within, precision, len(hits) / hits[-1]])
+    return np.mean(values, axis=0), skipped
+
+
+def assert_scores(score, per_trial, skipped, counted):
+    expected = np.array(per_trial)
+    got = [score.mean[name] for name in METRICS]
+    np.testing.assert_allclose(got, expected.mean(axis=0), atol=1e-6)
+    got = [score.std[name] for name in METRICS]
+    np.testing.assert_allclose(got, expected.std(axis=0), atol=1e-6)
+    assert (score.skipped, score.counted) == (skipped, counted)
+    assert score.cmc[0] == pytest.approx(score.mean["R-1"])
+    assert score.cmc[19] == pytest.approx(score.mean["R-20"])
+
+
+def test_sysu_scores_agree_with_naive_loops():
+    columns = small_columns()
+    # Identities 1 and 2 were seen outdoors only: without a match in indoor-search.
+    outdoors = (columns["ids"] > 2) | ~np.isin(columns["cameras"], (1, 2))
+    columns = take(columns, outdoors)
+    kinds = {"v1": features_of(columns, 1), "v2": features_of(columns, 2)}
+    scores = score_sysu(kinds, **columns, trials=3)
+    assert len(scores) == 2 * 2 * 2 * 2
+    names = {"all": "all-search", "indoor": "indoor-search"}
+    for score in scores:
+        mode = next(m for m, name in names.items() if score.setting.startswith(name))
+        shots = 10 if "multi" in score.setting else 1
+        per_trial, skipped = [], 0
+        for number in range(3):
+            trial = sysu_trial(**columns, mode=mode, shots=shots, trial=number)
+            query, gallery = (
+                kinds[score.feature][rows].astype(np.float64)
+                for rows in (trial.query, trial.gallery)
+            )
+            distances = ((query[:, None] - gallery) ** 2).sum(axis=-1)
+            if score.reranked:
+                distances = rerank(query, gallery)
+            ids = columns["ids"]
+            values, skipped = naive_metrics(
+                distances, ids[trial.query], ids[trial.gallery], trial.excluded, True
+            )
+            per_trial.append(values)
+        assert_scores(score, per_trial, skipped, counted=64 - skipped)
+        assert skipped == (16 if mode == "indoor" else 0)
+        assert score.trials == 3 and score.protocol == "SYSU-MM01"
+
+
+def test_order_of_scores():
+    columns = small_columns()
+    kinds = {"fused": features_of(columns), "v1": features_of(columns)}
+    steps = []
+    scores = score_sysu(kinds, **columns, trials=1, progress=steps.append)
+    found = [(s.setting, s.feature, s.reranked) for s in scores[:5]]
+    assert found == [
+        ("all-search single-shot", "fused", False),
+        ("all-search single-shot", "fused", True),
+        ("all-search single-shot", "v1", False),
+        ("all-search single-shot", "v1", True),
+        ("all-search multi-shot", "fused", False),
+    ]
+    assert len(steps) == 8 and steps[0] == "fused, all-search single-shot"
+    plain = score_sysu(kinds, **columns, trials=1, reranking=False)
+    assert plain == [score for score in scores if not score.reranked]
+
+
+def test_regdb_scores_agree_with_naive_loops():
+    ids = np.repeat(np.arange(12), 6)
+    modality = np.tile([0, 1], 36)
+    features = features_of({"ids": ids})
+    scores = score_regdb({"fused": features}, ids=ids, modality=modality)
+    settings = ["visible to infrared"] * 2 + ["infrared to visible"] * 2
+    assert [score.setting for score in scores] == settings
+    for score in scores:
+        source = 0 if score.setting.startswith("visible") else 1
+        query, gallery = features[modality == source], features[modality != source]
+        query, gallery = query.astype(np.float64), gallery.astype(np.float64)
+        distances = ((query[:, None] - gallery) ** 2).sum(axis=-1)
+        if score.reranked:
+            distances = rerank(query, gallery)
+        values, _ = naive_metrics(
+            distances,
+            ids[modality == source],
+            ids[modality != source],
+            np.zeros((36, 36), bool),
+            False,
+        )
+        assert_scores(score, [values], 0, 36)
+
+
+def test_order_and_precision_of_rows_do_not_matter():
+    columns = small_columns()
+    features = features_of(columns)
+    rows = np.random.default_rng(1).permutation(len(features))
+    scores = score_sysu({"fused": features}, **columns, trials=2)
+    shuffled = score_sysu({"fused": features[rows]}, **take(columns, rows), trials=2)
+    wide = score_sysu({"fused": features.astype(np.float64)}, **columns, trials=2)
+    for score, *others in zip(scores, shuffled, wide, strict=True):
+        for other in others:
+            for name in METRICS:
+                assert other.mean[name] == pytest.approx(score.mean[name], abs=1e-9)
+                assert other.std[name] == pytest.approx(score.std[name], abs=1e-9)
+
+
+def test_small_set_with_four_cameras():
+    columns = small_columns(identities=2, images=3, cameras=(1, 2, 3, 6))
+    scores = score_sysu({"fused": features_of(columns)}, **columns)
+    assert len(scores) == 8
+    by_setting = {(s.setting, s.reranked): s.mean for s in scores}
+    for shots in ("single-shot", "multi-shot"):
+        for reranked in (False, True):
+            everywhere = by_setting[f"all-search {shots}", reranked]
+            assert by_setting[f"indoor-search {shots}", reranked] == everywhere
+
+
+def test_setting_without_gallery_or_match():
+    columns = small_columns(cameras=(3, 4, 6))
+    with pytest.raises(
+        ValueError, match=r"indoor-search has 64 query .* and 0 gallery"
+    ):
+        score_sysu({"fused": features_of(columns)}, **columns)
+    columns = columns_of({1: {1: 3}, 3: {2: 3}})
+    with pytest.raises(ValueError, match=r"all-search single-shot: none of 3 query"):
+        score_sysu({"fused": features_of(columns)}, **columns)
+    with pytest.raises(ValueError, match=r"0 query images of modality 0"):
+        score_regdb(
+            {"fused": np.ones((3, 2))}, ids=np.arange(3), modality=np.ones(3, int)
+        )
+
+
+def test_bad_options_and_features(monkeypatch):
+    columns = small_columns()
+    features = features_of(columns)
+    with pytest.raises(ValueError, match="mode='outdoor'"):
+        sysu_trial(**columns, trial=0, mode="outdoor")
+    with pytest.raises(ValueError, match="shots=0"):
+        sysu_trial(**columns, trial=0, shots=0)
+    with pytest.raises(ValueError, match="trials=0"):
+        score_sysu({"fused": features}, **columns, trials=0)
+    with pytest.raises(ValueError, match="at least one kind of feature"):
+        score_sysu({}, **columns)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match="'fused' has 191 rows for 192 ids"):
+        score_sysu({"fused": features[1:]}, **columns)
+    with pytest.raises(ValueError, match="191 ids, 192 cameras and 192 paths"):
+        sysu_trial(**columns | {"ids": columns["ids"][1:]}, trial=0)
+    with pytest.raises(ValueError, match="191 ids and 192 modalities"):
+        score_regdb({"v1": features}, ids=columns["ids"][1:], modality=columns["ids"])
+    features[5, 3] = np.inf
+    with pytest.raises(ValueError, match="'fused' holds NaN or infinity in 1 of 192"):
+        score_sysu({"fused": features}, **columns)
+
+
+def test_example_rank_lists():
+    columns = small_columns()
+    features = features_of(columns)
+    trial = sysu_trial(**columns, trial=0)
+    lists = example_rank_lists(features, trial, ids=columns["ids"], queries=3, count=5)
+    assert columns["ids"][[ranked.query for ranked in lists]].tolist() == [1, 4, 8]
+    for ranked in lists:
+        allowed = trial.gallery
+        if columns["cameras"][ranked.query] == 3:
+            allowed = allowed[columns["cameras"][allowed] != 2]
+        distances = ((features[allowed] - features[ranked.query]) ** 2).sum(axis=1)
+        expected = allowed[np.argsort(distances, kind="stable")[:5]]
+        assert ranked.nearest.tolist() == expected.tolist()
+
+
+def make_score(**changed: Any) -> Score:
+    fields: dict[str, Any] = {
+        "protocol": "SYSU-MM01",
+        "setting": "indoor-search single-shot",
+        "draw": "agw",
+        "feature": "fused",
+        "reranked": False,
+        "trials": 10,
+        "gallery": 112,
+        "counted": 2208,
+        "skipped": 1595,
+        "mean": dict(zip(METRICS, (0.5, 0.75, 0.875, 1.0, 0.6, 0.4), strict=True)),
+        "std": dict(zip(METRICS, (0.01, 0.02, 0.0, 0.0, 0.1, 0.03), strict=True)),
+        "cmc": (0.5, 0.6),
+    }
+    return Score(**(fields | changed))
+
+
+def test_table_is_aligned_and_marks_reranked_rows():
+    regdb: dict[str, Any] = {
+        "protocol": "RegDB",
+        "setting": "visible to infrared",
+        "trials": 1,
+    }
+    regdb |= {"draw": "every image", "gallery": 2060, "counted": 2060, "skipped": 0}
+    text = format_table([make_score(), make_score(reranked=True), make_score(**regdb)])
+    first, second = text.split("\n\n")
+    heading, header, plain, reranked = first.splitlines()
+    assert heading == (
+        "SYSU-MM01, indoor-search single-shot: 2208 queries (1595 without a match"
+        " skipped), gallery of 112, draw 'agw', 10 trials, percent"
+    )
+    assert header.split() == ["feature", *METRICS]
+    assert plain.split()[:4] == ["fused", "50.00", "±", "1.00"]
+    assert reranked.startswith("fused, re-ranked  50.00 ± 1.00")
+    assert len({len(line) for line in (header, plain, reranked)}) == 1
+    assert second.splitlines()[-1].split()[:3] == ["fused", "50.00", "75.00"]
+    assert "2060 queries, gallery of 2060, draw 'every image', 1 trial," in second
+
+
+def test_results_json_holds_every_field():
+    score = make_score(reranked=True)
+    read = json.loads(results_json([score], {"step": 7}))
+    assert read["step"] == 7 and read["unit"] == "fraction"
+    (row,) = read["scores"]
+    assert Score(**(row | {"cmc": tuple(row["cmc"])})) == score
+
+
+def test_import_needs_numpy_and_scipy_only():
+    program = """
+import sys
+import jreid.evaluation.pictures, jreid.evaluation.protocols, jreid.evaluation.table
+heavy = {"jax", "tensorflow", "matplotlib", "PIL", "torch"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,167 @@
+"""k-reciprocal re-ranking against a plain dense implementation."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from jreid.evaluation.distances import squared_distances
+from jreid.evaluation.rerank import rerank, rerank_galleries
+
+
+def naive_rerank(query, gallery, k1, k2, original_weight):
+    """The published steps one image at a time on dense float64 matrices."""
+    features = np.concatenate([query, gallery]).astype(np.float64)
+    gaps = [((features - one) ** 2).sum(axis=1) for one in features]
+    original = np.array(gaps)
+    # Equal pairs are equal: summation noise must not decide ties.
+    original = np.round(original, 9)
+    original = (original / original.max(axis=0)).T
+    order = np.argsort(original, axis=1, kind="stable")
+
+    def reciprocal(image, k):
+        forward = order[image, : k + 1]
+        return [j for j in forward if image in order[j, : k + 1]]
+
+    vectors = np.zeros_like(original)
+    for image in range(len(features)):
+        members = reciprocal(image, k1)
+        expanded = set(members)
+        for member in members:
+            candidates = reciprocal(member, int(np.around(k1 / 2)))
+            common = set(candidates) & set(members)
+            if len(common) > 2 / 3 * len(candidates):
+                expanded |= set(candidates)
+        expanded = sorted(expanded)
+        weights = np.exp(-original[image, expanded])
+        vectors[image, expanded] = weights / weights.sum()
+    vectors = np.array([vectors[near[:k2]].mean(axis=0) for near in order])
+    queries = len(query)
+    result = np.empty((queries, len(gallery)))
+    for row in range(queries):
+        shared = np.minimum(vectors[row], vectors[queries:]).sum(axis=1)
+        jaccard = 1 - shared / (2 - shared)
+        result[row] = (1 - original_weight) * jaccard
+        result[row] += original_weight * original[row, queries:]
+    return result
+
+
+def people(seed, queries, galleries, identities, noise=0.5, gap=0.5):
+    """Clustered features of two modalities, L2-normalised float32."""
+    generator = np.random.default_rng(seed)
+    centres = generator.standard_normal((identities, 24))
+    shift = gap * generator.standard_normal((2, 24))
+    sides = []
+    for side, count in enumerate((queries, galleries)):
+        ids = generator.integers(0, identities, count)
+        rows = centres[ids] + shift[side]
+        rows = rows + noise * generator.standard_normal(rows.shape)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        sides.append(rows.astype(np.float32))
+    return sides
+
+
+@pytest.mark.parametrize("identities", [2, 8, 40])
+@pytest.mark.parametrize(
+    ("k1", "k2", "original_weight"),
+    [(20, 6, 0.3), (20, 1, 0.3), (7, 3, 0.0), (5, 9, 1.0), (1, 1, 0.5)],
+)
+def test_agrees_with_dense_implementation(identities, k1, k2, original_weight):
+    query, gallery = people(identities, 90, 60, identities)
+    got = rerank(query, gallery, k1=k1, k2=k2, original_weight=original_weight)
+    expected = naive_rerank(query, gallery, k1, k2, original_weight)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_modalities_far_apart_and_many_rows():
+    """More rows than one block of distances."""
+    query, gallery = people(3, 700, 40, 30, noise=0.3, gap=2.0)
+    expected = naive_rerank(query, gallery, 20, 6, 0.3)
+    np.testing.assert_allclose(rerank(query, gallery), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("queries", "galleries"), [(1, 1), (1, 5), (6, 2), (9, 10)])
+def test_fewer_images_than_neighbours(queries, galleries):
+    query, gallery = people(0, queries, galleries, 3)
+    expected = naive_rerank(query, gallery, 20, 6, 0.3)
+    np.testing.assert_allclose(rerank(query, gallery), expected, atol=1e-6)
+
+
+def test_equal_images_are_ordered_queries_first():
+    query, gallery = people(1, 30, 20, 5)
+    query[10:20] = query[:10]
+    gallery[:8] = query[:8]
+    expected = naive_rerank(query, gallery, 7, 3, 0.3)
+    got = rerank(query, gallery, k1=7, k2=3)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_all_images_alike_stay_finite():
+    features = np.full((40, 4), 0.5, np.float32)
+    assert np.isfinite(rerank(features[:25], features[25:])).all()
+
+
+def test_unnormalised_features():
+    query, gallery = people(5, 50, 40, 6)
+    expected = rerank(query, gallery)
+    np.testing.assert_allclose(rerank(30 * query, 30 * gallery), expected, atol=1e-6)
+
+
+def test_float64_and_float32_agree():
+    query, gallery = people(5, 80, 60, 9)
+    wide = rerank(query.astype(np.float64), gallery.astype(np.float64))
+    np.testing.assert_allclose(rerank(query, gallery), wide, atol=1e-6)
+
+
+def test_order_of_rows_only_orders_the_result():
+    query, gallery = people(6, 80, 60, 9)
+    generator = np.random.default_rng(0)
+    rows, columns = generator.permutation(80), generator.permutation(60)
+    expected = rerank(query, gallery)[np.ix_(rows, columns)]
+    got = rerank(query[rows], gallery[columns])
+    np.testing.assert_allclose(got, expected, atol=1e-9)
+
+
+def test_galleries_of_one_pool_equal_separate_calls():
+    query, pool = people(7, 60, 900, 20)
+    generator = np.random.default_rng(1)
+    galleries = [generator.permutation(900)[:count] for count in (40, 300, 12)]
+    between = squared_distances(query, pool)
+    results = list(rerank_galleries(query, pool, between, galleries))
+    for gallery, got in zip(galleries, results, strict=True):
+        np.testing.assert_allclose(got, rerank(query, pool[gallery]), atol=1e-9)
+
+
+def test_memory_is_linear_in_the_gallery():
+    """A dense matrix over these images would alone take 200 MB."""
+    query, gallery = people(8, 10, 5000, 250)
+    tracemalloc.start()
+    try:
+        rerank(query, gallery)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k1": 0}, "k1=0"),
+        ({"k2": 0}, "k2=0"),
+        ({"original_weight": 1.5}, "original_weight=1.5"),
+    ],
+)
+def test_option_errors(options, message):
+    query, gallery = people(0, 5, 5, 2)
+    with pytest.raises(ValueError, match=message):
+        rerank(query, gallery, **options)
+
+
+def test_feature_errors():
+    query, gallery = people(0, 5, 5, 2)
+    with pytest.raises(ValueError, match=r"gallery has shape \(0, 24\)"):
+        rerank(query, gallery[:0])
+    query[3, 2] = np.nan
+    with pytest.raises(ValueError, match="query holds NaN .* first in row 3"):
+        rerank(query, gallery)
