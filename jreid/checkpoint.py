@@ -1,0 +1,244 @@
+"""Checkpoints of the training state: asynchronous, atomic, the last n kept, checked.
+
+Orbax writes them: a checkpoint is written beside its final place and renamed when it
+is complete, so one killed half-way is never taken. Orbax does not notice a flipped bit
+in a stored array, so every array is stored with its CRC-32, checked on reading.
+
+A step's folder holds two items: `state`, one array per leaf, named by its path in the
+state ("params/trunk/layer1/0/conv1/kernel"), and `leaves`, JSON with the shape, dtype
+and CRC-32 of each.
+"""
+
+import gc
+import pathlib
+import sys
+import tempfile
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from jreid.leaves import check_fit, checksum, describe, named_leaves
+
+REMEDY = "Take an earlier checkpoint with --config.checkpoint.step="
+
+
+class Checkpoints:
+    """The checkpoints of one run in one folder; a context manager.
+
+    Args:
+        folder: holds one sub-folder per step; created if missing, except when reading.
+        keep: how many of the newest checkpoints stay (at least 1).
+        read_only: look at the checkpoints of a run that may still be going on: nothing
+            is created, deleted or cleaned up, and `save` is refused.
+
+    Raises:
+        FileNotFoundError: `read_only` and there is no such folder.
+        OSError: the folder cannot be made or written.
+        ValueError: keep < 1.
+    """
+
+    def __init__(
+        self, folder: str | pathlib.Path, *, keep: int = 2, read_only: bool = False
+    ):
+        if keep < 1:
+            raise ValueError(f"keep is {keep}, but at least 1 checkpoint must stay")
+        self.folder = pathlib.Path(folder).absolute()
+        if read_only and not self.folder.is_dir():
+            raise FileNotFoundError(
+                f"no folder of checkpoints at {self.folder}: give the --workdir of a "
+                "run that has saved one"
+            )
+        options: dict[str, Any] = {
+            "read_only": True,
+            "create": False,
+            "save_interval_steps": 0,
+        }
+        if not read_only:
+            options = {
+                "preservation_policy": checkpoint_managers.LatestN(keep),
+                "cleanup_tmp_directories": True,  # what a killed run left half-written
+            }
+        self.read_only = read_only
+        self._saving: int | None = None
+        try:
+            self._manager = ocp.CheckpointManager(
+                self.folder, options=ocp.CheckpointManagerOptions(**options)
+            )
+        except OSError as error:
+            raise OSError(
+                f"cannot keep checkpoints in {self.folder}: {error}. Give a --workdir "
+                "that can be written."
+            ) from error
+
+    def steps(self) -> list[int]:
+        """The steps with a complete checkpoint on disk, ascending."""
+        # Orbax gives a folder its plain number only when all of it is written.
+        names = (path.name for path in self.folder.glob("*"))
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def latest_step(self) -> int | None:
+        """The newest step with a complete checkpoint, None where there is none."""
+        return max(self.steps(), default=None)
+
+    def save(self, step: int, state: Any) -> None:
+        """Starts to write `state`; returns once it has been copied to host memory.
+
+        The caller may donate or change the state at once. A failure of the writing
+        thread is raised by the next `save`, `wait` or `close`.
+
+        Args:
+            step: number of finished steps; not saved before.
+            state: nested dicts, tuples and NamedTuples of arrays, replicated over
+                devices; no typed random keys (store `jax.random.key_data`).
+
+        Raises:
+            ValueError: a leaf is not an array, or the step is saved already.
+            OSError: this or the previous checkpoint could not be written (disk full,
+                read-only); earlier checkpoints are intact.
+        """
+        if self.read_only:
+            raise ValueError(f"the checkpoints in {self.folder} were opened to read")
+        self.wait()
+        if step in self.steps():
+            raise ValueError(
+                f"step {step} is saved already in {self.folder}. Steps after the one "
+                "resumed from are dropped by discard_after."
+            )
+        arrays = named_leaves(state)
+        described = {name: describe(name, array) for name, array in arrays.items()}
+        items = ocp.args.Composite(
+            state=ocp.args.PyTreeSave(arrays),
+            leaves=ocp.args.JsonSave({**described, "crc32": checksum(described)}),
+        )
+        self._saving = step
+        try:
+            # Orbax waits minutes for threads whose folder could not be made.
+            tempfile.TemporaryFile(dir=self.folder).close()
+            self._manager.save(step, args=items, force=True)
+        except Exception as error:
+            raise self._write_error(error) from error
+
+    def restore(self, like: Any, step: int | None = None) -> Any:
+        """Reads a checkpoint back bit for bit, after checking it.
+
+        Args:
+            like: the state to fill, or whole parts of it by name: arrays, or
+                `jax.ShapeDtypeStruct` with the sharding of the current mesh. Leaves
+                are found by their path; NumPy arrays give NumPy arrays.
+            step: which checkpoint; None is the newest.
+
+        Returns:
+            The structure of `like` with the stored arrays, sharded as `like` is.
+
+        Raises:
+            FileNotFoundError: no such step.
+            ValueError: the stored state does not fit `like`, or is damaged.
+        """
+        self.wait()
+        found = self.steps()
+        step = max(found, default=None) if step is None else step
+        if step is None or step not in found:
+            which = "" if step is None else f" of step {step}"
+            raise FileNotFoundError(
+                f"no checkpoint{which} in {self.folder}; steps there: {found}"
+            )
+        wanted = named_leaves(like)
+        leaves = self._read_leaves(step)
+        check_fit(leaves, wanted, f"step {step} in {self.folder}")
+        arrays = self._read_arrays(step, wanted)
+        for name, array in arrays.items():
+            if describe(name, array) != leaves[name]:
+                raise self._damaged(step, f"{name} differs from what was saved")
+        return jax.tree.unflatten(jax.tree.structure(like), list(arrays.values()))
+
+    def discard_after(self, step: int) -> list[int]:
+        """Deletes the checkpoints later than `step` and returns their steps.
+
+        A run resumed from an earlier step replaces them as it gets there.
+        """
+        later = [other for other in self.steps() if other > step]
+        for other in later:
+            self._manager.delete(other)
+        return later
+
+    def wait(self) -> None:
+        """Blocks until the last `save` is on disk; OSError if it failed."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._write_error(error) from error
+
+    def close(self) -> None:
+        """Waits for the last `save` and ends the writing thread."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read_leaves(self, step: int) -> dict[str, Any]:
+        """What `describe` gave for every array of the checkpoint."""
+        items = ocp.args.Composite(leaves=ocp.args.JsonRestore())
+        try:
+            leaves = self._manager.restore(step, args=items)["leaves"]
+            if leaves.pop("crc32") != checksum(leaves):
+                raise ValueError("a wrong checksum")
+        except Exception as error:
+            raise self._damaged(step, f"its list of arrays: {error}") from error
+        return leaves
+
+    def _read_arrays(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
+        """The stored arrays under the names, and in the order, of `wanted`."""
+        targets = {name: _target(array) for name, array in wanted.items()}
+        arguments = ocp.checkpoint_utils.construct_restore_args(targets)
+        state = ocp.args.PyTreeRestore(
+            targets, restore_args=arguments, partial_restore=True
+        )
+        try:
+            items = ocp.args.Composite(state=state)
+            arrays = self._manager.restore(step, args=items)["state"]
+        except Exception as error:
+            # TensorStore appends a page of its settings.
+            problem = str(error).split("See full")[0]
+        else:
+            return {name: arrays[name] for name in wanted}
+        _forget_unfinished_reads()
+        raise self._damaged(step, problem)
+
+    def _write_error(self, error: Exception) -> OSError:
+        return OSError(
+            f"cannot write the checkpoint of step {self._saving} to {self.folder}: "
+            f"{error}. Earlier checkpoints are intact. Free some space or make the "
+            "folder writable, then start the same command again to resume."
+        )
+
+    def _damaged(self, step: int, what: str) -> ValueError:
+        others = [other for other in self.steps() if other != step]
+        return ValueError(
+            f"the checkpoint of step {step} in {self.folder} is damaged: {what}\n"
+            f"{REMEDY} (steps there: {others}), or start anew in another --workdir."
+        )
+
+
+def _target(array: Any) -> jax.ShapeDtypeStruct:
+    sharding = getattr(array, "sharding", None)
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+
+def _forget_unfinished_reads() -> None:
+    """Collects the reads that Orbax abandons when one of them fails.
+
+    Each would print a page of "Exception ignored" after our error.
+    """
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook

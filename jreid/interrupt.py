@@ -1,0 +1,41 @@
+"""Turns SIGTERM and Ctrl-C into a request that a loop can answer between two steps."""
+
+import signal
+from types import FrameType
+
+
+class Interrupt:
+    """While the block runs, the first SIGTERM or SIGINT is only noted.
+
+    A second one has its usual effect, so that a hanging step can still be ended.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._previous: dict[int, object] = {}
+
+    @property
+    def received(self) -> bool:
+        """Whether a signal has come."""
+        return self._signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """128 plus the signal's number: 143 for SIGTERM, 130 for SIGINT."""
+        return 128 + (self._signal or 0)
+
+    def __enter__(self) -> "Interrupt":
+        for number in self.SIGNALS:
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
+        for other, handler in self._previous.items():
+            signal.signal(other, handler)  # type: ignore[arg-type]

@@ -1,0 +1,127 @@
+"""What a run reports: metrics.jsonl, TensorBoard, and its progress on the terminal.
+
+Only this file imports clu, and clu.metric_writers (which imports TensorFlow, seconds)
+only when TensorBoard is asked for.
+"""
+
+import io
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from clu import parameter_overview
+
+from jreid.progress import Progress
+from jreid.workdir import write_text
+
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+class Reporter:
+    """Made by `make_reporter`; a context manager that flushes and closes everything."""
+
+    def __init__(self, metrics: io.TextIOBase, board: Any, progress: Progress):
+        self._metrics, self._board, self._progress = metrics, board, progress
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """Writes one line of metrics; fetching device values here waits for them.
+
+        Args:
+            step: number of this step, larger than the last one's.
+            values: scalars by name; `loss` also appears in the progress line.
+        """
+        numbers = {name: float(value) for name, value in values.items()}
+        # JSON has no NaN; null is what other readers make of it.
+        finite = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
+        print(json.dumps({"step": step, **finite}), file=self._metrics, flush=True)
+        if self._board is not None:
+            self._board.write_scalars(step, numbers)
+        loss = f"loss {numbers['loss']:.3f}" if "loss" in numbers else ""
+        self._progress.update(step, loss)
+
+    def step(self, step: int) -> None:
+        """Moves the progress on without metrics; costs no time on the device."""
+        self._progress.update(step)
+
+    def message(self, text: str) -> None:
+        """Shows a line without spoiling the progress bar."""
+        self._progress.message(text)
+
+    def close(self) -> None:
+        """Ends the progress line and closes the files."""
+        self._progress.close()
+        self._metrics.close()
+        if self._board is not None:
+            self._board.close()
+
+    def __enter__(self) -> "Reporter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def make_reporter(
+    workdir: str | pathlib.Path,
+    *,
+    total_steps: int,
+    first_step: int,
+    images_per_step: int,
+    tensorboard: bool = True,
+    stream: io.TextIOBase | None = None,
+) -> Reporter:
+    """Reports into `workdir`, continuing what an interrupted run reported there.
+
+    Args:
+        workdir: an existing folder; gets metrics.jsonl and tensorboard/.
+        total_steps: the number of the run's last step.
+        first_step: the number of the first step that this process will do. Lines of
+            metrics.jsonl from this step on are dropped, so that no step occurs twice.
+        images_per_step: images of all modalities, for images per second.
+        tensorboard: also write for TensorBoard (imports TensorFlow).
+        stream: of the progress line; standard error by default.
+
+    Raises:
+        OSError: metrics.jsonl cannot be written.
+    """
+    workdir = pathlib.Path(workdir)
+    path = workdir / METRICS
+    _drop_lines(path, first_step)
+    board = None
+    if tensorboard:
+        from clu.metric_writers import SummaryWriter
+
+        board = SummaryWriter(str(workdir / TENSORBOARD))
+    progress = Progress(
+        total_steps, "train", per_step=images_per_step, unit="images", stream=stream
+    )
+    return Reporter(open(path, "a"), board, progress)
+
+
+def parameter_table(params: Mapping[str, Any]) -> str:
+    """A table of every parameter's name, shape, dtype and size, and their total.
+
+    Args:
+        params: nested dicts of arrays.
+    """
+    return parameter_overview.get_parameter_overview(params, include_stats=False)
+
+
+def _drop_lines(path: pathlib.Path, first_step: int) -> None:
+    """Keeps the whole lines of earlier steps; a killed run may leave half a line."""
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if _step(line) < first_step]
+    if kept != lines:
+        write_text(path, "".join(kept))
+
+
+def _step(line: str) -> int | float:
+    try:
+        return json.loads(line)["step"] if line.endswith("\n") else math.inf
+    except (ValueError, KeyError, TypeError):
+        return math.inf

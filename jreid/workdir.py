@@ -1,0 +1,159 @@
+"""A run's work directory: its config, and the lock that keeps a second run out."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+CONFIG = "config.json"
+LOCK = "lock"
+MISSING = "nothing"
+
+
+@contextlib.contextmanager
+def open_workdir(
+    folder: str | pathlib.Path,
+    config: Mapping[str, Any],
+    *,
+    may_differ: Sequence[str] = (),
+) -> Iterator[pathlib.Path]:
+    """Claims `folder` for one run with `config`, until the block is left.
+
+    Writes `config.json`, so that the folder says how its contents were made. A folder
+    that holds nothing else yet (a run that failed at once) may change its config.
+
+    Args:
+        folder: created if missing.
+        config: nested mapping of JSON values.
+        may_differ: dotted names of fields, or of groups of fields, that a run may
+            change when it is continued ("log" covers "log.every_steps").
+
+    Raises:
+        ValueError: the folder holds a run of another config; names the fields.
+        OSError: the folder cannot be made or written, or another run is using it.
+    """
+    folder = pathlib.Path(folder).absolute()
+    text = _json(config)
+    with _lock(folder):
+        if (folder / CONFIG).exists() and _holds_work(folder):
+            _refuse_changes(folder, json.loads(text), may_differ)
+        try:
+            write_text(folder / CONFIG, text)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        yield folder
+
+
+def read_config(folder: str | pathlib.Path) -> dict[str, Any]:
+    """The config of the run in `folder`, as nested dicts of JSON values.
+
+    Raises:
+        FileNotFoundError: no run has been started there.
+        ValueError: the file is damaged.
+    """
+    path = pathlib.Path(folder).absolute() / CONFIG
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"no {CONFIG} in {path.parent}: give the --workdir of a run"
+        ) from None
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): restore it, or use another --workdir"
+        ) from error
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file that is never seen half-written, in an existing folder."""
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        try:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+@contextlib.contextmanager
+def _lock(folder: pathlib.Path) -> Iterator[None]:
+    """Holds an exclusive lock, which ends with the process however it ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / LOCK).touch()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    with open(folder / LOCK, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise OSError(
+                f"{folder} is in use by another run ({file.read().strip()}): wait for "
+                "it, stop it, or give another --workdir"
+            ) from None
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+            file.flush()
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        yield
+
+
+def _unwritable(folder: pathlib.Path, error: OSError) -> OSError:
+    return OSError(f"cannot write to {folder}: {error}. Give another --workdir.")
+
+
+def _holds_work(folder: pathlib.Path) -> bool:
+    ours = (folder / CONFIG, folder / LOCK)
+    return any(
+        path.is_file() and path.stat().st_size and path not in ours
+        for path in folder.rglob("*")
+    )
+
+
+def _json(config: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(config, indent=2) + "\n"
+    except TypeError as error:
+        raise ValueError(f"the config is not plain values: {error}") from error
+
+
+def _refuse_changes(
+    folder: pathlib.Path, config: Mapping[str, Any], may_differ: Sequence[str]
+) -> None:
+    here, there = _fields(config), _fields(read_config(folder))
+    changes = [
+        f"{name}: {here.get(name, MISSING)} here, {there.get(name, MISSING)} in "
+        f"{folder / CONFIG}"
+        for name in sorted(here.keys() | there.keys())
+        if here.get(name) != there.get(name)
+        and not any(f"{name}.".startswith(f"{free}.") for free in may_differ)
+    ]
+    if changes:
+        raise ValueError(
+            f"{folder} holds a run of another config:\n  "
+            + "\n  ".join(changes)
+            + "\nGive another --workdir, or delete that folder to start over."
+        )
+
+
+def _fields(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted field names to values in JSON, which tells 1, 1.0 and true apart."""
+    fields = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            fields |= _fields(value, f"{prefix}{name}.")
+        else:
+            fields[prefix + name] = json.dumps(value)
+    return fields

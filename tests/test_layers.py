@@ -1,0 +1,114 @@
+"""The layers hold: imports point downwards, and heavy libraries stay where they are."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
+
+# A module imports from its own line or the lines above it, and never in a circle.
+LAYERS = """
+config interrupt leaves progress
+models.* losses scalars data.datasets data.sampling data.synvi data.augment
+optim objective data.decoding evaluation.*
+state workdir checkpoint report data.pipeline embedding
+system evaluate train
+"""
+LEVELS = {
+    name: level
+    for level, line in enumerate(LAYERS.split("\n"))
+    for name in line.split()
+}
+NUMPY_ONLY = ("evaluation.", "data.datasets", "data.sampling", "data.synvi")
+# Library -> the only modules that import it.
+ONLY_IN = {
+    "tensorflow": ("data.augment", "data.decoding", "data.pipeline"),
+    "clu": ("report",),
+    "orbax": ("checkpoint",),
+    "matplotlib": ("evaluation.pictures",),
+    "torch": (),
+}
+READERS_OF_CONFIG = ("system", "train", "evaluate")
+
+
+def module_name(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+PATHS = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {name: path for name, path in PATHS.items() if not name.endswith("__init__")}
+
+
+def level(name):
+    found = LEVELS.get(name, LEVELS.get(name.split(".")[0] + ".*"))
+    assert found is not None, f"{name} has no place in LAYERS: give it one"
+    return found
+
+
+def imports(path):
+    """Full names of all imported modules, also of those imported inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, (
+                f"{path}: import by the full name, not a relative one"
+            )
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                is_module = whole.removeprefix("jreid.") in MODULES
+                yield whole if is_module else str(node.module)
+
+
+def own_imports(name):
+    names = (other.removeprefix("jreid.") for other in imports(MODULES[name]))
+    return [other for other in names if other in MODULES]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_downwards(name):
+    above = [other for other in own_imports(name) if level(other) > level(name)]
+    assert not above, f"{name} imports {above} of a higher layer"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_libraries_stay_where_they_are(name):
+    libraries = {other.split(".")[0] for other in imports(MODULES[name])}
+    for library, homes in ONLY_IN.items():
+        assert library not in libraries or name in homes, f"{name} imports {library}"
+    if name.startswith(NUMPY_ONLY):
+        assert not libraries & {"jax", "flax", "optax"}, f"{name} is NumPy only"
+
+
+def test_only_the_programs_read_the_config():
+    readers = {name for name in MODULES if "config" in own_imports(name)}
+    assert readers <= set(READERS_OF_CONFIG)
+
+
+def test_no_import_goes_in_a_circle():
+    done, open_ = set(), []
+
+    def visit(name):
+        assert name not in open_, f"a circle of imports: {[*open_, name]}"
+        if name not in done:
+            open_.append(name)
+            for other in own_imports(name):
+                visit(other)
+            done.add(open_.pop())
+
+    for name in MODULES:
+        visit(name)
+
+
+def test_scoring_loads_neither_jax_nor_tensorflow():
+    code = (
+        "import sys, jreid.evaluation.ranking, jreid.evaluation.protocols\n"
+        "import jreid.data.datasets, jreid.data.sampling, jreid.data.synvi\n"
+        "print(*sorted({'jax', 'tensorflow', 'flax', 'matplotlib'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert loaded.split() == []

@@ -1,0 +1,286 @@
+"""Reports, the progress line on a terminal and elsewhere, and the work directory."""
+
+import contextlib
+import fcntl
+import io
+import json
+import math
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+
+import jax.numpy as jnp
+import pytest
+
+from jreid import progress as progress_module
+from jreid.progress import Progress, duration, progress
+from jreid.report import make_reporter, parameter_table
+from jreid.workdir import open_workdir, read_config
+
+
+def read_lines(workdir):
+    text = (workdir / "metrics.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def reporter(workdir, first_step=1, **options):
+    options = {"tensorboard": False, "stream": io.StringIO(), **options}
+    return make_reporter(
+        workdir, total_steps=10, first_step=first_step, images_per_step=64, **options
+    )
+
+
+def test_metrics_are_written_at_once(tmp_path):
+    with reporter(tmp_path) as report:
+        report.scalars(1, {"loss": jnp.float32(0.5), "lr": 0.25})
+        assert read_lines(tmp_path) == [{"step": 1, "loss": 0.5, "lr": 0.25}]
+        report.scalars(2, {"loss": math.nan, "lr": -math.inf})
+    assert read_lines(tmp_path)[1] == {"step": 2, "loss": None, "lr": None}
+
+
+def test_resuming_drops_what_will_be_done_again(tmp_path):
+    with reporter(tmp_path) as report:
+        for step in (1, 2, 3, 4):
+            report.scalars(step, {"loss": step})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 5, "lo')  # killed while writing
+    with reporter(tmp_path, first_step=3) as report:
+        report.scalars(3, {"loss": 30})
+    expected = [{"step": 1, "loss": 1}, {"step": 2, "loss": 2}, {"step": 3, "loss": 30}]
+    assert read_lines(tmp_path) == expected
+    assert os.listdir(tmp_path) == ["metrics.jsonl"]
+
+
+def test_half_a_line_that_is_whole_json_is_dropped(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}')
+    reporter(tmp_path, first_step=9).close()
+    assert read_lines(tmp_path) == [{"step": 1}]
+
+
+def test_tensorboard_gets_the_scalars(tmp_path):
+    from tensorboard.backend.event_processing import event_accumulator
+    from tensorboard.util import tensor_util
+
+    with reporter(tmp_path, tensorboard=True) as report:
+        report.scalars(1, {"loss": 0.5})
+        report.scalars(2, {"loss": 0.25})
+    board = event_accumulator.EventAccumulator(
+        str(tmp_path / "tensorboard"), size_guidance={"tensors": 0}
+    )
+    board.Reload()
+    values = [
+        (event.step, tensor_util.make_ndarray(event.tensor_proto))
+        for event in board.Tensors("loss")
+    ]
+    assert values == [(1, 0.5), (2, 0.25)]
+
+
+def test_parameter_table():
+    params = {
+        "trunk": {0: {"kernel": jnp.ones((3, 4))}},
+        "neck": jnp.ones((5,), jnp.bfloat16),
+    }
+    table = parameter_table(params)
+    assert re.search(r"trunk/0/kernel +\| \(3, 4\) +\| float32 +\| 12", table)
+    assert re.search(r"neck +\| \(5,\) +\| bfloat16 +\| 5", table)
+    assert "Total: 17" in table
+
+
+def test_importing_loads_no_tensorflow(tmp_path):
+    code = (
+        "import sys, jreid.report as r; r.parameter_table({});"
+        f"r.make_reporter({str(tmp_path)!r}, total_steps=1, first_step=1,"
+        " images_per_step=1, tensorboard=False).close();"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only when told to."""
+    now = [100.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_lines_where_there_is_no_terminal(clock):
+    stream = io.StringIO()
+    with Progress(400, "train", per_step=64, unit="images", stream=stream) as bar:
+        for step in range(1, 201):
+            bar.update(step, f"loss {step}.0" if step % 50 == 1 else "")
+            clock[0] += 0.25
+    lines = stream.getvalue().split("\n")
+    # 200 steps of a quarter second: a line every ten seconds, and the last state.
+    assert lines == [
+        "train   0%  step 1/400  loss 1.0",
+        "train  10%  step 41/400  loss 1.0  256 images/s  ETA 1:30",
+        "train  20%  step 81/400  loss 51.0  256 images/s  ETA 1:20",
+        "train  30%  step 121/400  loss 101.0  256 images/s  ETA 1:10",
+        "train  40%  step 161/400  loss 151.0  256 images/s  ETA 1:00",
+        "train  50%  step 200/400  loss 151.0  256 images/s  ETA 0:50",
+        "",
+    ]
+
+
+def on_terminal(columns, act):
+    """What `act(stream)` sends to a terminal of that many columns."""
+    outer, inner = pty.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    received = bytearray()
+
+    def receive():
+        with contextlib.suppress(OSError):  # the terminal's end, on Linux
+            while chunk := os.read(outer, 4096):
+                received.extend(chunk)
+
+    reader = threading.Thread(target=receive)
+    reader.start()
+    with os.fdopen(inner, "w") as stream:
+        act(stream)
+    reader.join()
+    os.close(outer)
+    return received.decode()
+
+
+def screen(sent):
+    """The lines a terminal would show: a carriage return goes to the line's start."""
+    lines = []
+    for line in sent.replace("\r\n", "\n").split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown.rstrip())
+    return lines
+
+
+@pytest.mark.parametrize("columns", [100, 50, 12])
+def test_bar_on_a_terminal_never_wraps(clock, columns):
+    def act(stream):
+        with Progress(8, "train", per_step=64, unit="images", stream=stream) as bar:
+            for step in range(1, 9):
+                bar.update(step, "loss 5.113" if step < 3 else "loss 4.9")
+                clock[0] += 1
+                if step == 4:
+                    bar.message("saved")
+
+    sent = on_terminal(columns, act)
+    pictures = re.split(r"[\r\n]+", sent)
+    assert max(len(picture) for picture in pictures) < columns
+    whole = "train 100%  [####################]  step 8/8  loss 4.9  64.0 images/s"
+    if columns < len(whole):
+        whole = whole.replace("[####################]  ", "")[: columns - 1]
+    assert screen(sent) == ["saved", whole.rstrip(), ""]
+    assert columns < 100 or "train  25%  [#####...............]" in sent
+
+
+def test_bar_is_not_drawn_more_often_than_seen(clock):
+    def act(stream):
+        with Progress(1000, "embed", stream=stream) as bar:
+            for step in range(1, 1001):
+                bar.update(step)
+                clock[0] += 0.001
+
+    assert 8 <= on_terminal(100, act).count("embed") <= 12
+
+
+def test_progress_of_an_iterable():
+    stream = io.StringIO()
+    assert list(progress("abc", "embed", total=3, stream=stream)) == ["a", "b", "c"]
+    assert stream.getvalue().endswith("embed 100%  step 3/3\n")
+
+
+def test_progress_ends_the_line_when_the_loop_fails():
+    def act(stream):
+        with pytest.raises(KeyError), Progress(3, "embed", stream=stream) as bar:
+            bar.update(1)
+            raise KeyError
+
+    assert on_terminal(80, act).endswith("\n")
+
+
+def test_durations():
+    assert [duration(s) for s in (0.0, 7.4, 754.0, 3723.0)] == [
+        "0:00",
+        "0:07",
+        "12:34",
+        "1:02:03",
+    ]
+
+
+CONFIG = {"name": "demo", "optim": {"lr": 0.05, "factors": (0.1, 0.01)}, "steps": 0}
+
+
+def start(folder, config, **options):
+    with open_workdir(folder, config, **options):
+        (folder / "metrics.jsonl").write_text("{}\n")
+
+
+def test_workdir_of_another_config_is_refused(tmp_path):
+    folder = tmp_path / "runs" / "demo"
+    start(folder, CONFIG)
+    assert read_config(folder)["optim"] == {"lr": 0.05, "factors": [0.1, 0.01]}
+    start(folder, CONFIG)
+    other = {**CONFIG, "optim": {"lr": 0.1, "factors": (0.1, 0.01), "clip": 1.0}}
+    with pytest.raises(ValueError) as caught:
+        start(folder, other, may_differ=("steps", "opt"))
+    assert str(caught.value).splitlines()[1:-1] == [
+        f"  optim.clip: 1.0 here, nothing in {folder}/config.json",
+        f"  optim.lr: 0.1 here, 0.05 in {folder}/config.json",
+    ]
+    assert "another --workdir, or delete" in str(caught.value)
+    assert read_config(folder)["optim"]["lr"] == 0.05, "the refused run changed it"
+
+
+def test_fields_that_may_differ(tmp_path):
+    start(tmp_path, CONFIG)
+    other = {**CONFIG, "optim": {"lr": 0.1}, "steps": 7}
+    start(tmp_path, other, may_differ=("optim", "steps"))
+    assert read_config(tmp_path) == other
+    with pytest.raises(ValueError, match="steps: 7.0 here, 7 in"):
+        start(tmp_path, {**other, "steps": 7.0})
+
+
+def test_workdir_without_results_takes_another_config(tmp_path):
+    with pytest.raises(KeyError), open_workdir(tmp_path, CONFIG):
+        raise KeyError  # as a run does whose data cannot be found
+    with open_workdir(tmp_path, {"name": "other"}):
+        assert read_config(tmp_path) == {"name": "other"}
+
+
+def test_second_run_is_refused(tmp_path):
+    code = (
+        "import sys; from jreid.workdir import open_workdir\n"
+        "with open_workdir(sys.argv[1], {}): pass"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with open_workdir(tmp_path, {}):
+        second = subprocess.run(command, capture_output=True, text=True)
+    assert (
+        f"{tmp_path} is in use by another run (process {os.getpid()}" in second.stderr
+    )
+    assert subprocess.run(command).returncode == 0, "the lock outlived its run"
+
+
+def test_workdir_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(OSError, match="cannot write to .*file/run"),
+        open_workdir(tmp_path / "file" / "run", {}),
+    ):
+        pass
+    with (
+        pytest.raises(ValueError, match="not plain values"),
+        open_workdir(tmp_path, {"loss": print}),
+    ):
+        pass
+    with pytest.raises(FileNotFoundError, match="give the --workdir of a run"):
+        read_config(tmp_path / "none")
+    (tmp_path / "config.json").write_text('{"na')
+    with pytest.raises(ValueError, match="config.json is damaged"):
+        read_config(tmp_path)
