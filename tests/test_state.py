@@ -1,0 +1,129 @@
+"""The jitted step: normalisation, one device against four, embeddings."""
+
+import functools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jreid import system
+from jreid.config import Config, ModelConfig
+from jreid.state import (
+    TrainState,
+    data_mesh,
+    init_state,
+    make_embed,
+    make_train_step,
+    network_structure,
+    normalise,
+)
+
+SIZE = (32, 16)
+
+
+def tiny_config() -> Config:
+    model = ModelConfig(depth=18, width=1 / 16, non_local_after=("2.1",))
+    model.bottleneck_hidden, model.bottleneck_features = (8,), 8
+    return Config(model=model)
+
+
+def make_batch(seed: int = 0) -> dict[str, np.ndarray]:
+    """Four identities, two visible and two infrared images each."""
+    rng = np.random.default_rng(seed)
+    return {
+        "images": rng.integers(0, 256, (8, 2, *SIZE, 3), dtype=np.uint8),
+        "ids": np.repeat(np.arange(4, dtype=np.int32), 2)[:, None].repeat(2, 1),
+        "modality": np.tile(np.array([0, 1], np.int32), (8, 1)),
+    }
+
+
+def train_on(devices, steps: int = 3) -> tuple[TrainState, list[dict[str, float]]]:
+    """A few steps of the tiny network with the batch divided over `devices`."""
+    config, mesh = tiny_config(), data_mesh(devices)
+    make_network = functools.partial(system.make_network, config, 4)
+    tx = system.build_tx(config, lambda step: 0.01)
+    graphdef, _ = network_structure(make_network)
+    state = init_state(make_network, tx, 0, mesh)
+    step = make_train_step(graphdef, system.build_objective(config), tx, system.STREAMS)
+    sharding = jax.NamedSharding(mesh, jax.P("data"))
+    scalars = []
+    for seed in range(steps):
+        state, values = step(state, jax.device_put(make_batch(seed), sharding))
+        scalars.append({name: float(value) for name, value in values.items()})
+    assert step._cache_size() == 1
+    return state, scalars
+
+
+def test_normalise_equals_the_formula():
+    images = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3) * 10
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    expected = (images / 255 - mean) / std
+    np.testing.assert_allclose(normalise(jnp.asarray(images)), expected, atol=1e-6)
+
+
+def test_four_devices_give_the_result_of_one():
+    """BatchNorm statistics, triplets and centres are over the whole batch."""
+    environment = dict(os.environ)
+    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+    code = (
+        "import jax, json, test_state\n"
+        "assert len(jax.devices()) == 4\n"
+        "print(json.dumps(test_state.train_on(jax.devices())[1]))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=pathlib.Path(__file__).parent,
+        env=environment | {"PYTHONPATH": str(pathlib.Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    parallel = json.loads(result.stdout)
+    _, alone = train_on(jax.devices()[:1])
+    for one, four in zip(alone, parallel, strict=True):
+        assert one.keys() == four.keys()
+        for name, value in one.items():
+            np.testing.assert_allclose(four[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_changes_every_parameter_and_statistic():
+    make_network = functools.partial(system.make_network, tiny_config(), 4)
+    tx = system.build_tx(tiny_config(), lambda step: 0.01)
+    before = init_state(make_network, tx, 0, data_mesh())
+    before = jax.tree.map(np.asarray, (before.params, before.stats))
+    after, _ = train_on(jax.devices()[:1])
+    assert int(after.step) == 3
+    old = jax.tree_util.tree_leaves_with_path(before)
+    new = jax.tree.leaves((after.params, after.stats))
+    for (path, leaf), changed in zip(old, new, strict=True):
+        assert not np.array_equal(leaf, changed), jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize("feature", ["embeddings", "features"])
+@pytest.mark.parametrize("flip", [False, True])
+def test_embeddings_are_unit_rows_of_the_frozen_network(feature, flip):
+    config = tiny_config()
+    make_network = functools.partial(system.make_network, config, 4)
+    _, frozen = network_structure(make_network)
+    tx = system.build_tx(config, lambda step: 0.01)
+    state = init_state(make_network, tx, 0, data_mesh())
+    embed = make_embed(frozen, feature=feature, flip=flip)
+    images = jnp.asarray(make_batch()["images"][:, 1])
+    vectors = embed(state.params, state.stats, images, "infrared")
+    assert vectors.keys() == {"fused", "v1", "v2"}
+    for values in vectors.values():
+        np.testing.assert_allclose(jnp.linalg.norm(values, axis=1), 1, rtol=1e-5)
+    both = jnp.concatenate([vectors["v1"], vectors["v2"]], axis=1) / np.sqrt(2)
+    np.testing.assert_allclose(vectors["fused"], both, rtol=1e-4, atol=1e-6)
+    # a frozen network sees each image alone; a mirrored image only differs unflipped
+    alone = embed(state.params, state.stats, images[:1], "infrared")
+    np.testing.assert_allclose(alone["v1"][0], vectors["v1"][0], atol=1e-5)
+    mirrored = embed(state.params, state.stats, images[:, :, ::-1], "infrared")
+    assert np.allclose(mirrored["v1"], vectors["v1"], atol=1e-5) == flip
