@@ -35,6 +35,7 @@ $(STAMP): pyproject.toml constraints.txt $(BROKEN)
 
 demo: $(STAMP)
 	$(RUN) jreid.train --config configs/demo.py $(ARGS)
+	@$(VENV)/bin/python tools/colour_histogram.py
 
 test: $(STAMP)
 	$(RUN) ruff check .

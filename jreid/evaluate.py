@@ -6,7 +6,6 @@ Writes results.json, features.npz, cmc.png and ranks.png into the work directory
 import argparse
 import functools
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -216,7 +215,7 @@ def main(arguments: list[str]) -> int:
             if getattr(given, name) is not None:
                 setattr(config.evaluation, name, getattr(given, name))
         validate(config)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notices
+        system.quieten_tensorflow()
         scores = evaluate(config, given.workdir, given.step)
         print_report(config, scores, given.workdir)
     except (ValueError, OSError) as error:

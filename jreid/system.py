@@ -1,6 +1,7 @@
 """From a Config to the parts it describes: data set, network, objective, optimiser."""
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,12 @@ from jreid.objective import make_objective, paper_terms
 from jreid.progress import Progress
 
 STREAMS = ("visible", "infrared")  # stem of each column of a batch's slots
+
+
+def quieten_tensorflow() -> None:
+    """Before TensorFlow is first imported: no notices, and no oneDNN to notify of."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 def read_dataset(config: Config) -> datasets.Dataset:

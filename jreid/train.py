@@ -6,7 +6,6 @@ or SIGTERM after a checkpoint was written.
 """
 
 import functools
-import os
 import sys
 from pathlib import Path
 
@@ -130,7 +129,7 @@ def main(argv: list[str]) -> int:
     config = CONFIG.value
     if not flags.FLAGS["verbosity"].present:  # warnings, not the libraries' chatter
         logging.set_verbosity(logging.WARNING)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    system.quieten_tensorflow()
     try:
         return train(config, Path(WORKDIR.value or Path("runs") / config.name))
     except (ValueError, OSError, DivergedError) as error:

@@ -4,7 +4,8 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from jreid.evaluation.distances import nearest_columns, squared_distances
+from jreid.evaluation.distances import squared_distances
+from jreid.evaluation.neighbours import nearest_columns
 from jreid.evaluation.ranking import nearest_gallery, rank
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jreid.evaluation.distances import nearest_columns
+from jreid.evaluation.neighbours import nearest_columns
 
 _BLOCK_ENTRIES = 2**19
 

@@ -7,19 +7,15 @@ drawn from one pool share the distances and the neighbours among the queries.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse
 from jaxtyping import Float, Int
 
-from jreid.evaluation.distances import (
-    check_features,
-    nearest_columns,
-    squared_distances,
-)
+from jreid.evaluation.distances import check_features, squared_distances
+from jreid.evaluation.neighbours import merge, neighbours, neighbours_within
 
-_ROWS_AT_ONCE = 512
+_PAIRS_AT_ONCE = 512
 
 
 def rerank(
@@ -80,97 +76,23 @@ def rerank_galleries(
             " 6 and 0.3"
         )
     count = max(k1 + 1, k2)
-    among_queries = _neighbours_within(query, count)
-    to_queries = _neighbours(between.T, count)
+    among_queries = neighbours_within(query, count)
+    to_queries = neighbours(between.T, count)
     pair_distances = _PairDistances(query, pool)
     for gallery in galleries:
         to_gallery = between.take(gallery, axis=1)
-        of_queries = _merge(among_queries, _neighbours(to_gallery, count), len(query))
-        among_gallery = _neighbours_within(pool[gallery], count)
-        of_gallery = _merge(to_queries.take(gallery), among_gallery, len(query))
-        order = np.concatenate(
-            [of_queries.columns[:, :count], of_gallery.columns[:, :count]]
-        )
+        among_gallery = neighbours_within(pool[gallery], count)
+        of_queries = merge(among_queries, neighbours(to_gallery, count), len(query))
+        of_gallery = merge(to_queries.take(gallery), among_gallery, len(query))
+        order = np.concatenate([of_queries.columns, of_gallery.columns])[:, :count]
         largest = np.concatenate([of_queries.largest, of_gallery.largest])
         # All images alike: every distance is 0 and stays 0.
         largest[largest == 0] = 1.0
-        image = np.concatenate([np.arange(len(query)), len(query) + gallery])
         sets = _reciprocal_sets(order, k1)
-        rows, columns = sets.nonzero()
-        near = np.empty(len(rows))
-        crossing = (rows < len(query)) != (columns < len(query))
-        of_query, of_gallery = np.sort([rows[crossing], columns[crossing]], axis=0)
-        near[crossing] = to_gallery[of_query, of_gallery - len(query)]
-        near[~crossing] = pair_distances(
-            image[rows[~crossing]], image[columns[~crossing]]
-        )
-        weights = _weight_rows(sets, near / largest[rows])
+        weights = _weight_sets(sets, to_gallery, gallery, pair_distances, largest)
         weights = _average_neighbours(weights, order[:, :k2])
         to_gallery /= largest[: len(query), None]
         yield _combine(weights, to_gallery, original_weight)
-
-
-@dataclass
-class _Neighbours:
-    """Nearest columns of each row, nearest first, and the largest distance."""
-
-    columns: Int[np.ndarray, "n k"]
-    distances: Float[np.ndarray, "n k"]
-    largest: Float[np.ndarray, " n"]
-
-    def take(self, rows: Int[np.ndarray, " m"] | slice) -> "_Neighbours":
-        return _Neighbours(self.columns[rows], self.distances[rows], self.largest[rows])
-
-
-def _neighbours(distances: Float[np.ndarray, "n m"], count: int) -> _Neighbours:
-    columns, near = nearest_columns(distances, count)
-    return _Neighbours(columns, near, distances.max(axis=1))
-
-
-def _merge(first: _Neighbours, second: _Neighbours, offset: int) -> _Neighbours:
-    """Neighbours among the columns of both; the second's columns begin at `offset`.
-
-    Lists are as long as both together, and of equally near columns the first's come
-    first. Only as many are sure to be the nearest as were sought in each.
-    """
-    columns = np.hstack([first.columns, offset + second.columns])
-    distances = np.hstack([first.distances, second.distances])
-    order = np.argsort(distances, axis=1, kind="stable")
-    return _Neighbours(
-        np.take_along_axis(columns, order, axis=1),
-        np.take_along_axis(distances, order, axis=1),
-        np.maximum(first.largest, second.largest),
-    )
-
-
-def _neighbours_within(features: Float[np.ndarray, "n d"], count: int) -> _Neighbours:
-    """Neighbours of all rows among all rows; the distance of a pair is computed once.
-
-    A strip of the distances' upper triangle serves the rows of the strip and, turned
-    over, all later rows.
-    """
-    features = features.astype(np.float64, copy=False)
-    images = len(features)
-    count = min(count, images)
-    found = _Neighbours(
-        np.zeros((images, count), np.int64),
-        np.full((images, count), np.inf),
-        np.zeros(images),
-    )
-    for start in range(0, images, _ROWS_AT_ONCE):
-        strip = squared_distances(
-            features[start : start + _ROWS_AT_ONCE], features[start:]
-        )
-        rows = slice(start, start + len(strip))
-        later = slice(start + len(strip), None)
-        for part, distances in ((rows, strip), (later, strip[:, len(strip) :].T)):
-            if not distances.size:
-                continue
-            merged = _merge(found.take(part), _neighbours(distances, count), start)
-            found.columns[part] = merged.columns[:, :count]
-            found.distances[part] = merged.distances[:, :count]
-            found.largest[part] = merged.largest
-    return found
 
 
 def _reciprocal_sets(order: Int[np.ndarray, "n k"], k1: int) -> scipy.sparse.csr_array:
@@ -234,23 +156,37 @@ class _PairDistances:
         queries = len(self._sides[0])
         for side, offset in zip(self._sides, (0, queries), strict=True):
             here = np.flatnonzero((low < queries) == (offset == 0))
-            for start in range(0, len(here), _ROWS_AT_ONCE):
-                pairs = here[start : start + _ROWS_AT_ONCE]
+            for start in range(0, len(here), _PAIRS_AT_ONCE):
+                pairs = here[start : start + _PAIRS_AT_ONCE]
                 gap = side[low[pairs] - offset] - side[high[pairs] - offset]
                 values[pairs] = np.vecdot(gap, gap)
         return values
 
 
-def _weight_rows(
-    sets: scipy.sparse.csr_array, near: Float[np.ndarray, " entries"]
+def _weight_sets(
+    sets: scipy.sparse.csr_array,
+    to_gallery: Float[np.ndarray, "q g"],
+    gallery: Int[np.ndarray, " g"],
+    pair_distances: _PairDistances,
+    largest: Float[np.ndarray, " n"],
 ) -> scipy.sparse.csr_array:
     """Weights exp(-distance) of the set members, summing to 1 in each row."""
+    queries = len(to_gallery)
+    rows = np.repeat(np.arange(len(largest)), np.diff(sets.indptr))
+    columns = sets.indices
+    near = np.empty(len(rows))
+    crossing = (rows < queries) != (columns < queries)
+    of_query, of_gallery = np.sort([rows[crossing], columns[crossing]], axis=0)
+    near[crossing] = to_gallery[of_query, of_gallery - queries]
+    image = np.concatenate([np.arange(queries), queries + gallery])
+    same_side = image[rows[~crossing]], image[columns[~crossing]]
+    near[~crossing] = pair_distances(*same_side)
     weights = scipy.sparse.csr_array(
-        (np.exp(-near), sets.indices, sets.indptr), shape=sets.shape
+        (np.exp(-near / largest[rows]), columns, sets.indptr), shape=sets.shape
     )
     # A set is empty where an image has more than k1 exact copies before it.
     sums = np.maximum(weights.sum(axis=1), np.finfo(np.float64).tiny)
-    weights.data /= np.repeat(sums, np.diff(sets.indptr))
+    weights.data /= sums[rows]
     return weights
 
 

@@ -1,0 +1,118 @@
+"""Nearest columns of each row of distances, with ties in order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jreid.evaluation.distances import squared_distances
+
+_BLOCK_ENTRIES = 2**19
+_ROWS_AT_ONCE = 1024
+
+
+def nearest_columns(
+    distances: Float[np.ndarray, "n m"], count: int
+) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    """The k = min(count, m) nearest columns of each row and their distances, in order.
+
+    Equal distances are ordered by column, also where only some of them are taken.
+    """
+    rows, columns = distances.shape
+    chosen = np.empty((rows, min(count, columns)), np.int64)
+    near = np.empty(chosen.shape, distances.dtype)
+    # Blocks of rows that stay in the processor's cache.
+    rows_at_once = max(1, _BLOCK_ENTRIES // columns)
+    for start in range(0, rows, rows_at_once):
+        block = slice(start, start + rows_at_once)
+        chosen[block], near[block] = _nearest_of_block(
+            np.ascontiguousarray(distances[block]), count
+        )
+    return chosen, near
+
+
+def _nearest_of_block(
+    distances: Float[np.ndarray, "n m"], count: int
+) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    if count >= distances.shape[1]:
+        chosen = np.argsort(distances, axis=1, kind="stable")
+        return chosen, np.take_along_axis(distances, chosen, axis=1)
+    # Entry `count` of a partitioned row is its nearest column that is left out.
+    parted = np.argpartition(distances, count, axis=1)[:, : count + 1]
+    chosen = np.sort(parted[:, :count], axis=1)
+    near = np.take_along_axis(distances, chosen, axis=1)
+    order = np.argsort(near, axis=1, kind="stable")
+    chosen = np.take_along_axis(chosen, order, axis=1)
+    near = np.take_along_axis(near, order, axis=1)
+    left_out = np.take_along_axis(distances, parted[:, count:], axis=1)
+    cut_tie = np.flatnonzero(near[:, -1] == left_out[:, 0])
+    if cut_tie.size:
+        exact = np.argsort(distances[cut_tie], axis=1, kind="stable")[:, :count]
+        chosen[cut_tie] = exact
+        near[cut_tie] = np.take_along_axis(distances[cut_tie], exact, axis=1)
+    return chosen, near
+
+
+@dataclass
+class Neighbours:
+    """Nearest columns of each row, nearest first, and the largest distance."""
+
+    columns: Int[np.ndarray, "n k"]
+    distances: Float[np.ndarray, "n k"]
+    largest: Float[np.ndarray, " n"]
+
+    def take(self, rows: Int[np.ndarray, " m"] | slice) -> "Neighbours":
+        """The lists of some rows."""
+        return Neighbours(self.columns[rows], self.distances[rows], self.largest[rows])
+
+
+def neighbours(distances: Float[np.ndarray, "n m"], count: int) -> Neighbours:
+    """The nearest min(count, m) columns of each row."""
+    columns, near = nearest_columns(distances, count)
+    return Neighbours(columns, near, distances.max(axis=1))
+
+
+def merge(first: Neighbours, second: Neighbours, offset: int) -> Neighbours:
+    """Neighbours among the columns of both; the second's columns begin at `offset`.
+
+    Lists are as long as both together, and of equally near columns the first's come
+    first. Only as many are sure to be the nearest as were sought in each.
+    """
+    columns = np.hstack([first.columns, offset + second.columns])
+    distances = np.hstack([first.distances, second.distances])
+    order = np.argsort(distances, axis=1, kind="stable")
+    return Neighbours(
+        np.take_along_axis(columns, order, axis=1),
+        np.take_along_axis(distances, order, axis=1),
+        np.maximum(first.largest, second.largest),
+    )
+
+
+def neighbours_within(features: Float[np.ndarray, "n d"], count: int) -> Neighbours:
+    """Neighbours of all rows among all rows; the distance of a pair is computed once.
+
+    A strip of the distances' upper triangle serves the rows of the strip and, turned
+    over, all later rows.
+    """
+    features = features.astype(np.float64, copy=False)
+    images = len(features)
+    count = min(count, images)
+    found = Neighbours(
+        np.zeros((images, count), np.int64),
+        np.full((images, count), np.inf),
+        np.zeros(images),
+    )
+    for start in range(0, images, _ROWS_AT_ONCE):
+        strip = squared_distances(
+            features[start : start + _ROWS_AT_ONCE], features[start:]
+        )
+        rows = slice(start, start + len(strip))
+        later = slice(start + len(strip), None)
+        for part, distances in ((rows, strip), (later, strip[:, len(strip) :].T)):
+            if not distances.size:
+                continue
+            merged = merge(found.take(part), neighbours(distances, count), start)
+            found.columns[part] = merged.columns[:, :count]
+            found.distances[part] = merged.distances[:, :count]
+            found.largest[part] = merged.largest
+    return found
