@@ -24,6 +24,6 @@ def get_config(variant: str = "full") -> Config:
     data.random_grey = data.channel_exchange = 0.3  # colour misleads, see SynVI
     optim = config.optim
     optim.pretrained_lr_factor = 1.0  # nothing is pretrained
-    optim.epochs, optim.schedule, optim.warmup_epochs = 9, "cosine", 1
+    optim.epochs, optim.schedule, optim.warmup_epochs = 12, "cosine", 1
     optim.lr = 0.05
     return config

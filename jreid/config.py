@@ -40,7 +40,7 @@ class BranchConfig:
 
     name: str = "v1"
     pooling: str = "gem"
-    p: float = 3.0  # GeM's exponent, or where it starts
+    p: float = 3.0  # GeM's exponent, or where it starts; at least 1
     learn_p: bool = True
     adds: str = ""
 
@@ -172,6 +172,10 @@ def validate(config: Config) -> None:
     _one_of("data.trial", data.trial, tuple(range(1, 11)))
     for branch in model.branches:
         _one_of(f"the pooling of branch {branch.name}", branch.pooling, POOLINGS)
+        if branch.p < 1:
+            raise ValueError(
+                f"p of branch {branch.name} is {branch.p}; it must be at least 1"
+            )
     for name in model.refined:
         _one_of("model.refined", name, names)
     for text in model.non_local_after:

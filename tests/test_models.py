@@ -130,6 +130,22 @@ def test_gem_equals_its_formula(rng, p):
     assert nnx.state(GeM(p, learnable=False), nnx.Param) == {}
 
 
+def test_a_learned_exponent_below_1_is_average_pooling_with_a_gradient(rng):
+    x = jnp.float32(rng.random((2, 4, 3, 6)))
+    graphdef, params = nnx.split(GeM())
+
+    def pooled(p):
+        return nnx.merge(graphdef, {"p": p})(x)
+
+    for p in (0.9, 0.0, -3.0):
+        np.testing.assert_allclose(pooled(jnp.float32(p)), average_pool(x), rtol=1e-5)
+        gradient = jax.grad(lambda p: pooled(p).sum())
+        expected = gradient(jnp.float32(1.0))
+        np.testing.assert_allclose(gradient(jnp.float32(p)), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"p is 0.5; it must be at least 1"):
+        GeM(0.5)
+
+
 def test_gem_lies_between_average_and_maximum(rng):
     x = jnp.float32(rng.random((2, 4, 3, 6)))
     np.testing.assert_allclose(GeM(1.0)(x), average_pool(x), rtol=1e-5)
