@@ -8,6 +8,7 @@ import io
 import json
 import math
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -107,7 +108,9 @@ def parameter_table(params: Mapping[str, Any]) -> str:
     Args:
         params: nested dicts of arrays.
     """
-    return parameter_overview.get_parameter_overview(params, include_stats=False)
+    table = parameter_overview.get_parameter_overview(params, include_stats=False)
+    # clu counts a scalar as 1.0, and with one the total too.
+    return re.sub(r"(\d)\.0\b", r"\1", table)
 
 
 def _drop_lines(path: pathlib.Path, first_step: int) -> None:

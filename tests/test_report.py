@@ -84,11 +84,12 @@ def test_parameter_table():
     params = {
         "trunk": {0: {"kernel": jnp.ones((3, 4))}},
         "neck": jnp.ones((5,), jnp.bfloat16),
+        "p": jnp.float32(3),
     }
     table = parameter_table(params)
     assert re.search(r"trunk/0/kernel +\| \(3, 4\) +\| float32 +\| 12", table)
     assert re.search(r"neck +\| \(5,\) +\| bfloat16 +\| 5", table)
-    assert "Total: 17" in table
+    assert "Total: 18 -- 62 bytes" in table
 
 
 def test_importing_loads_no_tensorflow(tmp_path):

@@ -43,9 +43,12 @@ def make_batch(seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-def train_on(devices, steps: int = 3) -> tuple[TrainState, list[dict[str, float]]]:
+def train_on(
+    devices, steps: int = 3, *, bfloat16: bool = False
+) -> tuple[TrainState, list[dict[str, float]]]:
     """A few steps of the tiny network with the batch divided over `devices`."""
     config, mesh = tiny_config(), data_mesh(devices)
+    config.model.bfloat16 = bfloat16
     make_network = functools.partial(system.make_network, config, 4)
     tx = system.build_tx(config, lambda step: 0.01)
     graphdef, _ = network_structure(make_network)
@@ -104,6 +107,16 @@ def test_a_step_changes_every_parameter_and_statistic():
     new = jax.tree.leaves((after.params, after.stats))
     for (path, leaf), changed in zip(old, new, strict=True):
         assert not np.array_equal(leaf, changed), jax.tree_util.keystr(path)
+
+
+def test_bfloat16_trains_like_float32_and_keeps_a_float32_state():
+    state, mixed = train_on(jax.devices()[:1], 2, bfloat16=True)
+    _, full = train_on(jax.devices()[:1], 2)
+    for one, other in zip(mixed, full, strict=True):
+        np.testing.assert_allclose(one["loss"], other["loss"], rtol=0.05)
+    parts = (state.params, state.stats, state.opt_state)
+    kinds = {leaf.dtype for leaf in jax.tree.leaves(parts)}
+    assert kinds <= {jnp.dtype("float32"), jnp.dtype("int32")}
 
 
 @pytest.mark.parametrize("feature", ["embeddings", "features"])
