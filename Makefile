@@ -19,7 +19,7 @@ endif
 
 help:
 	@echo "make demo   train and evaluate a small network on the embedded data set;"
-	@echo '            ARGS="--config.optim.epochs=1" changes its config'
+	@echo '            ARGS="--config.optim.epochs=3" changes its config'
 	@echo "make test   ruff, pyright and pytest"
 	@echo "make clean  remove the virtual environment and all caches, not runs/"
 	@echo "PYTHON=python3.12 chooses the Python (3.11 or newer), VENV=.venv the environment"

@@ -20,7 +20,10 @@ from orbax.checkpoint import checkpoint_managers
 
 from jreid.leaves import check_fit, checksum, describe, named_leaves
 
-REMEDY = "Take an earlier checkpoint with --config.checkpoint.step="
+REMEDY = (
+    "Take an earlier checkpoint with --config.checkpoint.step= (in training) or --step "
+    "(in evaluation)"
+)
 
 
 class Checkpoints:

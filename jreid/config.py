@@ -6,10 +6,11 @@ the command line (`--config.optim.lr=0.05`). Only the programs and system.py rea
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args, get_origin
 
 POOLINGS = ("gem", "average", "max")
 DATASETS = ("sysu_mm01", "regdb")
+DEPTHS = (18, 34, 50, 101)
 
 
 @dataclass
@@ -124,7 +125,7 @@ class CheckpointConfig:
 
     every_epochs: int = 1
     keep: int = 2
-    step: int = -1  # resume or evaluate this one; -1: the newest
+    step: int = -1  # resume from this one, deleting later ones; -1: the newest
 
 
 @dataclass
@@ -165,25 +166,90 @@ RESUMABLE = (
 
 
 def validate(config: Config) -> None:
-    """Raises ValueError naming the first field whose value is not allowed."""
-    data, model, loss, optim = config.data, config.model, config.loss, config.optim
-    names = tuple(branch.name for branch in model.branches)
+    """Raises ValueError naming a field whose value is not allowed."""
+    for (section, *keys), low, high in RANGES:
+        for key in keys:
+            value = getattr(getattr(config, section), key)
+            # written so that NaN is refused as well
+            if not (value >= low and (high is None or value <= high)):
+                limits = f"at least {low}" if high is None else f"{low} to {high}"
+                raise ValueError(f"{section}.{key} is {value}; it must be {limits}")
+    if config.seed < 0 or config.steps < 0:
+        raise ValueError(
+            f"seed is {config.seed} and steps {config.steps}; neither may be negative"
+        )
+    _validate_data(config)
+    _validate_model(config.model)
+    _validate_training(config)
+
+
+# (section, fields ...), smallest value, largest value
+RANGES: tuple[tuple[tuple[str, ...], float, float | None], ...] = (
+    (("data", "trial"), 1, 10),
+    (("data", "height", "width", "identities", "images_per_identity"), 1, None),
+    (("data", "padding", "workers"), 0, None),
+    (("data", "flip", "random_erasing", "random_grey", "channel_exchange"), 0, 1),
+    (("data", "max_unreadable"), 0, 1),
+    (("model", "width"), 1 / 64, None),
+    (("model", "last_stride"), 1, 2),
+    (("model", "non_local_channels"), 0, None),
+    (("model", "bottleneck_features"), 1, None),
+    (("loss", "identity", "vsd", "wrt", "hc_tri", "hc_tri_margin"), 0, None),
+    (("loss", "label_smoothing"), 0, 1),
+    (("loss", "vsd_temperature"), 1e-3, None),
+    (("optim", "lr", "pretrained_lr_factor", "weight_decay", "clip_norm"), 0, None),
+    (("optim", "momentum"), 0, 1),
+    (("optim", "epochs"), 1, None),
+    (("optim", "steps_per_epoch", "warmup_epochs"), 0, None),
+    (("evaluation", "every_epochs"), 0, None),
+    (("evaluation", "batch_size", "trials", "sheet_rows"), 1, None),
+    (("checkpoint", "every_epochs", "keep"), 1, None),
+    (("checkpoint", "step"), -1, None),
+    (("log", "every_steps"), 1, None),
+)
+
+
+def _validate_data(config):
+    data = config.data
     _one_of("data.dataset", data.dataset, DATASETS)
-    _one_of("data.trial", data.trial, tuple(range(1, 11)))
+    without_validation = data.dataset != "sysu_mm01" or data.train_on_val
+    if config.evaluation.every_epochs and without_validation:
+        raise ValueError(
+            "evaluation.every_epochs needs validation identities: use the data set "
+            "sysu_mm01 with --config.data.train_on_val=False, or set it to 0"
+        )
+
+
+def _validate_model(model):
+    _one_of("model.depth", model.depth, DEPTHS)
+    names = []
     for branch in model.branches:
-        _one_of(f"the pooling of branch {branch.name}", branch.pooling, POOLINGS)
-        if branch.p < 1:
+        _one_of(f"the pooling of branch {branch.name!r}", branch.pooling, POOLINGS)
+        _one_of(f"what branch {branch.name!r} adds", branch.adds, ("", *names))
+        if not branch.p >= 1:
             raise ValueError(
-                f"p of branch {branch.name} is {branch.p}; it must be at least 1"
+                f"p of branch {branch.name!r} is {branch.p}; it must be at least 1"
             )
+        names.append(branch.name)
+    if not names or len(set(names)) < len(names) or {"", "fused"} & set(names):
+        raise ValueError(
+            f"model.branches are named {names}; at least one is needed, each with a "
+            'name of its own other than "fused"'
+        )
     for name in model.refined:
         _one_of("model.refined", name, names)
-    for text in model.non_local_after:
-        parts = text.split(".")
+    for place in model.non_local_after:
+        parts = place.split(".") if isinstance(place, str) else ()
         if len(parts) != 2 or not all(part.isdigit() for part in parts):
             raise ValueError(
-                f'model.non_local_after has {text!r}; write "stage.block", e.g. "2.3"'
+                f"model.non_local_after has {place!r}; write stage.block in quotes, as "
+                """in --config.model.non_local_after="('2.3',)" """.rstrip()
             )
+
+
+def _validate_training(config):
+    loss, optim = config.loss, config.optim
+    names = [branch.name for branch in config.model.branches]
     _one_of("loss.wrt_form", loss.wrt_form, ("softmax", "agw"))
     _one_of("loss.hc_tri_reduction", loss.hc_tri_reduction, ("mean", "sum"))
     _one_of("loss.wrt_branch", loss.wrt_branch, names)
@@ -191,62 +257,17 @@ def validate(config: Config) -> None:
     _one_of("optim.optimizer", optim.optimizer, ("sgd", "adamw"))
     _one_of("optim.schedule", optim.schedule, ("steps", "cosine"))
     _one_of("evaluation.feature", config.evaluation.feature, ("embeddings", "features"))
-    if len(optim.milestones) != len(optim.factors):
+    if optim.schedule == "cosine" and optim.warmup_epochs >= optim.epochs:
         raise ValueError(
-            f"optim.milestones {optim.milestones} and optim.factors {optim.factors} "
-            "need the same length"
+            f"optim.warmup_epochs is {optim.warmup_epochs} of optim.epochs "
+            f"{optim.epochs}; a cosine schedule needs a shorter warm-up"
         )
-    if config.evaluation.every_epochs and (
-        data.dataset != "sysu_mm01" or data.train_on_val
-    ):
-        raise ValueError(
-            "evaluation.every_epochs needs validation identities: use the data set "
-            "sysu_mm01 with --config.data.train_on_val=False, or set it to 0"
-        )
-    for section, key in PROBABILITIES:
-        _between(config, section, key, 0, 1)
-    for section, key in POSITIVE:
-        _between(config, section, key, 1, None)
-    for section, key in NOT_NEGATIVE:
-        _between(config, section, key, 0, None)
-
-
-PROBABILITIES = tuple(
-    ("data", key)
-    for key in (
-        "flip",
-        "random_erasing",
-        "random_grey",
-        "channel_exchange",
-        "max_unreadable",
-    )
-)
-POSITIVE = (
-    *(("data", key) for key in ("height", "width", "identities")),
-    ("data", "images_per_identity"),
-    *(("optim", "epochs"), ("evaluation", "batch_size"), ("evaluation", "trials")),
-    *(("checkpoint", "every_epochs"), ("checkpoint", "keep"), ("log", "every_steps")),
-)
-NOT_NEGATIVE = (
-    *(("data", "padding"), ("data", "workers"), ("model", "non_local_channels")),
-    *(("loss", key) for key in ("identity", "vsd", "wrt", "hc_tri", "hc_tri_margin")),
-    *(("optim", key) for key in ("lr", "weight_decay", "clip_norm", "warmup_epochs")),
-    *(("optim", "steps_per_epoch"), ("evaluation", "every_epochs")),
-)
 
 
 def _one_of(name, value, allowed):
     if value not in allowed:
-        raise ValueError(
-            f"{name} is {value!r}; allowed are {', '.join(map(str, allowed))}"
-        )
-
-
-def _between(config, section, key, low, high):
-    value = getattr(getattr(config, section), key)
-    if value < low or (high is not None and value > high):
-        limits = f"at least {low}" if high is None else f"between {low} and {high}"
-        raise ValueError(f"{section}.{key} is {value}; it must be {limits}")
+        choices = ", ".join(repr(choice) for choice in allowed)
+        raise ValueError(f"{name} is {value!r}; allowed are {choices}")
 
 
 def as_dict(config: Config) -> dict:
@@ -264,28 +285,24 @@ def as_dict(config: Config) -> dict:
 
 def config_from_dict(values: dict) -> Config:
     """The inverse of `as_dict`; raises ValueError for a field that Config lacks."""
+    return _build(Config, values, "")
 
-    def build(kind, values, path):
-        known = {f.name: f for f in dataclasses.fields(kind)}
-        if unknown := sorted(set(values) - set(known)):
-            raise ValueError(
-                f"unknown config fields {[path + name for name in unknown]}; the file "
-                "was written by another version"
-            )
-        return kind(
-            **{
-                key: convert(key, known[key].type, value, path)
-                for key, value in values.items()
-            }
-        )
 
-    def convert(key, kind, value, path):
-        if dataclasses.is_dataclass(kind):
-            return build(kind, value, f"{path}{key}.")
-        if isinstance(value, list):
-            if key == "branches":
-                return tuple(build(BranchConfig, item, "branches.") for item in value)
-            return tuple(value)
-        return value
+def _build(kind, values, path):
+    types = {field.name: field.type for field in dataclasses.fields(kind)}
+    if unknown := sorted(path + name for name in set(values) - set(types)):
+        raise ValueError(f"unknown config fields {unknown}: written by another version")
+    return kind(
+        **{
+            name: _convert(types[name], value, f"{path}{name}.")
+            for name, value in values.items()
+        }
+    )
 
-    return build(Config, values, "")
+
+def _convert(kind, value, path):
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, path)
+    if get_origin(kind) is tuple:
+        return tuple(_convert(get_args(kind)[0], item, path) for item in value)
+    return value

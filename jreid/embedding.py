@@ -24,7 +24,7 @@ def embed_images(
     width: int,
     batch_size: int,
     workers: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, Float[np.ndarray, "n d"]]:
     """Runs `embed` (see `state.make_embed`) on every image, in the order of `images`.
 
@@ -57,5 +57,6 @@ def embed_images(
                 )
                 table[rows[start : start + count]] = values[:count]
             done += count
-            progress(done)
+            if progress is not None:
+                progress(done)
     return features

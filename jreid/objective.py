@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jreid import losses
+from jreid.models.two_stream import refined_name
 
 Outputs = Mapping[str, Any]
 """What the network returns for b images: `outputs["features"][branch]` before the neck
@@ -109,7 +110,7 @@ def paper_terms(
     identity = partial(_identity, label_smoothing=label_smoothing)
     vsd = partial(_vsd, temperature=temperature, stop_gradient=stop_gradient)
     terms = {}
-    for name in branches + tuple(_refinement(branch) for branch in refined):
+    for name in branches + tuple(refined_name(branch) for branch in refined):
         terms[f"identity_{name}"] = Term(identity_weight, partial(identity, name))
     for branch in refined:
         name = f"vsd_{branch.removeprefix('v')}"
@@ -125,10 +126,6 @@ def paper_terms(
     )
     terms["hc_tri"] = Term(hc_tri_weight, hc_tri)
     return terms
-
-
-def _refinement(branch: str) -> str:
-    return "z" + branch.removeprefix("v")
 
 
 def _check_names(
@@ -159,7 +156,7 @@ def _identity(name: str, outputs: Outputs, batch: Batch, **options: Any) -> Arra
 def _vsd(branch: str, outputs: Outputs, batch: Batch, **options: Any) -> Array:
     return losses.variational_self_distillation(
         _named(outputs, "logits", branch),
-        _named(outputs, "logits", _refinement(branch)),
+        _named(outputs, "logits", refined_name(branch)),
         **options,
     )
 

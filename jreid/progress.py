@@ -6,17 +6,14 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
 
 REDRAW = 0.1  # seconds between two pictures of the bar
 LINES = 10.0  # seconds between two lines where there is no terminal
-SAMPLES, SPACING = (
-    60,
-    0.25,
-)  # the speed is measured over so many, this many seconds apart
+SAMPLES = 60  # over which the speed is measured ...
+SPACING = 0.25  # ... this many seconds apart
 
 
 class Progress:
@@ -122,22 +119,6 @@ class Progress:
         """Steps per second over the last samples, 0 while it is unknown."""
         (start, first), (end, last) = self._samples[0], self._samples[-1]
         return (last - first) / (end - start) if end > start else 0.0
-
-
-def progress(
-    items: Iterable[T],
-    label: str,
-    *,
-    total: int,
-    per_step: int = 1,
-    unit: str = "steps",
-    stream: io.TextIOBase | None = None,
-) -> Iterator[T]:
-    """Yields from `items`, of which there are `total`, and shows how far it is."""
-    with Progress(total, label, per_step=per_step, unit=unit, stream=stream) as bar:
-        for step, item in enumerate(items, start=1):
-            yield item
-            bar.update(step)
 
 
 def duration(seconds: float) -> str:

@@ -14,8 +14,14 @@ class ScalarWindow:
     """Collects each step's scalars since the last report, without waiting for them."""
 
     def __init__(self, first_step: int, images_per_step: int):
+        self._first_step = first_step
         self._images_per_step = images_per_step
-        self._restart(first_step)
+        self._steps: list[dict[str, jax.Array]] = []
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Leaves out of the speed whatever took time since the last report."""
+        self._start = time.perf_counter()
 
     def add(self, scalars: dict[str, jax.Array]) -> None:
         """Notes one step; waits for the step before it, so that one is in flight."""
@@ -30,29 +36,26 @@ class ScalarWindow:
           DivergedError: naming the first step and term that is not finite.
         """
         fetched = jax.device_get(self._steps)  # the sync point
-        for step, scalars in enumerate(fetched, start=self._first_step):
-            for name, value in _terms_first(scalars):
-                if not np.isfinite(value):
-                    raise DivergedError(
-                        f"{name} is {value} at step {step}; the last checkpoint is "
-                        "intact. Lower --config.optim.lr or set "
-                        "--config.optim.clip_norm, in another --workdir"
-                    )
-        count = len(fetched)
         seconds = time.perf_counter() - self._start
+        for step, scalars in enumerate(fetched, start=self._first_step):
+            _check_finite(step, scalars)
         means = {
             name: float(np.mean([scalars[name] for scalars in fetched]))
             for name in fetched[0]
         }
-        self._restart(self._first_step + count)
-        return means | {"images_per_second": count * self._images_per_step / seconds}
-
-    def _restart(self, first_step: int) -> None:
-        self._first_step = first_step
-        self._start = time.perf_counter()
-        self._steps: list[dict[str, jax.Array]] = []
+        images = len(fetched) * self._images_per_step
+        self._first_step += len(fetched)
+        self._steps = []
+        self.restart_clock()
+        return means | {"images_per_second": images / seconds}
 
 
-def _terms_first(scalars):
-    """The terms before their sum, which is not finite because one of them is not."""
-    return sorted(scalars.items(), key=lambda item: not item[0].startswith("loss/"))
+def _check_finite(step, scalars):
+    # Terms before their sum, which is not finite because one of them is not.
+    for name in sorted(scalars, key=lambda name: not name.startswith("loss/")):
+        if not np.isfinite(scalars[name]):
+            raise DivergedError(
+                f"{name} is {scalars[name]} at step {step}; the last checkpoint is "
+                "intact. Lower --config.optim.lr or set --config.optim.clip_norm, in "
+                "another --workdir"
+            )

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from flax import nnx
 from jreid import optim
 from jreid.config import BranchConfig, Config
 from jreid.data import datasets
-from jreid.data.sampling import steps_per_epoch
+from jreid.data.sampling import make_sampler, steps_per_epoch
+from jreid.data.synvi import synvi_root
 from jreid.models.bottleneck import InformationBottleneck
 from jreid.models.non_local import NonLocal
 from jreid.models.pooling import GeM, average_pool, maximum_pool
@@ -22,7 +24,7 @@ from jreid.models.two_stream import Branch, TwoStreamNetwork
 from jreid.objective import make_objective, paper_terms
 from jreid.progress import Progress
 
-STREAMS = ("visible", "infrared")  # stem of each column of a batch's slots
+STREAMS = datasets.MODALITY_NAMES  # stem of each column of a batch's slots
 
 
 def quieten_tensorflow() -> None:
@@ -40,12 +42,7 @@ def read_dataset(config: Config) -> datasets.Dataset:
             "--config.data.root=FOLDER, or use the embedded set with "
             "--config.data.root=synvi"
         )
-    if data.root == "synvi":
-        from jreid.data.synvi import synvi_root
-
-        root = synvi_root()
-    else:
-        root = Path(data.root).expanduser()
+    root = synvi_root() if data.root == "synvi" else Path(data.root).expanduser()
     if data.dataset == "regdb":
         return datasets.read_regdb(root, trial=data.trial)
     return datasets.read_sysu_mm01(root, train_on_val=data.train_on_val)
@@ -58,6 +55,7 @@ class RunImages:
     train: datasets.Images
     labels: np.ndarray  # of `train`: 0 to len(identities) - 1
     identities: np.ndarray  # the data set's numbers of the training identities
+    digest: int  # of the names of `train`'s files
     pixels: np.ndarray | None  # of `train`, if data.cache is set
     val: datasets.Images
     test: datasets.Images
@@ -82,11 +80,18 @@ def read_images(config: Config) -> RunImages:
         train=train.images,
         labels=labels,
         identities=identities,
+        digest=_digest(train.images),
         pixels=train.pixels,
         val=val,
         test=readable(config, dataset.test, "test").images,
         steps_per_epoch=config.optim.steps_per_epoch or steps,
     )
+
+
+def _digest(images: datasets.Images) -> int:
+    """CRC-32 of folder and file names, which stay when a data set is moved."""
+    names = ["/".join(Path(path).parts[-3:]) for path in images.paths]
+    return zlib.crc32("\n".join(names).encode())
 
 
 def readable(
@@ -137,9 +142,17 @@ def images_per_step(config: Config) -> int:
     return slots * len(STREAMS)
 
 
-def check_batch(config: Config, devices: int) -> None:
-    """Raises ValueError if a batch cannot be divided over the devices."""
-    slots = config.data.identities * config.data.images_per_identity
+def check_sampler(config: Config, images: RunImages, devices: int) -> None:
+    """Raises ValueError if no batch can be drawn, or not divided over the devices."""
+    data = config.data
+    make_sampler(
+        images.train.ids,
+        images.train.modality,
+        identities=data.identities,
+        images=data.images_per_identity,
+        seed=config.seed,
+    )
+    slots = data.identities * data.images_per_identity
     if slots % devices:
         raise ValueError(
             f"a batch has {slots} slots (data.identities x data.images_per_identity), "

@@ -23,6 +23,7 @@ def to_numpy(tensor):
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
 def test_convolution_agrees(rng, kernel, stride, size):
     conv = Conv(3, 4, kernel, stride=stride, use_bias=True, rngs=nnx.Rngs(0))
+    assert conv.bias is not None
     conv.bias[...] = jnp.arange(4.0)
     images = jnp.float32(rng.normal(size=(2, *size, 3)))
     expected = torch.nn.functional.conv2d(

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import pytest
 
 from jreid import progress as progress_module
-from jreid.progress import Progress, duration, progress
+from jreid.progress import Progress, duration
 from jreid.report import make_reporter, parameter_table
 from jreid.workdir import open_workdir, read_config
 
@@ -188,12 +188,6 @@ def test_bar_is_not_drawn_more_often_than_seen(clock):
                 clock[0] += 0.001
 
     assert 8 <= on_terminal(100, act).count("embed") <= 12
-
-
-def test_progress_of_an_iterable():
-    stream = io.StringIO()
-    assert list(progress("abc", "embed", total=3, stream=stream)) == ["a", "b", "c"]
-    assert stream.getvalue().endswith("embed 100%  step 3/3\n")
 
 
 def test_progress_ends_the_line_when_the_loop_fails():

@@ -49,7 +49,7 @@ def drop_unreadable(
         keep_pixels: keep the decoded images in memory for the batches to come, with
             height * width * 3 bytes each; the sum is logged.
         workers: threads; 0 means one per core.
-        progress: called now and then with the number done and the number in all.
+        progress: called after each file with the number done and the number in all.
 
     Raises:
         ValueError: more than `max_fraction` of the files are unreadable, or all.
@@ -169,7 +169,7 @@ def try_all(
     with concurrent.futures.ThreadPoolExecutor(workers or cores()) as pool:
         for reason in pool.map(attempt, range(len(paths))):
             reasons.append(reason)
-            if progress and (len(reasons) % 1000 == 0 or len(reasons) == len(paths)):
+            if progress:
                 progress(len(reasons), len(paths))
     return reasons
 

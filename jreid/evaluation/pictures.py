@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.evaluation.protocols import RankList, Score
 
 # Okabe and Ito's colours, told apart with any colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _PLOT_RANKS = 20
 
-_MODALITY_NAMES = ("visible", "infrared")
 _CELL = (96, 192)  # width and height of an image with its frame, pixels
 _FRAME, _GAP, _MARGIN = 5, 10, 24
 _CAPTION, _COLUMN_HEADING, _TITLE = 34, 26, 44  # heights
@@ -117,7 +117,7 @@ def save_rank_sheet(
             draw.multiline_text(
                 (left[rank], y + _CELL[1] + 3),
                 f"id {ids[row]}{mark}\n"
-                f"cam {cameras[row]} {_MODALITY_NAMES[modality[row]]}",
+                f"cam {cameras[row]} {MODALITY_NAMES[modality[row]]}",
                 _PALE_INK,
                 font=_font(12),
                 spacing=2,

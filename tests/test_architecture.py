@@ -15,7 +15,7 @@ config interrupt leaves progress
 models.* losses scalars data.datasets data.sampling data.synvi data.augment
 optim objective data.decoding evaluation.*
 state workdir checkpoint report data.pipeline embedding
-system evaluate train
+system results evaluate train
 """
 LEVELS = {
     name: level
@@ -32,7 +32,7 @@ ONLY_IN = {
     "matplotlib": ("evaluation.pictures",),
     "torch": (),
 }
-READERS_OF_CONFIG = ("system", "train", "evaluate")
+READERS_OF_CONFIG = ("system", "results", "evaluate", "train")
 
 
 def module_name(path):
