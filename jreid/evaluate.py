@@ -85,7 +85,7 @@ def evaluate(config: Config, workdir: Path, step: int | None = None) -> list[Sco
         state = checkpoints.restore({"params": params, "stats": stats}, step)
     assert step is not None  # restore has refused a run without checkpoints
     embedder = Embedder(config, network_structure(make_network)[1], mesh)
-    features = embedder(state["params"], state["stats"], test, "embed test")
+    features = embedder(state["params"], state["stats"], test, "embed test images")
     return results.write_report(config, workdir, step, features, test)
 
 

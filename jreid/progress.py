@@ -102,7 +102,8 @@ class Progress:
     def _line(self, bar: int) -> str:
         done = self._step / self.total if self.total else 1.0
         filled = int(bar * min(done, 1.0))
-        parts = [f"{self.label} {done:4.0%}", f"step {self._step}/{self.total}"]
+        word = "step " if self.unit == "steps" or self.per_step > 1 else ""
+        parts = [f"{self.label} {done:4.0%}", f"{word}{self._step}/{self.total}"]
         if bar:
             parts.insert(1, f"[{'#' * filled}{'.' * (bar - filled)}]")
         if self._text:

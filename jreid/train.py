@@ -56,7 +56,9 @@ def train(config: Config, workdir: Path) -> int:
         if exit_code := _loop(config, workdir, run):
             return exit_code
         step, test = int(run.state.step), run.images.test
-        features = run.embedder(run.state.params, run.state.stats, test, "embed test")
+        features = run.embedder(
+            run.state.params, run.state.stats, test, "embed test images"
+        )
         scores = results.write_report(config, workdir, step, features, test)
         results.print_report(config, scores, workdir)
         return 0
