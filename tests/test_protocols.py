@@ -352,8 +352,8 @@ def test_table_is_aligned_and_marks_reranked_rows():
     first, second = text.split("\n\n")
     heading, header, plain, reranked = first.splitlines()
     assert heading == (
-        "SYSU-MM01, indoor-search single-shot: 2208 queries (1595 without a match"
-        " skipped), gallery of 112, draw 'agw', 10 trials, percent"
+        "SYSU-MM01 protocol, indoor-search single-shot: 2208 queries (1595 without"
+        " a match skipped), gallery of 112, draw 'agw', 10 trials, percent"
     )
     assert header.split() == ["feature", *METRICS]
     assert plain.split()[:4] == ["fused", "50.00", "±", "1.00"]

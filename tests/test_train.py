@@ -253,6 +253,35 @@ def test_test_images_without_a_match_are_refused_before_training(tree, tmp_path)
         train.train(tiny_config(unmatched), tmp_path / "run")
 
 
+def make_regdb(root: pathlib.Path) -> pathlib.Path:
+    """Three training and two test identities, two images in each modality."""
+    rng = np.random.default_rng(0)
+    (root / "idx").mkdir(parents=True)
+    for part, identities in (("train", (10, 11, 12)), ("test", (20, 21))):
+        for name in ("Visible", "Thermal"):
+            lines = []
+            for label, identity in enumerate(identities):
+                (root / name / str(identity)).mkdir(parents=True)
+                for number in (1, 2):
+                    path = f"{name}/{identity}/{number}.bmp"
+                    pixels = rng.integers(0, 256, (32, 16, 3), dtype=np.uint8)
+                    Image.fromarray(pixels).save(root / path)
+                    lines.append(f"{path} {label}\n")
+            (root / "idx" / f"{part}_{name.lower()}_3.txt").write_text("".join(lines))
+    return root
+
+
+def test_regdb_is_trained_and_scored_in_both_directions(tree, tmp_path):
+    config = tiny_config(make_regdb(tmp_path / "RegDB"))
+    config.data.dataset, config.data.trial = "regdb", 3
+    config.steps = 1
+    assert train.train(config, tmp_path / "run") == 0
+    scores = json.loads((tmp_path / "run" / "results.json").read_text())["scores"]
+    rows = {(s["setting"], s["feature"], s["reranked"]) for s in scores}
+    assert len(rows) == 2 * 3 * 2
+    assert {s["counted"] for s in scores} == {4}
+
+
 def test_divergence_names_step_and_term(tree, tmp_path):
     config = tiny_config(tree)
     config.optim.lr = 1e30

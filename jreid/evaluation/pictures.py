@@ -53,7 +53,7 @@ def save_cmc_plot(
                 label=f"{score.feature}{', re-ranked' if score.reranked else ''}"
                 f"  ({100 * score.mean['R-1']:.1f})",
             )
-        panel.set_title(f"{shown[0].protocol}, {setting}")
+        panel.set_title(f"{shown[0].protocol} protocol, {setting}")
         panel.set_xlabel("rank")
         panel.set_ylabel("queries matched within rank (%)")
         panel.set_xlim(0.5, ranks + 0.5)

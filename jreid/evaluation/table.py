@@ -34,7 +34,7 @@ def _block_name(score: Score) -> str:
     trials = "1 trial" if score.trials == 1 else f"{score.trials} trials"
     skipped = f" ({score.skipped} without a match skipped)" if score.skipped else ""
     return (
-        f"{score.protocol}, {score.setting}: {score.counted} queries{skipped},"
+        f"{score.protocol} protocol, {score.setting}: {score.counted} queries{skipped},"
         f" gallery of {score.gallery}, draw {score.draw!r}, {trials}, percent"
     )
 
