@@ -212,16 +212,15 @@ def build_augmentations(config: Config):
     from jreid.data import augment  # imports TensorFlow
 
     data = config.data
-    geometric = [augment.pad_and_crop(data.padding), augment.flip(data.flip)]
-    erasing = [augment.random_erasing(data.random_erasing)]
-    colour = [
-        augment.random_grey(data.random_grey),
-        augment.channel_exchange(data.channel_exchange),
-    ]
-    probabilities = (data.random_grey, data.channel_exchange)
-    visible = [a for a, used in zip(colour, probabilities, strict=True) if used]
-    last = erasing if data.random_erasing else []
-    return (*geometric, *visible, *last), (*geometric, *last)
+    geometric = (augment.pad_and_crop(data.padding), augment.flip(data.flip))
+    colour, erasing = (), ()
+    if data.random_grey:
+        colour += (augment.random_grey(data.random_grey),)
+    if data.channel_exchange:
+        colour += (augment.channel_exchange(data.channel_exchange),)
+    if data.random_erasing:
+        erasing += (augment.random_erasing(data.random_erasing),)
+    return geometric + colour + erasing, geometric + erasing
 
 
 def build_objective(config: Config):

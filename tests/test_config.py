@@ -5,7 +5,15 @@ import json
 import pytest
 
 from configs import demo, regdb, sysu
-from jreid.config import BranchConfig, Config, as_dict, config_from_dict, validate
+from jreid.config import (
+    DEPTHS,
+    BranchConfig,
+    Config,
+    as_dict,
+    config_from_dict,
+    validate,
+)
+from jreid.models.resnet import BLOCKS
 
 
 @pytest.mark.parametrize("variant", sysu.MODELS)
@@ -75,3 +83,7 @@ def test_a_field_of_another_version_is_named():
         ValueError, match=r"unknown config fields \['optim.larning_rate"
     ):
         config_from_dict(values)
+
+
+def test_the_depths_allowed_are_those_that_the_trunk_has():
+    assert set(DEPTHS) == set(BLOCKS)
