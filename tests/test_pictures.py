@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from jreid.evaluation.pictures import save_cmc_plot, save_rank_sheet
-from jreid.evaluation.protocols import METRICS, RankList, Score
+from jreid.evaluation.protocols import METRICS, ByIdentity, RankList, Score
 
 GREEN, RED = (26, 150, 65), (215, 25, 28)
 
@@ -25,6 +25,8 @@ def make_score(setting, feature, reranked, curve):
         skipped=0,
         mean=dict.fromkeys(METRICS, 0.5),
         std=dict.fromkeys(METRICS, 0.0),
+        interval={},
+        by_identity=ByIdentity((), (), {}),
         cmc=tuple(curve),
     )
 

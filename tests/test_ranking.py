@@ -11,7 +11,7 @@ from jreid.evaluation.ranking import nearest_gallery, rank
 
 def naive_rank(distances, query_ids, gallery_ids, excluded, count_identities):
     """One query at a time, with lists."""
-    first, precision, penalty = [], [], []
+    queries, first, precision, penalty = [], [], [], []
     for row in range(len(query_ids)):
         order = sorted(range(len(gallery_ids)), key=lambda j: (distances[row, j], j))
         order = [j for j in order if not excluded[row, j]]
@@ -20,11 +20,12 @@ def naive_rank(distances, query_ids, gallery_ids, excluded, count_identities):
         hits = [place + 1 for place, one in enumerate(ranked) if one == mine]
         if not hits:
             continue
+        queries.append(row)
         listed = list(dict.fromkeys(ranked)) if count_identities else ranked
         first.append(listed.index(mine) + 1)
         precision.append(np.mean([(k + 1) / hit for k, hit in enumerate(hits)]))
         penalty.append(len(hits) / hits[-1])
-    return first, precision, penalty
+    return queries, first, precision, penalty
 
 
 def assert_agrees(distances, query_ids, gallery_ids, excluded, count_identities):
@@ -35,9 +36,10 @@ def assert_agrees(distances, query_ids, gallery_ids, excluded, count_identities)
         excluded=excluded,
         count_identities=count_identities,
     )
-    first, precision, penalty = naive_rank(
+    queries, first, precision, penalty = naive_rank(
         distances, query_ids, gallery_ids, excluded, count_identities
     )
+    assert got.query.tolist() == queries
     assert got.first_hit.tolist() == first
     np.testing.assert_allclose(got.average_precision, precision, rtol=1e-12)
     np.testing.assert_allclose(got.inverse_negative_penalty, penalty, rtol=1e-12)

@@ -2,11 +2,18 @@
 
 import tracemalloc
 
+import jaxtyping
 import numpy as np
 import pytest
 
 from jreid.evaluation.distances import squared_distances
-from jreid.evaluation.rerank import rerank, rerank_galleries
+from jreid.evaluation.neighbours import nearest_columns
+from jreid.evaluation.rerank import (
+    rerank,
+    rerank_blocks,
+    rerank_galleries,
+    rerank_top,
+)
 
 
 def naive_rerank(query, gallery, k1, k2, original_weight):
@@ -128,20 +135,64 @@ def test_galleries_of_one_pool_equal_separate_calls():
     galleries = [generator.permutation(900)[:count] for count in (40, 300, 12)]
     between = squared_distances(query, pool)
     results = list(rerank_galleries(query, pool, between, galleries))
-    for gallery, got in zip(galleries, results, strict=True):
+    for gallery, (original, got) in zip(galleries, results, strict=True):
+        np.testing.assert_array_equal(original, between[:, gallery])
         np.testing.assert_allclose(got, rerank(query, pool[gallery]), atol=1e-9)
 
 
-def test_memory_is_linear_in_the_gallery():
-    """A dense matrix over these images would alone take 200 MB."""
-    query, gallery = people(8, 10, 5000, 250)
+def test_blocks_and_top_are_parts_of_the_whole():
+    query, gallery = people(9, 70, 50, 9)
+    options = {"k1": 7, "k2": 3, "original_weight": 0.2}
+    whole = rerank(query, gallery, **options)
+    columns, near = rerank_top(query, gallery, 5, **options)
+    expected, distances = nearest_columns(whole, 5)
+    np.testing.assert_array_equal(columns, expected)
+    np.testing.assert_array_equal(near, distances)
+    row = 0
+    for rows, block in rerank_blocks(query, gallery, **options):
+        assert rows.start == row
+        np.testing.assert_array_equal(block, whole[rows])
+        row = rows.stop
+    assert row == len(query)
+    columns, near = rerank_top(query, gallery, 99)
+    assert columns.shape == near.shape == (70, 50)
+
+
+def test_progress_counts_all_distances(monkeypatch):
+    monkeypatch.setattr("jreid.evaluation.neighbours._TILE", 32)
+    monkeypatch.setattr("jreid.evaluation.rerank._BLOCK_ENTRIES", 400)
+    query, gallery = people(10, 60, 50, 9)
+    calls = []
+    rerank(query, gallery, progress=lambda *call: calls.append(call))
+    for stage, total in (("neighbours", 110**2), ("distances", 60 * 50)):
+        done = [call[1] for call in calls if call[0] == stage]
+        assert done == sorted(done) and len(done) > 5 and done[-1] == total
+        assert {call[2] for call in calls if call[0] == stage} == {total}
+
+
+def test_an_interruption_comes_through():
+    query, gallery = people(10, 20, 20, 9)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rerank_top(query, gallery, 3, progress=interrupt)
+
+
+def test_memory_of_a_large_set(monkeypatch):
+    """A dense matrix over these images would take 128 MB."""
+    monkeypatch.setattr("jreid.evaluation.neighbours._TILE", 512)
+    monkeypatch.setattr("jreid.evaluation.rerank._BLOCK_ENTRIES", 2**18)
+    query, gallery = people(11, 1000, 3000, 300)
     tracemalloc.start()
     try:
-        rerank(query, gallery)
+        columns, _ = rerank_top(query, gallery, 10)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 100e6
+    assert columns.shape == (1000, 10)
+    assert peak < 40e6
 
 
 @pytest.mark.parametrize(
@@ -158,10 +209,13 @@ def test_option_errors(options, message):
         rerank(query, gallery, **options)
 
 
-def test_feature_errors():
+def test_feature_errors(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     query, gallery = people(0, 5, 5, 2)
     with pytest.raises(ValueError, match=r"gallery has shape \(0, 24\)"):
         rerank(query, gallery[:0])
+    with pytest.raises(ValueError, match="query has 24 features .* and gallery 20"):
+        rerank(query, gallery[:, :20])
     query[3, 2] = np.nan
     with pytest.raises(ValueError, match="query holds NaN .* first in row 3"):
         rerank(query, gallery)

@@ -1,13 +1,14 @@
 """CMC plots and rank-list sheets as PNG files."""
 
 import os
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Int
 
-from jreid.data.datasets import MODALITY_NAMES
+from jreid.data.image_file import read_rgb
 from jreid.evaluation.protocols import RankList, Score
+from jreid.shapes import Int
 
 # Okabe and Ito's colours, told apart with any colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -66,6 +67,10 @@ def save_cmc_plot(
     canvas.print_figure(path, dpi=120, format="png")
 
 
+def _read_file(path: str) -> bytes:
+    return pathlib.Path(path).read_bytes()
+
+
 def save_rank_sheet(
     path: str | os.PathLike[str],
     lists: Sequence[RankList],
@@ -75,6 +80,7 @@ def save_rank_sheet(
     cameras: Int[np.ndarray, " n"],
     modality: Int[np.ndarray, " n"],
     title: str = "",
+    read: Callable[[str], bytes] = _read_file,
 ) -> None:
     """A sheet like the paper's figure 5: a query per row and its best gallery images.
 
@@ -87,8 +93,11 @@ def save_rank_sheet(
         ids, cameras, modality: columns of the images; modality 0 is visible, 1
             infrared.
         title: what was scored, printed above the sheet.
+        read: the bytes of an image file, see `Images`.
     """
     from PIL import Image, ImageDraw
+
+    from jreid.data.datasets import MODALITY_NAMES  # of no use to a CMC plot
 
     if not lists:
         raise ValueError("a rank-list sheet needs at least one query")
@@ -113,7 +122,7 @@ def save_rank_sheet(
             if rank:
                 right = ids[row] == ids[ranked.query]
                 colour, mark = (_RIGHT, " ok") if right else (_WRONG, " x")
-            sheet.paste(_framed(str(paths[row]), colour), (left[rank], y))
+            sheet.paste(_framed(read(str(paths[row])), colour), (left[rank], y))
             draw.multiline_text(
                 (left[rank], y + _CELL[1] + 3),
                 f"id {ids[row]}{mark}\n"
@@ -125,13 +134,13 @@ def save_rank_sheet(
     sheet.save(path, format="PNG")
 
 
-def _framed(path: str, colour: str):
+def _framed(contents: bytes, colour: str):
     """The image in a coloured frame, at one size: its aspect ratio is not kept."""
     from PIL import Image, ImageOps
 
-    with Image.open(path) as image:
-        inner = (_CELL[0] - 2 * _FRAME, _CELL[1] - 2 * _FRAME)
-        resized = image.convert("RGB").resize(inner, Image.Resampling.BICUBIC)
+    inner = (_CELL[0] - 2 * _FRAME, _CELL[1] - 2 * _FRAME)
+    image = Image.fromarray(read_rgb(contents))  # the pixels that the network saw
+    resized = image.resize(inner, Image.Resampling.BICUBIC)
     return ImageOps.expand(resized, _FRAME, colour)
 
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from jreid.evaluation.neighbours import nearest_columns
+from jreid.shapes import Bool, Float, Int
 
-_BLOCK_ENTRIES = 2**19
+_BLOCK_ENTRIES = 2**18
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class Ranking:
     """Where the matches of each counted query stand, n queries in input order.
 
     Attributes:
+        query: row of each counted query among all queries.
         first_hit: 1-based rank of the first match.
         average_precision: mean of the precision at each match, in [0, 1].
         inverse_negative_penalty: number of matches / 1-based rank of the last match
@@ -22,6 +23,7 @@ class Ranking:
         skipped: number of queries without any match, which count nowhere.
     """
 
+    query: Int[np.ndarray, " n"]
     first_hit: Int[np.ndarray, " n"]
     average_precision: Float[np.ndarray, " n"]
     inverse_negative_penalty: Float[np.ndarray, " n"]
@@ -77,32 +79,38 @@ def rank(
             f" {len(gallery_ids)} gallery identities: rows are queries, columns gallery"
         )
     _check_finite(distances)
-    if excluded is None:
-        excluded = np.zeros((1, 1), bool)
-    excluded = np.broadcast_to(excluded, distances.shape)
-    # Blocks of rows that stay in the processor's cache.
+    if excluded is not None:
+        excluded = np.broadcast_to(excluded, distances.shape)
+    rows, columns = _matches(query_ids, gallery_ids, excluded)
     rows_at_once = max(1, _BLOCK_ENTRIES // len(gallery_ids))
-    blocks = [
-        slice(start, start + rows_at_once)
-        for start in range(0, len(query_ids), rows_at_once)
-    ]
-    parts = [
-        _rank_block(
-            distances[block],
-            query_ids[block],
-            gallery_ids,
-            excluded[block],
-            count_identities,
+    starts = np.arange(0, len(query_ids), rows_at_once)
+    parts = [np.empty((4, 0))]
+    # Blocks of rows that stay in the processor's cache.
+    for start, first, last in zip(
+        starts,
+        np.searchsorted(rows, starts),
+        np.searchsorted(rows, starts + rows_at_once),
+        strict=True,
+    ):
+        counted, row = np.unique(rows[first:last], return_inverse=True)
+        if not counted.size:
+            continue
+        block = slice(start, start + rows_at_once)
+        if len(counted) < len(distances[block]):
+            block = counted
+        left = _without(distances[block], None if excluded is None else excluded[block])
+        found = _rank_block(
+            left, row, columns[first:last], gallery_ids if count_identities else None
         )
-        for block in blocks
-    ]
-    first_hit, average_precision, inverse_negative_penalty = np.hstack(parts)
+        parts.append(np.concatenate([counted[None], found]))
+    query, first_hit, average_precision, inverse_negative_penalty = np.hstack(parts)
     if not len(first_hit):
         raise ValueError(
             f"none of {len(query_ids)} query images has a match among"
             f" {len(gallery_ids)} gallery images: both must show the same identities"
         )
     return Ranking(
+        query=query.astype(np.int64),
         first_hit=first_hit.astype(np.int64),
         average_precision=average_precision,
         inverse_negative_penalty=inverse_negative_penalty,
@@ -142,34 +150,58 @@ def _check_finite(distances: Float[np.ndarray, "q g"]) -> None:
         )
 
 
-def _rank_block(
-    distances: Float[np.ndarray, "q g"],
+def _matches(
     query_ids: Int[np.ndarray, " q"],
     gallery_ids: Int[np.ndarray, " g"],
-    excluded: Bool[np.ndarray, "q g"],
-    count_identities: bool,
-) -> Float[np.ndarray, "3 n"]:
-    """First hit, average precision and inverse negative penalty of counted queries."""
-    matches = (query_ids[:, None] == gallery_ids) & ~excluded
-    counted = np.flatnonzero(matches.any(axis=1))
-    if not counted.size:
-        return np.empty((3, 0))
-    if len(counted) < len(query_ids):
-        distances, excluded = distances[counted], excluded[counted]
-        matches = matches[counted]
-    # From here on, rows are counted queries; excluded images come after all others.
-    distances = np.where(excluded, np.inf, distances)
-    rows, columns = np.nonzero(matches)
-    starts = np.searchsorted(rows, np.arange(len(counted)))
-    positions, distances = _positions(distances, rows, columns, starts)
+    excluded: Bool[np.ndarray, "q g"] | None,
+) -> tuple[Int[np.ndarray, " matches"], Int[np.ndarray, " matches"]]:
+    """Rows and columns of the gallery images that match a query, in order."""
+    by_id = np.argsort(gallery_ids, kind="stable")
+    begin, end = (
+        np.searchsorted(gallery_ids[by_id], query_ids, side)
+        for side in ("left", "right")
+    )
+    count = end - begin
+    rows = np.repeat(np.arange(len(query_ids)), count)
+    # Running number of a match, shifted to where its identity begins.
+    shift = begin - (np.cumsum(count) - count)
+    columns = by_id[np.arange(len(rows)) + np.repeat(shift, count)]
+    if excluded is None:
+        return rows, columns
+    left = ~excluded[rows, columns]
+    return rows[left], columns[left]
 
-    matches_of_row = np.diff(starts, append=len(rows))
+
+def _without(
+    distances: Float[np.ndarray, "n g"], excluded: Bool[np.ndarray, "n g"] | None
+) -> Float[np.ndarray, "n g"]:
+    """Excluded images come after all others."""
+    if excluded is None:
+        return distances
+    distances = distances.copy()
+    np.copyto(distances, np.inf, where=excluded)
+    return distances
+
+
+def _rank_block(
+    distances: Float[np.ndarray, "n g"],
+    rows: Int[np.ndarray, " matches"],
+    columns: Int[np.ndarray, " matches"],
+    identities: Int[np.ndarray, " g"] | None,
+) -> Float[np.ndarray, "3 n"]:
+    """First hit, average precision and inverse negative penalty of each row.
+
+    Each row has a match. For the first hit, identities are counted, or images if None.
+    """
+    matches_of_row = np.bincount(rows, minlength=len(distances))
+    starts = np.cumsum(matches_of_row) - matches_of_row
+    positions, distances = _positions(distances, rows, columns, starts)
     hit_number = np.arange(1, len(rows) + 1) - np.repeat(starts, matches_of_row)
     precision = hit_number / (positions + 1)
     first_hit = positions[starts] + 1
-    if count_identities:
+    if identities is not None:
         nearest_match = np.minimum.reduceat(distances[rows, columns], starts)
-        first_hit = _identities_before(distances, nearest_match, gallery_ids) + 1
+        first_hit = _identities_before(distances, nearest_match, identities) + 1
     last_hit = positions[starts + matches_of_row - 1] + 1
     return np.stack(
         [
@@ -222,6 +254,7 @@ def _identities_before(
     """Number of identities with an image nearer than the nearest match."""
     identities, identity_of_column = np.unique(gallery_ids, return_inverse=True)
     seen = np.zeros((len(distances), len(identities)), bool)
-    nearer_rows, nearer_columns = np.nonzero(distances < nearest_match[:, None])
+    nearer = np.flatnonzero(distances < nearest_match[:, None])
+    nearer_rows, nearer_columns = np.divmod(nearer, distances.shape[1])
     seen[nearer_rows, identity_of_column[nearer_columns]] = True
     return np.count_nonzero(seen, axis=1)
