@@ -8,6 +8,8 @@ import pytest
 
 from jreid.data import datasets
 from jreid.data.datasets import INFRARED, VISIBLE
+from jreid.data.regdb import read_regdb
+from jreid.data.sysu_mm01 import read_sysu_mm01
 
 
 def make_sysu(
@@ -48,7 +50,7 @@ def make_regdb(root: pathlib.Path, labels: int = 2, images: int = 3) -> pathlib.
 
 def test_sysu_columns_are_sorted_by_camera_id_and_name(tmp_path):
     root = make_sysu(tmp_path / "s", every_camera((1, 2, 3, 4)))
-    dataset = datasets.read_sysu_mm01(root, train_on_val=False)
+    dataset = read_sysu_mm01(root, train_on_val=False)
     expected = [
         (str(root / f"cam{c}" / f"{i:04d}" / f"{n:04d}.jpg"), i, c, m)
         for c, m in zip(range(1, 7), (0, 0, 1, 0, 0, 1), strict=True)
@@ -62,9 +64,7 @@ def test_sysu_columns_are_sorted_by_camera_id_and_name(tmp_path):
 
 
 def test_sysu_trains_on_validation_identities_by_default(tmp_path):
-    dataset = datasets.read_sysu_mm01(
-        make_sysu(tmp_path / "s", every_camera((1, 2, 3, 4)))
-    )
+    dataset = read_sysu_mm01(make_sysu(tmp_path / "s", every_camera((1, 2, 3, 4))))
     assert set(dataset.train.ids) == {1, 2, 3}
     assert set(dataset.val.ids) == {3}
 
@@ -74,7 +74,7 @@ def test_sysu_ignores_other_files_and_unlisted_identities(tmp_path):
     for name in ("Thumbs.db", ".DS_Store", "._0001.jpg", "note.txt"):
         (root / "cam1" / "0001" / name).touch()
     (root / "cam1" / "0001" / "0000.PNG").touch()
-    dataset = datasets.read_sysu_mm01(root)
+    dataset = read_sysu_mm01(root)
     first = dataset.train.take(
         (dataset.train.cameras == 1) & (dataset.train.ids == 1)
     ).paths
@@ -87,9 +87,7 @@ def test_sysu_skips_empty_folders_and_absent_identities(tmp_path, caplog):
     del files[(5, 1)]  # not every identity was seen by every camera
     files |= {(camera, 2): 0 for camera in range(1, 7)}  # folders without images
     with caplog.at_level(logging.WARNING):
-        dataset = datasets.read_sysu_mm01(
-            make_sysu(tmp_path / "s", files, train="1, 2\n7\n")
-        )
+        dataset = read_sysu_mm01(make_sysu(tmp_path / "s", files, train="1, 2\n7\n"))
     assert set(dataset.train.ids) == {1, 3}
     assert "2 of the 5 identities" in caplog.text and "2, 7" in caplog.text
 
@@ -97,7 +95,7 @@ def test_sysu_skips_empty_folders_and_absent_identities(tmp_path, caplog):
 def test_sysu_reads_a_set_with_four_cameras(tmp_path, caplog):
     files = {(c, i): 2 for c in (1, 2, 3, 6) for i in (1, 2, 3, 4)}
     with caplog.at_level(logging.WARNING):
-        dataset = datasets.read_sysu_mm01(make_sysu(tmp_path / "s", files))
+        dataset = read_sysu_mm01(make_sysu(tmp_path / "s", files))
     assert sorted(set(dataset.test.cameras)) == [1, 2, 3, 6]
     assert "no folder for camera 4, 5" in caplog.text
 
@@ -113,7 +111,7 @@ def test_sysu_without_a_modality_names_its_cameras(tmp_path, kept, message):
     files = {(c, i): 1 for c in kept for i in (1, 2, 3, 4)}
     root = make_sysu(tmp_path / "s", files)
     with pytest.raises(FileNotFoundError, match=message):
-        datasets.read_sysu_mm01(root)
+        read_sysu_mm01(root)
 
 
 @pytest.mark.parametrize("name", ["train", "val", "test"])
@@ -121,7 +119,7 @@ def test_sysu_names_a_missing_list_the_layout_and_the_source(tmp_path, name):
     root = make_sysu(tmp_path / "s", every_camera((1, 2, 3, 4)))
     (root / "exp" / f"{name}_id.txt").unlink()
     with pytest.raises(FileNotFoundError) as info:
-        datasets.read_sysu_mm01(root)
+        read_sysu_mm01(root)
     assert f"{root}/exp/{name}_id.txt" in str(info.value)
     assert f"{root}/cam{{1..6}}/{{0001..0533}}" in str(info.value)
     assert "github.com/wuancong/SYSU-MM01" in str(info.value)
@@ -129,7 +127,7 @@ def test_sysu_names_a_missing_list_the_layout_and_the_source(tmp_path, name):
 
 def test_sysu_names_a_missing_root(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere is missing"):
-        datasets.read_sysu_mm01(tmp_path / "nowhere")
+        read_sysu_mm01(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -139,21 +137,21 @@ def test_sysu_without_images_of_a_list_names_it(tmp_path, ids, name):
     files = every_camera(ids) | {(1, 50): 1, (3, 50): 1}
     root = make_sysu(tmp_path / "s", files)
     with pytest.raises(FileNotFoundError, match=rf"no image of any .* exp/{name}_id"):
-        datasets.read_sysu_mm01(root)
+        read_sysu_mm01(root)
 
 
 def test_sysu_refuses_lists_that_overlap_or_are_no_numbers(tmp_path):
     files = every_camera((1, 2, 3, 4))
     root = make_sysu(tmp_path / "a", files, test="4,2")
     with pytest.raises(ValueError, match="train and test lists .* among them 2"):
-        datasets.read_sysu_mm01(root)
+        read_sysu_mm01(root)
     root = make_sysu(tmp_path / "b", files, val="3,three")
     with pytest.raises(ValueError, match=r"val_id.txt must hold .*'three'"):
-        datasets.read_sysu_mm01(root)
+        read_sysu_mm01(root)
 
 
 def test_regdb_reads_labels_and_both_modalities(tmp_path):
-    dataset = datasets.read_regdb(make_regdb(tmp_path / "r"), trial=1)
+    dataset = read_regdb(make_regdb(tmp_path / "r"), trial=1)
     for images, first in ((dataset.train, 0), (dataset.test, 100)):
         assert len(images) == 12
         assert images.ids.tolist() == [0, 0, 0, 1, 1, 1] * 2
@@ -167,17 +165,17 @@ def test_regdb_reads_labels_and_both_modalities(tmp_path):
 def test_regdb_names_what_is_missing(tmp_path):
     root = make_regdb(tmp_path / "r")
     with pytest.raises(FileNotFoundError, match="train_visible_2.txt"):
-        datasets.read_regdb(root, trial=2)
+        read_regdb(root, trial=2)
     with pytest.raises(ValueError, match="trial is 11"):
-        datasets.read_regdb(root, trial=11)
+        read_regdb(root, trial=11)
     (root / "Thermal" / "101" / "a 1.bmp").unlink()
     with pytest.raises(FileNotFoundError) as info:
-        datasets.read_regdb(root, trial=1)
+        read_regdb(root, trial=1)
     for part in ("101/a 1.bmp", "test_thermal_1.txt", "dm.dongguk.edu", "Visible/"):
         assert part in str(info.value)
     (root / "Thermal").rename(root / "thermal_elsewhere")
     with pytest.raises(FileNotFoundError, match="Thermal is missing"):
-        datasets.read_regdb(root, trial=1)
+        read_regdb(root, trial=1)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +187,7 @@ def test_regdb_refuses_paths_that_leave_the_root(tmp_path, line):
     with (root / "idx" / "train_visible_1.txt").open("a") as file:
         file.write(line)
     with pytest.raises(ValueError, match=r"train_visible_1.txt, line 7: .* leads out"):
-        datasets.read_regdb(root, trial=1)
+        read_regdb(root, trial=1)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,7 @@ def test_regdb_refuses_lines_without_a_label(tmp_path, line):
     root = make_regdb(tmp_path / "r")
     (root / "idx" / "test_visible_1.txt").write_text(line)
     with pytest.raises(ValueError, match="line 1 must be `path label`"):
-        datasets.read_regdb(root, trial=1)
+        read_regdb(root, trial=1)
 
 
 def test_regdb_refuses_an_image_in_both_lists(tmp_path):
@@ -207,7 +205,7 @@ def test_regdb_refuses_an_image_in_both_lists(tmp_path):
     with (root / "idx" / "train_visible_1.txt").open("a") as file:
         file.write("Visible/100/a 0.bmp 0")
     with pytest.raises(ValueError, match="train and test lists .* share 1 images"):
-        datasets.read_regdb(root, trial=1)
+        read_regdb(root, trial=1)
 
 
 def test_drop_unpaired_names_identities_of_one_modality(caplog):
@@ -220,5 +218,7 @@ def test_drop_unpaired_names_identities_of_one_modality(caplog):
     assert kept.ids.tolist() == [1, 1, 4, 4]
     assert kept.paths.tolist() == ["0.jpg", "1.jpg", "5.jpg", "6.jpg"]
     assert "2 of 4 identities" in caplog.text and "2, 3" in caplog.text
+    assert len(datasets.drop_unpaired(images, {2: "ada", 3: "bob"})) == 4
+    assert "ada, bob" in caplog.text
     caplog.clear()
     assert len(datasets.drop_unpaired(kept)) == 4 and not caplog.text

@@ -1,0 +1,133 @@
+"""Images of people with names of any kind, split by identity and made a Dataset."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from absl import logging
+
+from jreid.data.datasets import (
+    INFRARED,
+    MODALITY_NAMES,
+    VISIBLE,
+    Dataset,
+    images_from_rows,
+    some,
+)
+
+SPLITS = ("train", "val", "test")
+
+
+class Entry(NamedTuple):
+    """One image of a custom data set."""
+
+    path: str
+    identity: str  # any text
+    modality: int
+    camera: str  # any text; "" if it is not known
+    split: str  # one of SPLITS; "" to have the identities split
+
+
+def dataset_from_entries(
+    entries: Sequence[Entry], *, source: str, test_fraction: float
+) -> Dataset:
+    """A Dataset whose ids and cameras are numbers, with the identities' names.
+
+    Identities and cameras named by integers, all different, keep these as their
+    numbers; other names are numbered 0, 1, ... as they sort. An unknown camera is 1
+    for visible and 2 for infrared images.
+
+    Args:
+        entries: at least one; all with a split, or none.
+        source: where they were read, for messages.
+        test_fraction: see `split_identities`, where no split is given.
+
+    Raises:
+        ValueError: a modality has no image, an identity is in two splits, or the
+            images are too few to be split.
+    """
+    for modality, name in enumerate(MODALITY_NAMES):
+        if not any(entry.modality == modality for entry in entries):
+            raise ValueError(
+                f"{source} has no {name} image; visible and infrared images of the "
+                "same people are needed"
+            )
+    if not any(entry.split for entry in entries):
+        entries = _split(entries, source, test_fraction)
+    _check_splits(entries, source)
+    ids = _numbers(entry.identity for entry in entries)
+    cameras = _numbers(entry.camera for entry in entries if entry.camera)
+    rows = {split: [] for split in SPLITS}
+    for entry in entries:
+        camera = cameras[entry.camera] if entry.camera else entry.modality + 1
+        row = entry.path, ids[entry.identity], camera, entry.modality
+        rows[entry.split].append(row)
+    parts = {split: images_from_rows(part) for split, part in rows.items()}
+    names = {number: name for name, number in ids.items()}
+    return Dataset("folder", parts["train"], parts["val"], parts["test"], names)
+
+
+def split_identities(names: Iterable[str], test_fraction: float) -> set[str]:
+    """The identities to test on, at least one, leaving at least one.
+
+    They are the `test_fraction` whose names have the smallest SHA-256: the choice
+    looks random, is the same on every machine, and changes little when identities
+    are added.
+    """
+    ordered = sorted(names, key=lambda n: hashlib.sha256(n.encode()).hexdigest())
+    count = round(test_fraction * len(ordered))
+    return set(ordered[: min(max(count, 1), len(ordered) - 1)])
+
+
+def _split(
+    entries: Sequence[Entry], source: str, test_fraction: float
+) -> Sequence[Entry]:
+    """The images of identities seen in both modalities, each with a split."""
+    seen = [{e.identity for e in entries if e.modality == m} for m in (0, 1)]
+    paired = seen[VISIBLE] & seen[INFRARED]
+    if unpaired := sorted(seen[VISIBLE] ^ seen[INFRARED]):
+        logging.warning(
+            "%s: %d of %d identities have images of one modality only and are left "
+            "out: %s",
+            source,
+            len(unpaired),
+            len(unpaired) + len(paired),
+            some(unpaired),
+        )
+    if len(paired) < 2:
+        raise ValueError(
+            f"{source} has {len(paired)} identities with visible and infrared images; "
+            "at least two are needed, one to train and one to test on (an identity "
+            "must have the same name in both modalities)"
+        )
+    test = split_identities(paired, test_fraction)
+    return [
+        entry._replace(split="test" if entry.identity in test else "train")
+        for entry in entries
+        if entry.identity in paired
+    ]
+
+
+def _check_splits(entries: Sequence[Entry], source: str) -> None:
+    split_of: dict[str, str] = {}
+    for entry in entries:
+        first = split_of.setdefault(entry.identity, entry.split)
+        if first != entry.split:
+            raise ValueError(
+                f"{source} has the identity {entry.identity!r} in the splits {first} "
+                f"and {entry.split}; every identity must be in one, or the test "
+                "people would be known from training"
+            )
+    for split in ("train", "test"):
+        if split not in split_of.values():
+            raise ValueError(f"{source} has no image in the split {split}")
+
+
+def _numbers(names: Iterable[str]) -> dict[str, int]:
+    """A number for each name."""
+    ordered = sorted(set(names))
+    if all(name.isascii() and name.isdecimal() for name in ordered):
+        numbers = [int(name) for name in ordered]
+        if len(set(numbers)) == len(numbers) and max(numbers, default=0) < 2**31:
+            return dict(zip(ordered, numbers, strict=True))
+    return {name: number for number, name in enumerate(ordered)}

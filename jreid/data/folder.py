@@ -1,0 +1,76 @@
+"""A custom data set: folders of visible and infrared images, or a CSV file."""
+
+import os
+import pathlib
+
+from absl import logging
+
+from jreid.data.csv_file import read_csv
+from jreid.data.datasets import MODALITY_NAMES, Dataset, some
+from jreid.data.entries import SPLITS, Entry, dataset_from_entries
+from jreid.data.lists import image_files, require_folder
+
+_LAYOUT = """A custom data set is a CSV file, or the folders
+  {root}/visible/NAME/*.jpg, {root}/infrared/NAME/*.jpg
+with the same NAME for the same person; to choose yourself who is tested on,
+  {root}/train/visible/NAME/*.jpg, {root}/train/infrared/NAME/*.jpg
+  {root}/test/visible/NAME/*.jpg,  {root}/test/infrared/NAME/*.jpg
+and, if there are any, the same in {root}/val"""
+
+
+def read_folder(root: str | os.PathLike[str], *, test_fraction: float = 0.5) -> Dataset:
+    """One's own images: folders of visible and infrared ones, or a CSV file.
+
+    Folders are named by modality and person, `visible/ada/*.jpg` and
+    `infrared/ada/*.jpg`, below `train`, `test` (and `val`) where the user has split
+    the people; else see `entries.split_identities`. The columns of a CSV file are
+    `path,id,camera,modality,split`, see `csv_file.read_csv`. The names of the people
+    are kept in `Dataset.names`.
+
+    Args:
+        root: the folder, or a file that ends with `.csv`.
+        test_fraction: of the identities to test on, in [0, 1], where no split is
+            given; at least one is trained on and one tested on.
+
+    Raises:
+        FileNotFoundError: a folder, the file or a listed image is missing.
+        ValueError: a modality, or a split, has no image; fewer than two identities
+            have images of both modalities; an identity is in two splits; or an error
+            in the CSV file, with its line.
+    """
+    root = pathlib.Path(root)
+    read = read_csv if root.suffix.lower() == ".csv" else _read_tree
+    entries = read(root)
+    return dataset_from_entries(entries, source=str(root), test_fraction=test_fraction)
+
+
+def _read_tree(root: pathlib.Path) -> list[Entry]:
+    layout = _LAYOUT.format(root=root)
+    require_folder(root, layout)
+    splits = [split for split in SPLITS if (root / split).is_dir()] or [""]
+    if splits == [""]:
+        parts = [root]
+    elif any((root / name).is_dir() for name in MODALITY_NAMES):
+        raise ValueError(
+            f"{root} has {some(splits)} beside visible or infrared; use one layout.\n"
+            f"{layout}"
+        )
+    else:
+        parts = [root / split for split in splits]
+    entries, empty = [], []
+    for split, part in zip(splits, parts, strict=True):
+        for modality, name in enumerate(MODALITY_NAMES):
+            require_folder(part / name, layout)
+            for folder in sorted(f for f in (part / name).iterdir() if f.is_dir()):
+                files = image_files(folder)
+                empty += [] if files else [str(folder)]
+                entries += [
+                    Entry(str(path), folder.name, modality, "", split) for path in files
+                ]
+            if not any(e.modality == modality and e.split == split for e in entries):
+                raise ValueError(
+                    f"{part / name} has no image in a folder of a person.\n{layout}"
+                )
+    if empty:
+        logging.warning("%d folders hold no image: %s", len(empty), some(empty))
+    return entries

@@ -1,0 +1,58 @@
+"""RegDB: lists of images for each of ten splits."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from jreid.data.datasets import Dataset, Images, images_from_rows
+from jreid.data.lists import read_image_list, require_disjoint, require_folder
+
+TRIALS = range(1, 11)
+
+LAYOUT = """RegDB is expected as
+  {root}/Visible/, {root}/Thermal/   (images, one folder per identity)
+  {root}/idx/{{train,test}}_{{visible,thermal}}_{{1..10}}.txt   (lines: path label)
+It is requested from its authors (DBPerson-Recog-DB1) with a signed agreement:
+http://dm.dongguk.edu/link.html"""
+
+
+def read_regdb(root: str | os.PathLike[str], *, trial: int) -> Dataset:
+    """One of the ten splits of RegDB (Nguyen et al., Sensors 2017).
+
+    412 identities with 10 visible (camera 1) and 10 thermal, here infrared
+    (camera 2), images each. A trial has 206 training and 206 test identities: 2,060
+    images per modality and list. There is no validation list. The ids are the labels
+    of the lists (0 to 205), so id 0 of `train` and id 0 of `test` are two people.
+
+    Args:
+        root: the folder that holds `Visible`, `Thermal` and `idx`.
+        trial: 1 to 10. The published score is the mean over all ten, one model each.
+
+    Raises:
+        FileNotFoundError: a folder, list or listed image is missing.
+        ValueError: another trial, a line that is not `path label`, a path that leaves
+            `root`, or an image in both lists.
+    """
+    root = pathlib.Path(root)
+    layout = LAYOUT.format(root=root)
+    if trial not in TRIALS:
+        raise ValueError(f"trial is {trial}; RegDB has the trials 1 to 10")
+    for folder in (root, root / "Visible", root / "Thermal", root / "idx"):
+        require_folder(folder, layout)
+    train, test = (_read_part(root, part, trial, layout) for part in ("train", "test"))
+    lists = {"train": set(train.paths.tolist()), "test": set(test.paths.tolist())}
+    require_disjoint(lists, what="images", where=root / "idx")
+    return Dataset("regdb", train, train.take(np.arange(0)), test)
+
+
+def _read_part(root: pathlib.Path, part: str, trial: int, layout: str) -> Images:
+    """The visible and infrared list of `part`; the infrared camera is number 2."""
+    rows = []
+    for modality, name in enumerate(("visible", "thermal")):
+        file = root / "idx" / f"{part}_{name}_{trial}.txt"
+        rows += [
+            (str(root / path), label, modality + 1, modality)
+            for path, label in read_image_list(root, file, layout)
+        ]
+    return images_from_rows(rows)
