@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Float
 
 from jreid.data import pipeline
 from jreid.data.datasets import MODALITY_NAMES, Images
+from jreid.distributed import own_rows, to_devices, to_host
 
 Embed = Callable[..., dict[str, jax.Array]]
 
@@ -30,28 +31,34 @@ def embed_images(
 
     Each modality goes through its own stem in batches of `batch_size`, rounded up to a
     multiple of the devices; the last batch is padded to that size, so that one program
-    is compiled per modality. `progress` is called with the number of images done.
+    is compiled per modality. Of several processes each decodes the rows of its own
+    devices, and all get all features. `progress` is called with the number of images
+    done.
     """
     devices = mesh.devices.size
     batch_size = -(-batch_size // devices) * devices
-    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    own = own_rows(mesh, batch_size)
     features: dict[str, np.ndarray] = {}
     done = 0
     for modality, stream in enumerate(MODALITY_NAMES):
         rows = np.flatnonzero(images.modality == modality)
+        place = np.arange(len(rows)) % batch_size  # of each row in its batch
         batches = pipeline.test_batches(
-            images.take(rows),
+            images.take(rows[(own.start <= place) & (place < own.stop)]),
             height=height,
             width=width,
-            batch_size=batch_size,
+            batch_size=own.stop - own.start,
             workers=workers,
         )
-        for start, batch in zip(range(0, len(rows), batch_size), batches, strict=True):
-            count = len(batch)
-            padded = np.zeros((batch_size, *batch.shape[1:]), np.uint8)
-            padded[:count] = batch
-            vectors = embed(params, stats, jax.device_put(padded, sharding), stream)
-            for name, values in jax.device_get(vectors).items():
+        for start in range(0, len(rows), batch_size):
+            count = min(batch_size, len(rows) - start)
+            padded = np.zeros((own.stop - own.start, height, width, 3), np.uint8)
+            if count > own.start:
+                batch = next(batches)
+                padded[: len(batch)] = batch
+            pixels = to_devices(padded, mesh, batch_size)
+            vectors = to_host(embed(params, stats, pixels, stream))
+            for name, values in vectors.items():
                 table = features.setdefault(
                     name, np.empty((len(images), values.shape[1]), np.float32)
                 )

@@ -242,6 +242,20 @@ def test_workers_and_kept_pixels_change_nothing(images):
     assert_same(batches(images, pixels=unaligned, **options), expected)
 
 
+def test_shares_of_a_batch_are_its_rows(images):
+    whole = batches(images, augmentations=CROP_AND_FLIP)
+    count = len(whole[0]["index"])
+    shares = [
+        batches(images, augmentations=CROP_AND_FLIP, slots=slots)
+        for slots in (slice(0, 1), slice(1, count))
+    ]
+    joined = [
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        for parts in zip(*shares, strict=True)
+    ]
+    assert_same(joined, whole)
+
+
 def test_each_modality_has_its_own_augmentations(images):
     plain = batches(images)
     only_infrared = batches(images, augmentations=((), (augment.flip(1.0),)))

@@ -11,10 +11,16 @@ import tensorflow as tf
 from absl import logging
 from jaxtyping import UInt8
 
-from jreid.data.datasets import Images
+from jreid.data.datasets import Images, read_file
+from jreid.data.image_file import MAX_PIXELS, read_rgb
 
 # TensorFlow would take all memory of a GPU that JAX needs; before the first op.
 tf.config.set_visible_devices([], "GPU")
+
+_JFIF = 20  # bytes of SOI and a JFIF segment without a thumbnail
+_JFIF_START = np.array([0xFF, 0xD8, 0xFF, 0xE0, 0, 16], np.uint8)
+# DQT, DHT, DRI; SOF0 and SOF2
+_TABLES_AND_FRAMES = np.array([0xDB, 0xC4, 0xDD, 0xC0, 0xC2], np.uint8)
 
 ALIGNMENT = 64  # bytes; TensorFlow reads memory that is not its own only if aligned
 
@@ -57,7 +63,7 @@ def drop_unreadable(
     pixels = aligned_empty((len(images), height, width, 3)) if keep_pixels else None
     if pixels is not None:
         logging.info("keeping decoded images in memory: %d bytes", pixels.nbytes)
-    reasons = try_all(images.paths.tolist(), pixels, workers, progress)
+    reasons = try_all(images, pixels, workers, progress)
     bad = np.array([reason is not None for reason in reasons], bool)
     unreadable = [(str(images.paths[i]), str(reasons[i])) for i in np.flatnonzero(bad)]
     if unreadable:
@@ -71,27 +77,46 @@ def drop_unreadable(
 
 
 def decode(contents: tf.Tensor) -> UInt8[tf.Tensor, "h w 3"]:
-    """JPEG, PNG, BMP, GIF or WebP bytes as RGB; the content decides, not a suffix.
+    """JPEG, PNG, BMP, GIF or WebP bytes as upright RGB: `image_file.read_rgb`'s pixels.
 
-    Grey is repeated in three channels, an alpha channel dropped. JPEG gives Pillow's
-    pixels exactly (TensorFlow's default DCT would not). EXIF rotation is ignored, and
-    so is a BMP's palette: its indices are taken for grey values.
+    A JPEG that begins as most do, without EXIF, is decoded by TensorFlow, which needs
+    no Python and gives Pillow's pixels exactly (its default DCT would not). All else
+    goes through Pillow. The size in the header is checked before anything is decoded.
     """
 
     def jpeg() -> tf.Tensor:
         return tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
 
     def other() -> tf.Tensor:
-        # Not channels=3: a grey BMP would be refused.
-        image = tf.io.decode_image(contents, expand_animations=False)
-        grey = tf.shape(image)[-1] < 3
-        return tf.cond(
-            grey, lambda: tf.repeat(image[..., :1], 3, axis=-1), lambda: image[..., :3]
-        )
+        return tf.numpy_function(_read_rgb, [contents], tf.uint8)
 
-    return tf.ensure_shape(
-        tf.cond(tf.io.is_jpeg(contents), jpeg, other), (None, None, 3)
+    image = tf.cond(_is_plain_jpeg(contents), jpeg, other)
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+@tf.autograph.experimental.do_not_convert
+def _read_rgb(contents) -> np.ndarray:
+    # Bytes from a graph, an array of them where TensorFlow runs eagerly.
+    return read_rgb(np.asarray(contents, object).item())
+
+
+def _is_plain_jpeg(contents: tf.Tensor) -> tf.Tensor:
+    """Whether a JPEG has no metadata but JFIF's, and not too many pixels.
+
+    An encoder that writes no EXIF data, ICC profile or comment begins with the 20 bytes
+    of SOI and APP0 and goes on with a table or a frame, before which EXIF data belong.
+    """
+    head = tf.io.decode_raw(
+        tf.strings.substr(contents, 0, _JFIF + 2), tf.uint8, fixed_length=_JFIF + 2
     )
+    begins = tf.reduce_all(head[:6] == _JFIF_START) & (head[_JFIF] == 0xFF)
+    plain = begins & tf.reduce_any(head[_JFIF + 1] == _TABLES_AND_FRAMES)
+
+    def small() -> tf.Tensor:
+        shape = tf.cast(tf.image.extract_jpeg_shape(contents), tf.int64)
+        return (shape[0] * shape[1] <= MAX_PIXELS) & (shape[2] <= 3)
+
+    return tf.cond(plain, small, lambda: tf.constant(False))
 
 
 def resize(
@@ -135,35 +160,33 @@ def _shrink_rows(image: tf.Tensor, height: int) -> tf.Tensor:
     return tf.reshape(flat, (height, shape[1], 3))
 
 
-def read_image(
-    path: tf.Tensor, height: int, width: int
-) -> UInt8[tf.Tensor, "{height} {width} 3"]:
-    """The image in a file, decoded and resized."""
-    return resize(decode(tf.io.read_file(path)), height, width)
+def contents_of(images: Images) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function, for tf.data, from a path to what the file holds."""
+    if images.read is read_file:
+        return tf.io.read_file  # needs no Python
+
+    def contents(path: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.numpy_function(read, [path], tf.string), ())
+
+    def read(path: bytes) -> bytes:
+        return images.read(path.decode())
+
+    return contents
 
 
 def try_all(
-    paths: list[str],
+    images: Images,
     pixels: np.ndarray | None = None,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str | None]:
-    """Per path why it is unreadable, or None; row i of `pixels` gets image i."""
-
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
-    def read(path: tf.Tensor) -> tf.Tensor:
-        if pixels is None:
-            return tf.shape(decode(tf.io.read_file(path)))
-        return read_image(path, pixels.shape[1], pixels.shape[2])
+    """Per image why it is unreadable, or None; row i of `pixels` gets image i."""
+    paths = images.paths.tolist()
+    shape = None if pixels is None else pixels.shape[1:3]
+    attempt_path = _make_attempt(contents_of(images), shape)
 
     def attempt(i: int) -> str | None:
-        try:
-            result = read(tf.constant(paths[i]))
-        except tf.errors.OpError as error:
-            return _reason(str(error.message))
-        if pixels is not None:
-            pixels[i] = result.numpy()
-        return None
+        return attempt_path(paths[i], None if pixels is None else pixels[i])
 
     reasons = []
     with concurrent.futures.ThreadPoolExecutor(workers or cores()) as pool:
@@ -174,10 +197,55 @@ def try_all(
     return reasons
 
 
+def make_reader(
+    height: int, width: int, workers: int = 0
+) -> Callable[[list[str]], tuple[UInt8[np.ndarray, "n h w 3"], list[str | None]]]:
+    """A function from paths of files to images, and per path why it is unreadable.
+
+    Unreadable images are left black. The function compiles its graph once and may be
+    called with any number of paths, in one thread at a time.
+    """
+    attempt = _make_attempt(tf.io.read_file, (height, width))
+    pool = concurrent.futures.ThreadPoolExecutor(workers or cores())
+
+    def read(paths: list[str]) -> tuple[np.ndarray, list[str | None]]:
+        pixels = np.zeros((len(paths), height, width, 3), np.uint8)
+        return pixels, list(pool.map(attempt, paths, pixels))
+
+    return read
+
+
+def _make_attempt(
+    contents: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, int] | None
+) -> Callable[[str, np.ndarray | None], str | None]:
+    """Reads one image into an array of `shape`, or, without one, only decodes it.
+
+    The function made returns why the image is unreadable, or None.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+    def read(path: tf.Tensor) -> tf.Tensor:
+        image = decode(contents(path))
+        return tf.shape(image) if shape is None else resize(image, *shape)
+
+    def attempt(path: str, into: np.ndarray | None) -> str | None:
+        try:
+            result = read(tf.constant(path))
+        except tf.errors.OpError as error:
+            return _reason(str(error.message))
+        if into is not None:
+            into[...] = result.numpy()
+        return None
+
+    return attempt
+
+
 def _reason(message: str) -> str:
     """TensorFlow's message without the names of its nodes and functions."""
     message = message.partition("\n\t [[")[0].partition(" [Op:")[0]
-    return re.sub(r"\{\{.*?\}\} ?", "", message).strip().splitlines()[-1]
+    last = re.sub(r"\{\{.*?\}\} ?", "", message).strip().splitlines()[-1]
+    # What Python raised follows the path to its class.
+    return last.rpartition("UnreadableImageError: ")[2]
 
 
 def _report_unreadable(

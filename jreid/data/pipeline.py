@@ -8,7 +8,15 @@ from jaxtyping import Int, UInt8
 
 from jreid.data.augment import Augmentation, augment
 from jreid.data.datasets import INFRARED, VISIBLE, Images
-from jreid.data.decoding import ALIGNMENT, aligned_empty, cores, read_image, try_all
+from jreid.data.decoding import (
+    ALIGNMENT,
+    aligned_empty,
+    contents_of,
+    cores,
+    decode,
+    resize,
+    try_all,
+)
 from jreid.data.sampling import make_sampler
 
 _PREFETCHED_BATCHES = 2
@@ -28,12 +36,14 @@ def train_batches(
     augmentations: tuple[Sequence[Augmentation], Sequence[Augmentation]] = ((), ()),
     pixels: UInt8[np.ndarray, "b h w 3"] | None = None,
     workers: int = 0,
+    slots: slice | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """The batches of steps start_step to stop_step - 1.
 
-    Batch n depends on `seed` and n only: not on start_step, on the number of workers
-    or on whether `pixels` are given. Its n = P K slots (see `sampling.make_sampler`)
-    are rows, the modalities m = 2 columns, visible then infrared:
+    Batch n depends on `seed` and n only: not on start_step, on the number of workers,
+    on which `slots` of it are made or on whether `pixels` are given. Its n = P K slots
+    (see `sampling.make_sampler`) are rows, the modalities m = 2 columns, visible then
+    infrared:
 
         images    uint8 [n, m, h, w, 3]
         ids       int32 [n, m]   labels
@@ -51,6 +61,8 @@ def train_batches(
         augmentations: of visible and of infrared images; each image has its own seed.
         pixels: the images as `decoding.drop_unreadable` kept them, instead of files.
         workers: threads that decode and augment; 0 means one per core.
+        slots: which of a batch's P K rows to make, for one of several processes; all
+            by default.
 
     Raises:
         ValueError: see `make_sampler`; `pixels` of another shape; or, while
@@ -69,6 +81,7 @@ def train_batches(
         seed=seed,
     )
     load = _make_loader(images, height, width, pixels)
+    own = slots or slice(0, identities * images_per_identity)
 
     def load_slot(slot: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.stack(
@@ -79,15 +92,15 @@ def train_batches(
         )
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
-        slots = _slots(sampler, seed, range(start_step, stop_step))
-        slots_per_batch = identities * images_per_identity
+        elements = _slots(sampler, seed, range(start_step, stop_step), own)
+        slots_per_batch = own.stop - own.start
         stacks = _mapped(
-            slots, load_slot, slots_per_batch, workers, optimise=pixels is None
+            elements, load_slot, slots_per_batch, workers, optimise=pixels is None
         )
         for step in range(start_step, stop_step):
-            index = sampler(step)
+            index = sampler(step)[own]
             yield {
-                "images": _next_or_name(stacks, images.paths[index.ravel()]),
+                "images": _next_or_name(stacks, images.take(index.ravel())),
                 "ids": labels[index].astype(np.int32),
                 "modality": images.modality[index].astype(np.int32),
                 "index": index.astype(np.int32),
@@ -108,19 +121,21 @@ def test_batches(
     dataset = tf.data.Dataset.range(len(images))
     batches = _mapped(dataset, load, batch_size, workers)
     for start in range(0, len(images), batch_size):
-        yield _next_or_name(batches, images.paths[start : start + batch_size])
+        rows = np.arange(start, min(start + batch_size, len(images)))
+        yield _next_or_name(batches, images.take(rows))
 
 
 def _slots(
-    sampler: Callable[[int], np.ndarray], seed: int, steps: range
+    sampler: Callable[[int], np.ndarray], seed: int, steps: range, own: slice
 ) -> tf.data.Dataset:
-    """Elements {"index" [m], "rng" [m, 2]} of every slot of every step in order."""
+    """Elements {"index" [m], "rng" [m, 2]} of every own slot of every step in order."""
 
     def draw(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
         index = sampler(int(step))
         # A number that no other image of the run has, beside the run's seed.
         number = int(step) * index.size + np.arange(index.size).reshape(index.shape)
-        return index, np.stack([np.full_like(number, seed), number], axis=-1)
+        rng = np.stack([np.full_like(number, seed), number], axis=-1)
+        return index[own], rng[own]
 
     @tf.autograph.experimental.do_not_convert
     def batch(step: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -140,8 +155,8 @@ def _make_loader(
     if pixels is not None:
         kept = _tensor_without_copy(pixels)
         return lambda row: tf.ensure_shape(kept[row], (height, width, 3))
-    paths = tf.constant(images.paths.tolist(), tf.string)
-    return lambda row: read_image(paths[row], height, width)
+    paths, contents = tf.constant(images.paths.tolist(), tf.string), contents_of(images)
+    return lambda row: resize(decode(contents(paths[row])), height, width)
 
 
 def _mapped(
@@ -168,12 +183,12 @@ def _mapped(
     return batches.as_numpy_iterator()
 
 
-def _next_or_name(batches: Iterator[np.ndarray], paths: np.ndarray) -> np.ndarray:
-    """The next batch, or an error that names which of its files is unreadable."""
+def _next_or_name(batches: Iterator[np.ndarray], images: Images) -> np.ndarray:
+    """The next batch, or an error that names which of its images is unreadable."""
     try:
         return next(batches)
     except tf.errors.OpError as error:
-        for path, reason in zip(paths, try_all(paths.tolist()), strict=True):
+        for path, reason in zip(images.paths, try_all(images), strict=True):
             if reason is not None:
                 raise ValueError(
                     f"{path} has become unreadable since the run began: {reason}; "

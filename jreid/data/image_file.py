@@ -1,0 +1,96 @@
+"""Image files of every kind as upright RGB, read by Pillow within bounds of memory."""
+
+import io
+
+import numpy as np
+
+from jreid.shapes import UInt8
+
+KINDS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+# Of a picture, checked before it is decoded: 200 MB as RGB.
+MAX_PIXELS = 2**26
+MAX_SIDE = 2**16 - 1  # pixels, which is JPEG's limit
+
+_ORIENTATION = 0x0112  # EXIF's tag
+_HIGH_BYTE = 8  # bits below it in a grey value of 16 bits
+
+
+class UnreadableImageError(ValueError):
+    """The bytes are no image that can be decoded, or one that is too large."""
+
+
+def read_rgb(contents: bytes) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture that a viewer shows: upright, 8 bits per channel, without alpha.
+
+    The content decides, not a file's suffix. EXIF's orientation is applied. Of an
+    animation the first frame is taken, of 16-bit values the high byte; grey is repeated
+    in three channels; CMYK and palettes are converted as Pillow does.
+
+    Raises:
+        UnreadableImageError: empty, of another kind, damaged or cut off, or of more
+            than MAX_PIXELS pixels or MAX_SIDE on a side by its header: then nothing is
+            decoded.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not contents:
+        raise UnreadableImageError("the file is empty")
+    try:
+        with Image.open(io.BytesIO(contents), formats=KINDS) as image:
+            check_size(*image.size)
+            image.load()
+            return _upright_rgb(image)
+    except UnreadableImageError:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImageError(
+            f"Unknown image file format, or damaged: {', '.join(KINDS)} can be read"
+        ) from None
+    except Image.DecompressionBombError as error:  # far above MAX_PIXELS
+        raise UnreadableImageError(
+            f"too many pixels: at most {MAX_PIXELS} are decoded ({error})"
+        ) from None
+    except Exception as error:  # Pillow's readers raise anything on damaged bytes
+        raise UnreadableImageError(f"damaged: {type(error).__name__}: {error}") from (
+            error
+        )
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuses, by its header, a picture that would take too much memory."""
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise UnreadableImageError(
+            f"{width} x {height} pixels are too many: at most {MAX_PIXELS} in all and "
+            f"{MAX_SIDE} on a side are decoded"
+        )
+
+
+def _upright_rgb(image) -> UInt8[np.ndarray, "h w 3"]:
+    from PIL import Image
+
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    turn = turns.get(_orientation(image))
+    if turn is not None:  # FLIP_LEFT_RIGHT is 0
+        image = image.transpose(turn)
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
+        values = np.asarray(image).astype(np.int64) >> _HIGH_BYTE
+        grey = np.clip(values, 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    image.info.pop("transparency", None)  # alpha is dropped, without a warning
+    return np.asarray(image.convert("RGB"))
+
+
+def _orientation(image) -> int:
+    """EXIF's orientation, 1 to 8; 1 where there is none or its data are damaged."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # the picture itself is whole
+        return 1
