@@ -1,161 +1,310 @@
-"""Scores a trained run on its test identities: `python -m jreid.evaluate`.
+"""Scores trained runs, or any model's features: `python -m jreid.evaluate`.
 
-Writes results.json, features.npz, cmc.png and ranks.png into the work directory.
+    --workdir runs/sysu                     a run, on its test identities
+    --workdir 'runs/regdb-*'                RegDB's splits, a run each, and their mean
+    --features features.npz --protocol sysu     features from elsewhere
+    --compare runs/a runs/b paper           scores side by side
+
+Scoring features and comparing need NumPy and SciPy only; JAX is imported for runs.
 """
 
 import argparse
 import contextlib
-import functools
-import json
+import itertools
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
-import numpy as np
-from flax import nnx
-from jax.sharding import Mesh
-
-from jreid import results, system
-from jreid.checkpoint import Checkpoints
-from jreid.config import Config, config_from_dict, validate
-from jreid.data.datasets import Images
-from jreid.evaluation.protocols import Score
+from jreid import __version__, splits
+from jreid.config import DRAWS, Config, config_from_dict, validate
+from jreid.evaluation import compare, features_file, protocols, table
+from jreid.evaluation.trials import SYSU_GALLERY_CAMERAS
 from jreid.progress import Progress
-from jreid.results import Features
-from jreid.state import (
-    TrainState,
-    abstract_params_and_stats,
-    data_mesh,
-    make_embed,
-    network_structure,
+from jreid.score_files import make_folder, write_scores
+from jreid.workdir import read_config
+
+# Each way of scoring, and the options that it takes besides --traceback. An option
+# left out is None.
+WAYS = {
+    "workdir": (
+        *(
+            "root",
+            "tfds",
+            "step",
+            "trial",
+            "trials",
+            "feature",
+            "flip",
+            "rerank",
+            "draw",
+        ),
+        *("permutations", "legacy", "out"),
+    ),
+    "features": (
+        *("protocol", "kinds", "modes", "shots", "trials", "trial", "draw"),
+        *("permutations", "legacy", "rerank", "out"),
+    ),
+    "compare": (),
+}
+EVALUATION_FIELDS = (
+    *("trials", "feature", "flip", "rerank", "draw", "permutations", "legacy"),
 )
-from jreid.workdir import read_config, write_text
-
-TRAINING_SET = "training_set.json"
-
-
-class Embedder:
-    """The frozen network on all devices: lists of images to features."""
-
-    def __init__(self, config: Config, frozen: nnx.GraphDef, mesh: Mesh):
-        self.config, self.mesh = config, mesh
-        options = config.evaluation
-        self._embed = make_embed(frozen, feature=options.feature, flip=options.flip)
-
-    def __call__(self, params, stats, images: Images, label: str = "") -> Features:
-        """Features of `images` in their order, with a progress bar if it has a name."""
-        from jreid.embedding import embed_images  # imports TensorFlow
-
-        data = self.config.data
-        bar = Progress(len(images), label, unit="images") if label else None
-        with bar or contextlib.nullcontext():
-            return embed_images(
-                self._embed,
-                params,
-                stats,
-                images,
-                mesh=self.mesh,
-                height=data.height,
-                width=data.width,
-                batch_size=self.config.evaluation.batch_size,
-                workers=data.workers,
-                progress=bar.update if bar else None,
-            )
-
-    def validate(self, state: TrainState, images: Images) -> dict[str, float]:
-        """Rank-1 rate and mAP on the validation identities, averaged over settings."""
-        features = self(state.params, state.stats, images)
-        scores = results.score(
-            self.config, {"fused": features["fused"]}, images, reranking=False
-        )
-        return {
-            f"validation/{metric}": float(np.mean([s.mean[metric] for s in scores]))
-            for metric in ("R-1", "mAP")
-        }
+# The protocol of each data set that a run can be on.
+PROTOCOLS = {
+    "sysu_mm01": "sysu",
+    "regdb": "regdb",
+    "llcm": "llcm",
+    "folder": "custom",
+}
 
 
-def evaluate(config: Config, workdir: Path, step: int | None = None) -> list[Score]:
-    """Restores a checkpoint of a run (None: the newest) and scores it."""
-    test = system.readable(config, system.read_dataset(config).test, "test").images
-    mesh = data_mesh()
-    classes = len(read_identities(workdir))
-    make_network = functools.partial(system.make_network, config, classes)
-    params, stats = abstract_params_and_stats(make_network, mesh)
-    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        step = checkpoints.latest_step() if step is None else step
-        state = checkpoints.restore({"params": params, "stats": stats}, step)
-    assert step is not None  # restore has refused a run without checkpoints
-    embedder = Embedder(config, network_structure(make_network)[1], mesh)
-    features = embedder(state["params"], state["stats"], test, "embed test images")
-    return results.write_report(config, workdir, step, features, test)
+class Parser(argparse.ArgumentParser):
+    """Raises ValueError where argparse would print its usage and exit."""
 
-
-def write_training_set(workdir: Path, images: system.RunImages) -> None:
-    """Keeps with the run which identities and images it is trained on.
-
-    Raises ValueError if the run began with others: labels and batches would differ.
-    """
-    path = workdir / TRAINING_SET
-    now = {
-        "identities": images.identities.tolist(),  # in the order of their labels
-        "images": len(images.train),
-        "crc32_of_names": images.digest,
-    }
-    if path.exists() and json.loads(path.read_text()) != now:
-        raise ValueError(
-            f"{path} names other training images than can be read now, so the run "
-            "cannot be continued as it began; restore the images, or give another "
-            "--workdir"
-        )
-    write_text(path, json.dumps(now) + "\n")
-
-
-def read_identities(workdir: Path) -> list[int]:
-    """The training identities of a run, in the order of their labels."""
-    path = workdir / TRAINING_SET
-    try:
-        return json.loads(path.read_text())["identities"]
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} is missing: training has not begun in this work directory"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it") from error
+    def error(self, message: str) -> NoReturn:
+        """An error becomes one line, as everywhere in this program."""
+        raise ValueError(f"{message} (see --help)")
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """The command line; options left out keep the run's own setting."""
-    parser = argparse.ArgumentParser(
+    """The command line; options left out are None."""
+    parser = Parser(
         prog="python -m jreid.evaluate",
-        description="Scores a trained run on its test identities.",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    add = parser.add_argument
-    add("--workdir", required=True, type=Path, help="the run's folder, e.g. runs/demo")
+    ways = parser.add_argument_group(
+        "what to score, one of"
+    ).add_mutually_exclusive_group(required=True)
+    ways.add_argument(
+        "--workdir",
+        nargs="+",
+        metavar="RUN",
+        help="folders of runs, or a quoted pattern; several are splits of RegDB",
+    )
+    ways.add_argument(
+        "--features",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help=".npz or .mat, see the README; several are splits of RegDB",
+    )
+    ways.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="RUN",
+        help="runs, their results.json, or `paper` for the published rows",
+    )
+    add = parser.add_argument_group("of features").add_argument
+    add("--protocol", choices=tuple(features_file.OPTIONS))
+    add("--kinds", nargs="+", metavar="NAME", help="score only these arrays")
+    add("--modes", nargs="+", choices=tuple(SYSU_GALLERY_CAMERAS), help="SYSU-MM01")
+    add("--shots", nargs="+", type=int, help="SYSU-MM01: images per id and camera")
+    add = parser.add_argument_group("of runs").add_argument
     add("--root", help="the data set's folder, where it is not the run's")
+    add("--tfds", help="where it was built for TFDS, where that is not the run's")
     add("--step", type=int, help="score this checkpoint instead of the newest")
-    add("--trials", type=int, help="galleries to draw (10 in the protocol)")
     add(
         "--feature", choices=("embeddings", "features"), help="after or before the neck"
     )
     add("--flip", action=argparse.BooleanOptionalAction, help="average mirror images")
+    add = parser.add_argument_group("of both").add_argument
     add("--rerank", action=argparse.BooleanOptionalAction, help="also re-rank")
+    add("--trials", type=int, help="galleries to draw (10 in the protocols)")
+    add("--trial", type=int, help="RegDB: the split, 1 to 10")
+    add("--draw", choices=DRAWS, help="SYSU-MM01's galleries")
+    add("--permutations", help="SYSU-MM01's rand_perm_cam.mat, for --draw official")
+    add("--legacy", action="store_true", default=None, help="LLCM as released code")
+    add("--out", type=Path, help="the folder for results.json and cmc.png")
+    add = parser.add_argument
     add("--traceback", action="store_true", help="show where an error was raised")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    _refuse_foreign_options(given)
+    return given
+
+
+def _refuse_foreign_options(given: argparse.Namespace) -> None:
+    """An option that this way of scoring does not take is refused, never ignored."""
+    way = next(way for way in WAYS if getattr(given, way) is not None)
+    for name in sorted({name for names in WAYS.values() for name in names}):
+        if getattr(given, name) is not None and name not in WAYS[way]:
+            takers = " or ".join(f"--{w}" for w in WAYS if name in WAYS[w])
+            raise ValueError(f"--{name} goes with {takers}, not with --{way}")
+
+
+def score_features(given: argparse.Namespace) -> None:
+    """Scores features files, prints the tables, and writes into --out if given."""
+    if given.protocol is None:
+        raise ValueError(
+            f"--features needs --protocol, one of {', '.join(features_file.OPTIONS)}"
+        )
+    names = ("modes", "shots", "trials", "trial", "draw", "permutations", "legacy")
+    options = {
+        name: getattr(given, name) for name in names if getattr(given, name) is not None
+    }
+    features_file.check_options(given.protocol, options)
+    if given.out is not None:
+        make_folder(given.out)
+    if len(given.features) == 1:
+        scores, about = _score_file(given, given.features[0], options)
+        print(table.format_table(scores, about))
+    else:
+        scores, about = _score_split_files(given, options)
+    if given.out is not None:
+        print("\n".join(write_scores(given.out, scores, about)))
+
+
+def _score_split_files(
+    given: argparse.Namespace, options: dict[str, Any]
+) -> splits.Scored:
+    """Prints the scores of each of RegDB's splits; returns their mean."""
+    files = given.features
+    if given.protocol != "regdb" or "trial" in options or len(files) > 10:
+        raise ValueError(
+            f"{len(files)} features files: several are up to ten splits of RegDB, in "
+            "their order, with --protocol regdb and without --trial"
+        )
+    scored = []
+    for trial, file in enumerate(files, start=1):
+        scores, about = _score_file(given, file, {"trial": trial})
+        print(f"{table.format_table(scores, about)}\n")
+        scored.append(scores)
+    about = _about_features(" ".join(file.name for file in files), None)
+    means = protocols.mean_over_splits(scored)
+    print(f"mean of {len(files)} splits (RegDB's protocol takes ten)\n")
+    print(table.format_table(means, about))
+    return means, about
+
+
+def _score_file(
+    given: argparse.Namespace, file: Path, options: dict[str, Any]
+) -> splits.Scored:
+    contents = features_file.read_features(file)
+    for note in _notes(given, file, contents):
+        print(f"note: {note}", file=sys.stderr)
+    settings = features_file.count_settings(contents, given.protocol, **options)
+    with counted_tables(settings * len(given.kinds or contents.features)) as progress:
+        scores = features_file.score_features(
+            contents,
+            given.protocol,
+            source=file,
+            kinds=given.kinds,
+            reranking=given.rerank is not False,
+            progress=progress,
+            **options,
+        )
+    return scores, _about_features(file.name, options.get("trial"))
+
+
+def _about_features(name: str, trial: int | None) -> dict[str, Any]:
+    """The keys of `results.about`, of which a features file tells few."""
+    return {
+        "name": Path(name).stem,
+        "step": None,
+        "feature": None,
+        "flip": None,
+        "config_hash": None,
+        "dataset": None,
+        "root": None,
+        "trial": trial,
+        "features_file": name,
+        "version": __version__,
+        "config": None,
+    }
+
+
+def _notes(
+    given: argparse.Namespace, file: Path, contents: features_file.FeaturesFile
+) -> Iterator[str]:
+    """What a reader of the table should know of the file."""
+    if contents.unused:
+        yield f"{file}: not used: {', '.join(contents.unused)}"
+    if contents.paths is None and given.protocol in ("sysu", "llcm"):
+        yield (
+            f"{file} has no paths: the images of an identity and camera are taken to "
+            "be in the order of their sorted file names"
+        )
+    if given.draw == "official" and not given.permutations and given.shots is None:
+        yield "multi-shot is left out: its official draw needs --permutations"
+
+
+@contextlib.contextmanager
+def counted_tables(total: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar over the tables that the protocols announce before each."""
+    begun = itertools.count()
+    with Progress(total, "score", unit="tables") as bar:
+        yield lambda name: bar.update(next(begun), name)
+        bar.update(total, "done")
+
+
+def score_runs(given: argparse.Namespace) -> None:
+    """Scores one run, or one run for each of RegDB's splits and their mean."""
+    folders = splits.find_runs(given.workdir)
+    runs = [splits.SplitRun(folder, run_config(given, folder)) for folder in folders]
+    if len(runs) > 1:
+        splits.score_splits(runs, step=given.step, out=given.out)
+        return
+    from jreid import results, system, trained  # import JAX
+
+    system.quieten_tensorflow()
+    config, folder = runs[0].config, runs[0].folder
+    scores, about = trained.evaluate_run(config, folder, given.step, given.out)
+    results.print_report(scores, about, given.out or folder)
+
+
+def run_config(given: argparse.Namespace, folder: Path) -> Config:
+    """A run's config with the options of the command line applied."""
+    config = config_from_dict(read_config(folder))
+    data = config.data
+    taken = features_file.OPTIONS[PROTOCOLS[data.dataset]]
+    for name in ("trial", "trials", "draw", "permutations", "legacy"):
+        if getattr(given, name) is not None and name not in taken:
+            raise ValueError(
+                f"--{name} does not apply to {folder}, a run on {data.dataset!r}"
+            )
+    if given.trial is not None and given.trial != data.trial:
+        raise ValueError(
+            f"{folder} was trained for split {data.trial} of RegDB: among the test "
+            f"images of split {given.trial} are images it was trained on. Give the run "
+            f"of split {given.trial}"
+        )
+    if given.root is not None and given.tfds is not None:
+        raise ValueError("give --root or --tfds: images are read from one of them")
+    if given.root is not None:
+        data.root, data.tfds = given.root, ""
+    if given.tfds is not None:
+        data.tfds = given.tfds
+        data.root = data.root if data.root == "synvi" else ""
+    for name in EVALUATION_FIELDS:
+        if getattr(given, name) is not None:
+            setattr(config.evaluation, name, getattr(given, name))
+    validate(config)
+    return config
 
 
 def main(arguments: list[str]) -> int:
-    """Reads the run's config, applies the options, scores, prints the table."""
-    given = parse_arguments(arguments)
+    """Scores in the way asked for; an error becomes one line and exit code 2."""
     try:
-        config = config_from_dict(read_config(given.workdir))
-        if given.root is not None:
-            config.data.root = given.root
-        for name in ("trials", "feature", "flip", "rerank"):
-            if getattr(given, name) is not None:
-                setattr(config.evaluation, name, getattr(given, name))
-        validate(config)
-        system.quieten_tensorflow()
-        scores = evaluate(config, given.workdir, given.step)
-        results.print_report(config, scores, given.workdir)
+        given = parse_arguments(arguments)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        if given.compare is not None:
+            entries = [compare.load_entry(name) for name in given.compare]
+            print(compare.compare(entries))
+        elif given.features is not None:
+            score_features(given)
+        else:
+            score_runs(given)
+    except ModuleNotFoundError as error:
+        if given.traceback or given.workdir is None:
+            raise
+        reason = f"scoring a run needs the whole of jreid, pip install jreid: {error}"
+        print(f"error: {reason}", file=sys.stderr)
+        return 2
     except (ValueError, OSError) as error:
         if given.traceback:
             raise

@@ -1,20 +1,27 @@
 """The results of a run: scores by its protocol, as tables, files and pictures."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jreid.config import Config, as_dict
+from jreid import __version__
+from jreid.config import Config, as_dict, config_hash
 from jreid.data.datasets import INFRARED, VISIBLE, Images
 from jreid.evaluation import pictures, protocols, table
+from jreid.evaluation.official_draw import read_permutations
 from jreid.evaluation.protocols import RankList, Score
-from jreid.evaluation.trials import SYSU_GALLERY_CAMERAS, regdb_trial, sysu_trial
+from jreid.evaluation.trials import (
+    SYSU_GALLERY_CAMERAS,
+    llcm_trial,
+    regdb_trial,
+    sysu_trial,
+)
 from jreid.progress import Progress
 from jreid.system import RunImages
-from jreid.workdir import write_text
+from jreid.workdir import replacing, write_text
 
 Features = dict[str, np.ndarray]  # name -> float32 [n d], L2-normalised rows
 
@@ -28,24 +35,45 @@ def score(
     progress: Callable[[str], None] | None = None,
 ) -> list[Score]:
     """Scores features by the protocol of the configured data set."""
+    evaluation = config.evaluation
+    options: dict[str, Any] = {
+        "ids": images.ids,
+        "reranking": reranking,
+        "progress": progress,
+    }
     if config.data.dataset == "regdb":
         return protocols.score_regdb(
-            features,
-            ids=images.ids,
-            modality=images.modality,
-            reranking=reranking,
-            progress=progress,
+            features, modality=images.modality, trial=config.data.trial, **options
         )
+    if config.data.dataset == "folder":
+        return protocols.score_custom(
+            features, modality=images.modality, cameras=images.cameras, **options
+        )
+    options |= {
+        "cameras": images.cameras,
+        "paths": images.paths,
+        "trials": evaluation.trials,
+    }
+    if config.data.dataset == "llcm":
+        return protocols.score_llcm(
+            features, modality=images.modality, legacy=evaluation.legacy, **options
+        )
+    if evaluation.permutations:
+        options["permutations"] = read_permutations(evaluation.permutations)
     return protocols.score_sysu(
         features,
-        ids=images.ids,
-        cameras=images.cameras,
-        paths=images.paths,
         modes=_modes(images),
-        trials=config.evaluation.trials,
-        reranking=reranking,
-        progress=progress,
+        shots=_shots(config),
+        draw=evaluation.draw,
+        **options,
     )
+
+
+def _shots(config: Config) -> tuple[int, ...]:
+    """Multi-shot galleries of the official draw are in the data set's file alone."""
+    evaluation = config.evaluation
+    official = evaluation.draw == "official"
+    return (1,) if official and not evaluation.permutations else (1, 10)
 
 
 def _modes(images: Images) -> tuple[str, ...]:
@@ -70,12 +98,29 @@ def check_scorable(config: Config, images: RunImages) -> None:
             raise ValueError(f"the {name} images cannot be scored: {error}") from error
 
 
+def about(config: Config, step: int) -> dict[str, Any]:
+    """What the scores of a run are of, for results.json and the printed table."""
+    data, evaluation = config.data, config.evaluation
+    return {
+        "name": config.name,
+        "step": step,
+        "feature": evaluation.feature,
+        "flip": evaluation.flip,
+        "config_hash": config_hash(config),
+        "dataset": data.dataset,
+        "root": data.root or data.tfds,
+        "trial": data.trial if data.dataset == "regdb" else None,
+        "features_file": None,
+        "version": __version__,
+        "config": as_dict(config),
+    }
+
+
 def write_report(
-    config: Config, workdir: Path, step: int, features: Features, images: Images
+    config: Config, folder: Path, step: int, features: Features, images: Images
 ) -> list[Score]:
-    """Scores the test features and writes tables and pictures into `workdir`."""
-    settings = 2 if config.data.dataset == "regdb" else 2 * len(_modes(images))
-    tables = settings * len(features)
+    """Scores the test features and writes tables and pictures into `folder`."""
+    tables = _settings(config, images) * len(features)
     with Progress(tables, "score", unit="tables") as bar:
         scores = score(
             config,
@@ -85,25 +130,29 @@ def write_report(
             progress=_counter(bar),
         )
         bar.update(tables, "done")
-    what = {
-        "step": step,
-        "feature": config.evaluation.feature,
-        "flip": config.evaluation.flip,
-        "config": as_dict(config),
-    }
-    write_text(workdir / "results.json", table.results_json(scores, what))
-    _write_features(workdir / "features.npz", features, images)
-    pictures.save_cmc_plot(workdir / "cmc.png", scores)
-    pictures.save_rank_sheet(
-        workdir / "ranks.png",
-        _example_lists(config, features["fused"], images),
-        paths=images.paths,
-        ids=images.ids,
-        cameras=images.cameras,
-        modality=images.modality,
-        title=f"{config.name}, step {step}: fused feature, not re-ranked",
-    )
+    what = about(config, step)
+    write_text(folder / "results.json", table.results_json(scores, what))
+    _write_features(folder / "features.npz", features, images)
+    with replacing(folder / "cmc.png") as temporary:
+        pictures.save_cmc_plot(temporary, scores)
+    with replacing(folder / "ranks.png") as temporary:
+        pictures.save_rank_sheet(
+            temporary,
+            _example_lists(config, features["fused"], images),
+            paths=images.paths,
+            ids=images.ids,
+            cameras=images.cameras,
+            modality=images.modality,
+            title=f"{config.name}, step {step}: fused feature, not re-ranked",
+            read=images.read,
+        )
     return scores
+
+
+def _settings(config: Config, images: Images) -> int:
+    if config.data.dataset == "sysu_mm01":
+        return len(_modes(images)) * len(_shots(config))
+    return 2  # both directions
 
 
 def _counter(bar: Progress) -> Callable[[str], None]:
@@ -115,16 +164,23 @@ def _counter(bar: Progress) -> Callable[[str], None]:
 def _example_lists(
     config: Config, features: np.ndarray, images: Images
 ) -> list[RankList]:
-    """Rank lists of one trial; of RegDB in both directions, as in Figure 5."""
+    """Rank lists of one trial; in both directions where the protocol has two."""
     rows = config.evaluation.sheet_rows
-    if config.data.dataset == "regdb":
-        trials = [regdb_trial(images.modality, m) for m in (VISIBLE, INFRARED)]
-    else:
+    columns: dict[str, Any] = {
+        "ids": images.ids,
+        "cameras": images.cameras,
+        "paths": images.paths,
+    }
+    if config.data.dataset == "sysu_mm01":
+        trials = [sysu_trial(**columns, trial=0)]
+    elif config.data.dataset == "llcm":
+        columns["modality"] = images.modality
         trials = [
-            sysu_trial(
-                ids=images.ids, cameras=images.cameras, paths=images.paths, trial=0
-            )
+            llcm_trial(**columns, trial=0, query_modality=modality)
+            for modality in (INFRARED, VISIBLE)
         ]
+    else:
+        trials = [regdb_trial(images.modality, m) for m in (VISIBLE, INFRARED)]
     return [
         ranked
         for trial in trials
@@ -142,16 +198,12 @@ def _write_features(path: Path, features: Features, images: Images) -> None:
         "cameras": images.cameras,
         "modality": images.modality,
     }
-    temporary = path.with_name(".features.npz")
-    np.savez(temporary, **columns)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        np.savez(temporary, **columns)
 
 
-def print_report(config: Config, scores: list[Score], workdir: Path) -> None:
-    """The table, and where results and pictures lie."""
-    root = config.data.root
-    name = "SynVI, synthetic: not SYSU-MM01 scores" if root == "synvi" else root
-    print(f"\n{config.name} on the test identities of {name}\n")
-    print(table.format_table(scores))
+def print_report(scores: list[Score], what: Mapping[str, Any], folder: Path) -> None:
+    """The table, and where results and pictures lie; `what` is from `about`."""
+    print(f"\n{table.format_table(scores, what)}\n")
     for name in ("results.json", "features.npz", "cmc.png", "ranks.png"):
-        print(workdir / name)
+        print(folder / name)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 CONFIG = "config.json"
+TRAINING_SET = "training_set.json"
 LOCK = "lock"
 MISSING = "nothing"
 
@@ -57,31 +58,79 @@ def read_config(folder: str | pathlib.Path) -> dict[str, Any]:
     """
     path = pathlib.Path(folder).absolute() / CONFIG
     try:
-        return json.loads(path.read_text())
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict):
+            raise ValueError("it holds no fields")
+        return values
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
             f"no {CONFIG} in {path.parent}: give the --workdir of a run"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or use another --workdir"
         ) from error
 
 
+def read_training_set(folder: str | pathlib.Path) -> dict[str, Any]:
+    """Which images the run in `folder` is trained on, as `trained` has written it.
+
+    Raises:
+        FileNotFoundError: training has not begun.
+        ValueError: the file is damaged.
+    """
+    path = pathlib.Path(folder) / TRAINING_SET
+    try:
+        values = json.loads(path.read_text())
+        if not isinstance(values["identities"], list):
+            raise TypeError("identities are no list")
+        if missing := {"images", "crc32_of_names"} - values.keys():
+            raise ValueError(f"{', '.join(sorted(missing))} missing")
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path} is missing: training has not begun in this work directory"
+        ) from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it") from error
+    return values
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file that is never seen half-written, in an existing folder."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
+    """Writes a file that is never seen half-written, in an existing folder.
+
+    Raises OSError that names the file; what was there before is intact.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A file of another name to write, which takes the place of `path` when complete.
+
+    Its suffix is that of `path`. It is deleted if the block fails.
+
+    Raises:
+        OSError: it cannot be written (disk full, read-only); names `path`, where what
+            was there before is intact.
+    """
+    try:
+        number, name = tempfile.mkstemp(path.suffix, f".{path.name}.", path.parent)
         try:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
+            os.fchmod(number, 0o644)
+            yield pathlib.Path(name)
+            os.fsync(number)
+            os.replace(name, path)
         except BaseException:
-            os.unlink(file.name)
+            os.unlink(name)
             raise
+        finally:
+            os.close(number)
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path}: {error}. Free some space or make the folder "
+            "writable."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -132,7 +181,7 @@ def _json(config: Mapping[str, Any]) -> str:
 def _refuse_changes(
     folder: pathlib.Path, config: Mapping[str, Any], may_differ: Sequence[str]
 ) -> None:
-    here, there = _fields(config), _fields(read_config(folder))
+    here, there = dotted_fields(config), dotted_fields(read_config(folder))
     changes = [
         f"{name}: {here.get(name, MISSING)} here, {there.get(name, MISSING)} in "
         f"{folder / CONFIG}"
@@ -148,12 +197,12 @@ def _refuse_changes(
         )
 
 
-def _fields(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def dotted_fields(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Dotted field names to values in JSON, which tells 1, 1.0 and true apart."""
     fields = {}
     for name, value in config.items():
         if isinstance(value, Mapping):
-            fields |= _fields(value, f"{prefix}{name}.")
+            fields |= dotted_fields(value, f"{prefix}{name}.")
         else:
             fields[prefix + name] = json.dumps(value)
     return fields

@@ -1,77 +1,32 @@
 """Published draws and counts, and scores against a loop over trials and queries."""
 
-import json
-import pathlib
 import subprocess
 import sys
-from collections.abc import Sequence
-from typing import Any
 
 import jaxtyping
 import numpy as np
 import pytest
+from naive_scores import (
+    PUBLISHED,
+    columns_of,
+    features_of,
+    naive_metrics,
+    published_columns,
+    small_columns,
+    take,
+)
 
+from jreid.evaluation.distances import squared_distances
 from jreid.evaluation.protocols import (
     METRICS,
-    Score,
     example_rank_lists,
     score_regdb,
     score_sysu,
 )
 from jreid.evaluation.rerank import rerank
-from jreid.evaluation.table import format_table, results_json
 from jreid.evaluation.trials import sysu_trial
 
-PUBLISHED = json.loads(
-    (pathlib.Path(__file__).parent / "data" / "sysu_mm01_test.json").read_text()
-)
 GALLERY_CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
-
-
-def columns_of(images) -> dict[str, Any]:
-    """Columns for {camera: {identity: number of images}}."""
-    rows = [
-        (identity, camera, f"cam{camera}/{identity:04d}/{number:04d}.jpg")
-        for camera, of_camera in images.items()
-        for identity, count in of_camera.items()
-        for number in range(1, count + 1)
-    ]
-    ids, cameras, paths = zip(*rows, strict=True)
-    return {
-        "ids": np.array(ids),
-        "cameras": np.array(cameras),
-        "paths": np.array(paths),
-    }
-
-
-def published_columns() -> dict[str, Any]:
-    return columns_of(
-        {
-            int(camera): dict(zip(PUBLISHED["ids"], counts, strict=True))
-            for camera, counts in PUBLISHED["images"].items()
-        }
-    )
-
-
-def small_columns(
-    identities=8, images=4, cameras: Sequence[int] = (1, 2, 3, 4, 5, 6)
-) -> dict[str, Any]:
-    return columns_of(
-        {camera: dict.fromkeys(range(1, identities + 1), images) for camera in cameras}
-    )
-
-
-def features_of(columns, seed=0, noise=0.8):
-    generator = np.random.default_rng(seed)
-    centres = generator.standard_normal((columns["ids"].max() + 1, 16))
-    rows = centres[columns["ids"]]
-    rows = rows + noise * generator.standard_normal(rows.shape)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows.astype(np.float32)
-
-
-def take(columns, rows) -> dict[str, Any]:
-    return {name: column[rows] for name, column in columns.items()}
 
 
 @pytest.mark.parametrize("mode", ["all", "indoor"])
@@ -141,23 +96,6 @@ def test_multi_shot_takes_all_images_where_there_are_fewer_than_ten():
     ids = columns["ids"][gallery]
     assert ids.tolist() == [1] * 4 + [2] * 10
     assert len(np.unique(gallery)) == 14
-
-
-def naive_metrics(distances, ids_q, ids_g, excluded, count_identities):
-    values, skipped = [], 0
-    for row in range(len(ids_q)):
-        order = np.argsort(distances[row], kind="stable")
-        ranked = ids_g[order[~excluded[row, order]]].tolist()
-        hits = [place + 1 for place, one in enumerate(ranked) if one == ids_q[row]]
-        if not hits:
-            skipped += 1
-            continue
-        listed = list(dict.fromkeys(ranked)) if count_identities else ranked
-        first = listed.index(ids_q[row]) + 1
-        precision = np.mean([(k + 1) / hit for k, hit in enumerate(hits)])
-        within = [first <= r for r in (1, 5, 10, 20)]
-        values.append([*within, precision, len(hits) / hits[-1]])
-    return np.mean(values, axis=0), skipped
 
 
 def assert_scores(score, per_trial, skipped, counted):
@@ -245,6 +183,21 @@ def test_regdb_scores_agree_with_naive_loops():
         assert_scores(score, [values], 0, 36)
 
 
+def test_both_directions_of_regdb_use_one_similarity():
+    ids, modality = np.repeat(np.arange(9), 8), np.tile([0, 1], 36)
+    features = features_of({"ids": ids})
+    visible, infrared = features[modality == 0], features[modality == 1]
+    distances = squared_distances(visible, infrared)
+    assert (squared_distances(infrared, visible) == distances.T).all()
+    scores = score_regdb(
+        {"fused": features}, ids=ids, modality=modality, reranking=False
+    )
+    nothing = np.zeros(distances.shape, bool)
+    for score, rows in zip(scores, (distances, distances.T), strict=True):
+        values, _ = naive_metrics(rows, ids[::2], ids[1::2], nothing, False)
+        assert_scores(score, [values], 0, 36)
+
+
 def test_order_and_precision_of_rows_do_not_matter():
     columns = small_columns()
     features = features_of(columns)
@@ -323,58 +276,11 @@ def test_example_rank_lists():
         assert ranked.nearest.tolist() == expected.tolist()
 
 
-def make_score(**changed: Any) -> Score:
-    fields: dict[str, Any] = {
-        "protocol": "SYSU-MM01",
-        "setting": "indoor-search single-shot",
-        "draw": "agw",
-        "feature": "fused",
-        "reranked": False,
-        "trials": 10,
-        "gallery": 112,
-        "counted": 2208,
-        "skipped": 1595,
-        "mean": dict(zip(METRICS, (0.5, 0.75, 0.875, 1.0, 0.6, 0.4), strict=True)),
-        "std": dict(zip(METRICS, (0.01, 0.02, 0.0, 0.0, 0.1, 0.03), strict=True)),
-        "cmc": (0.5, 0.6),
-    }
-    return Score(**(fields | changed))
-
-
-def test_table_is_aligned_and_marks_reranked_rows():
-    regdb: dict[str, Any] = {
-        "protocol": "RegDB",
-        "setting": "visible to infrared",
-        "trials": 1,
-    }
-    regdb |= {"draw": "every image", "gallery": 2060, "counted": 2060, "skipped": 0}
-    text = format_table([make_score(), make_score(reranked=True), make_score(**regdb)])
-    first, second = text.split("\n\n")
-    heading, header, plain, reranked = first.splitlines()
-    assert heading == (
-        "SYSU-MM01 protocol, indoor-search single-shot: 2208 queries (1595 without"
-        " a match skipped), gallery of 112, draw 'agw', 10 trials, percent"
-    )
-    assert header.split() == ["feature", *METRICS]
-    assert plain.split()[:4] == ["fused", "50.00", "±", "1.00"]
-    assert reranked.startswith("fused, re-ranked  50.00 ± 1.00")
-    assert len({len(line) for line in (header, plain, reranked)}) == 1
-    assert second.splitlines()[-1].split()[:3] == ["fused", "50.00", "75.00"]
-    assert "2060 queries, gallery of 2060, draw 'every image', 1 trial," in second
-
-
-def test_results_json_holds_every_field():
-    score = make_score(reranked=True)
-    read = json.loads(results_json([score], {"step": 7}))
-    assert read["step"] == 7 and read["unit"] == "fraction"
-    (row,) = read["scores"]
-    assert Score(**(row | {"cmc": tuple(row["cmc"])})) == score
-
-
 def test_import_needs_numpy_and_scipy_only():
     program = """
 import sys
-import jreid.evaluation.pictures, jreid.evaluation.protocols, jreid.evaluation.table
+import jreid.evaluation.pictures, jreid.evaluation.protocols
+import jreid.evaluation.compare, jreid.evaluation.table
 heavy = {"jax", "tensorflow", "matplotlib", "PIL", "torch"} & set(sys.modules)
 assert not heavy, heavy
 """

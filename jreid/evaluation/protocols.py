@@ -1,42 +1,32 @@
-"""Scores of the published protocols: every setting, its trials, mean and deviation."""
+"""Scores of the published protocols: every setting with all its trials."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from jreid.evaluation.distances import check_features, squared_distances
-from jreid.evaluation.ranking import Ranking, nearest_gallery, rank
-from jreid.evaluation.rerank import rerank_galleries
-from jreid.evaluation.trials import Trial, regdb_trial, sysu_trial
+from jreid.evaluation.official_draw import OfficialDraw, shipped_draw
+from jreid.evaluation.ranking import nearest_gallery
+from jreid.evaluation.score import METRICS, ByIdentity, Score, mean_over_splits
+from jreid.evaluation.scoring import score_settings
+from jreid.evaluation.trials import Trial, llcm_trial, regdb_trial, sysu_trial
+from jreid.shapes import Float, Int
 
-METRICS = ("R-1", "R-5", "R-10", "R-20", "mAP", "mINP")
-CURVE_RANKS = 20  # ranks of the CMC curve kept in a score
-
-
-@dataclass(frozen=True)
-class Score:
-    """One row of a result table: mean and standard deviation over the trials.
-
-    `mean` and `std` hold `METRICS` as fractions in [0, 1]; `std` is the population's
-    (0 for one trial). `cmc` is the mean share of queries matched within rank 1, 2, ...
-    """
-
-    protocol: str  # "SYSU-MM01", "RegDB"
-    setting: str  # "all-search single-shot", "visible to infrared"
-    draw: str  # of the gallery: "agw", or "every image"
-    feature: str  # "fused"
-    reranked: bool
-    trials: int
-    gallery: int  # images in the gallery of one trial
-    counted: int  # queries with a match
-    skipped: int  # queries without
-    mean: Mapping[str, float]
-    std: Mapping[str, float]
-    cmc: tuple[float, ...]
+__all__ = [
+    "METRICS",
+    "ByIdentity",
+    "RankList",
+    "Score",
+    "example_rank_lists",
+    "mean_over_splits",
+    "score_custom",
+    "score_llcm",
+    "score_regdb",
+    "score_sysu",
+]
+DRAWS = ("agw", "official")
 
 
 def score_sysu(
@@ -44,14 +34,16 @@ def score_sysu(
     *,
     ids: Int[np.ndarray, " n"],
     cameras: Int[np.ndarray, " n"],
-    paths: np.ndarray,
+    paths: np.ndarray | None = None,
     modes: Sequence[str] = ("all", "indoor"),
     shots: Sequence[int] = (1, 10),
     trials: int = 10,
+    draw: str = "agw",
+    permutations: OfficialDraw | None = None,
     reranking: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> list[Score]:
-    """Scores on SYSU-MM01, or on any identities in its layout, with the AGW draw.
+    """Scores on SYSU-MM01, or on any identities in its layout.
 
     The CMC counts each identity of the gallery once, mAP and mINP use the full list.
 
@@ -60,6 +52,10 @@ def score_sysu(
         ids, cameras, paths: columns of the images; see `sysu_trial`, also for `modes`
             and `shots`.
         trials: galleries to draw, 10 in the published protocol.
+        draw: "agw", or "official" for the data set's own galleries. The official
+            single-shot galleries of the 96 test identities are shipped; multi-shot, or
+            other identities, need `permutations`.
+        permutations: from `official_draw.read_permutations`.
         reranking: add a re-ranked score after each plain one.
         progress: called with "feature, setting" before each of them.
 
@@ -67,11 +63,20 @@ def score_sysu(
         Scores by setting, then by feature, then plain before re-ranked.
 
     Raises:
-        ValueError: columns of different length, features that are not finite, or a
-            setting without gallery images or without any match.
+        ValueError: columns of different length, features that are not finite, a
+            setting without gallery images or without any match, or an official draw
+            that is not of these images.
     """
     if trials < 1:
         raise ValueError(f"trials={trials}: at least one trial is needed")
+    if draw not in DRAWS or (draw == "agw" and permutations is not None):
+        raise ValueError(
+            f"draw={draw!r} {'with' if permutations else 'without'} permutations: draw"
+            f" must be one of {list(DRAWS)}, and permutations belong to 'official'"
+        )
+    official = None
+    if draw == "official":
+        official = shipped_draw() if permutations is None else permutations
     shot_names = {1: "single-shot", 10: "multi-shot"}
     settings = {
         f"{mode}-search {shot_names.get(count, f'{count}-shot')}": [
@@ -82,17 +87,18 @@ def score_sysu(
                 trial=trial,
                 mode=mode,
                 shots=count,
+                official=official,
             )
             for trial in range(trials)
         ]
         for mode, count in itertools.product(modes, shots)
     }
-    return _score(
+    return score_settings(
         features,
         ids,
         settings,
         protocol="SYSU-MM01",
-        draw="agw",
+        draws=dict.fromkeys(settings, draw),
         count_identities=True,
         reranking=reranking,
         progress=progress,
@@ -108,10 +114,12 @@ def score_regdb(
     infrared: int = 1,
     reranking: bool = True,
     progress: Callable[[str], None] | None = None,
+    trial: int | None = None,
 ) -> list[Score]:
     """Scores of one RegDB split in both directions; every rank counts images.
 
-    The published numbers are means over ten splits, each with a model of its own.
+    The published numbers are means over ten splits, each with a model of its own: see
+    `mean_over_splits`.
 
     Args:
         features: one row per image for each kind of feature, L2-normalised, each image
@@ -119,27 +127,156 @@ def score_regdb(
         ids, modality: columns of the test images.
         visible, infrared: the two values of `modality`.
         reranking, progress: as for `score_sysu`; the result and errors as well.
+        trial: the number of the split, 1 to 10, if it is known.
     """
+    return _all_against_all(
+        features,
+        ids,
+        modality,
+        {"visible to infrared": visible, "infrared to visible": infrared},
+        protocol="RegDB",
+        reranking=reranking,
+        progress=progress,
+        splits=() if trial is None else (trial,),
+    )
+
+
+def score_llcm(
+    features: Mapping[str, Float[np.ndarray, "n _"]],
+    *,
+    ids: Int[np.ndarray, " n"],
+    cameras: Int[np.ndarray, " n"],
+    modality: Int[np.ndarray, " n"],
+    paths: np.ndarray | None = None,
+    visible: int = 0,
+    infrared: int = 1,
+    trials: int = 10,
+    legacy: bool = False,
+    reranking: bool = True,
+    progress: Callable[[str], None] | None = None,
+) -> list[Score]:
+    """Scores on LLCM's test identities in both directions.
+
+    All images of one modality seek one image of the other per identity and camera (see
+    `llcm_trial`). As on SYSU-MM01 the CMC counts each identity of the gallery once.
+
+    Args:
+        features, reranking, progress: as for `score_sysu`; result and errors as well.
+        ids, cameras, modality, paths: columns of the test images.
+        visible, infrared: the two values of `modality`.
+        trials: galleries to draw, 10 in the published protocol.
+        legacy: from visible to infrared, exchange query and gallery, as released code
+            does (`AGW/test.py` and `DEEN/test.py` of the LLCM authors, where
+            `test_mode` is [2, 1]: all visible images and one infrared image per
+            identity and camera are embedded, then the transposed similarities go into
+            `eval_llcm` with the drawn infrared images as queries). Its
+            visible-to-infrared numbers thus say how infrared images find visible ones.
+            From infrared to visible there is no difference. That the numbers printed
+            in papers come from this branch cannot be checked without the images.
+    """
+    if trials < 1:
+        raise ValueError(f"trials={trials}: at least one trial is needed")
+    directions = {"visible to infrared": visible, "infrared to visible": infrared}
+    draws = dict.fromkeys(directions, "one per identity and camera")
+    if legacy:
+        draws["visible to infrared"] += ", query and gallery swapped"
+    settings = {
+        direction: [
+            llcm_trial(
+                ids=ids,
+                cameras=cameras,
+                modality=modality,
+                paths=paths,
+                trial=trial,
+                query_modality=query_modality,
+                swapped=legacy and query_modality == visible,
+            )
+            for trial in range(trials)
+        ]
+        for direction, query_modality in directions.items()
+    }
+    return score_settings(
+        features,
+        ids,
+        settings,
+        protocol="LLCM",
+        draws=draws,
+        count_identities=True,
+        reranking=reranking,
+        progress=progress,
+    )
+
+
+def score_custom(
+    features: Mapping[str, Float[np.ndarray, "n _"]],
+    *,
+    ids: Int[np.ndarray, " n"],
+    modality: Int[np.ndarray, " n"],
+    cameras: Int[np.ndarray, " n"] | None = None,
+    visible: int = 0,
+    infrared: int = 1,
+    reranking: bool = True,
+    progress: Callable[[str], None] | None = None,
+) -> list[Score]:
+    """Scores of one's own images in both directions; every rank counts images.
+
+    All images of one modality seek among all of the other and nothing is excluded, so
+    the cameras, where given, must only be as many as the images.
+
+    Args:
+        features: one row per image for each kind of feature, L2-normalised.
+        ids, modality, cameras: columns of the images.
+        visible, infrared: the two values of `modality`.
+        reranking, progress: as for `score_sysu`; the result and errors as well.
+    """
+    if cameras is not None and len(cameras) != len(ids):
+        raise ValueError(
+            f"{len(ids)} ids and {len(cameras)} cameras: one of each is needed for"
+            " every image"
+        )
+    return _all_against_all(
+        features,
+        ids,
+        modality,
+        {"visible to infrared": visible, "infrared to visible": infrared},
+        protocol="custom",
+        reranking=reranking,
+        progress=progress,
+        splits=(),
+    )
+
+
+def _all_against_all(
+    features: Mapping[str, Float[np.ndarray, "n _"]],
+    ids: Int[np.ndarray, " n"],
+    modality: Int[np.ndarray, " n"],
+    directions: Mapping[str, int],
+    *,
+    protocol: str,
+    reranking: bool,
+    progress: Callable[[str], None] | None,
+    splits: tuple[int, ...],
+) -> list[Score]:
     if len(ids) != len(modality):
         raise ValueError(
             f"{len(ids)} ids and {len(modality)} modalities: one of each is needed for"
             " every image"
         )
-    directions = {"visible to infrared": visible, "infrared to visible": infrared}
-    scores = [
-        _score(
-            features,
-            ids,
-            {direction: [regdb_trial(modality, query_modality)]},
-            protocol="RegDB",
-            draw="every image",
-            count_identities=False,
-            reranking=reranking,
-            progress=progress,
-        )
+    settings = {
+        direction: [regdb_trial(modality, query_modality)]
         for direction, query_modality in directions.items()
-    ]
-    return [score for of_direction in scores for score in of_direction]
+    }
+    return score_settings(
+        features,
+        ids,
+        settings,
+        protocol=protocol,
+        draws=dict.fromkeys(settings, "every image"),
+        count_identities=False,
+        reranking=reranking,
+        progress=progress,
+        splits=splits,
+    )
 
 
 @dataclass(frozen=True)
@@ -183,104 +320,3 @@ def example_rank_lists(
         RankList(int(trial.query[row]), trial.gallery[columns])
         for row, columns in zip(rows, nearest, strict=True)
     ]
-
-
-def _score(
-    features: Mapping[str, Float[np.ndarray, "n _"]],
-    ids: Int[np.ndarray, " n"],
-    settings: Mapping[str, Sequence[Trial]],
-    *,
-    protocol: str,
-    draw: str,
-    count_identities: bool,
-    reranking: bool,
-    progress: Callable[[str], None] | None,
-) -> list[Score]:
-    """Scores by setting, then feature; all trials have the same queries."""
-    if not features:
-        raise ValueError(
-            "no features were given: at least one kind of feature is needed"
-        )
-    for name, rows in features.items():
-        check_features(f"features {name!r}", rows)
-        if len(rows) != len(ids):
-            raise ValueError(
-                f"features {name!r} has {len(rows)} rows for {len(ids)} ids: one row"
-                " for each image is needed"
-            )
-    every_trial = [trial for trials in settings.values() for trial in trials]
-    found: dict[str, list[Score]] = {setting: [] for setting in settings}
-    for name, rows in features.items():
-        rankings = _rankings(rows, ids, every_trial, count_identities, reranking)
-        for setting, trials in settings.items():
-            if progress is not None:
-                progress(f"{name}, {setting}")
-            try:
-                of_trials = list(itertools.islice(rankings, len(trials)))
-            except ValueError as error:
-                raise ValueError(f"{protocol}, {setting}: {error}") from error
-            found[setting] += [
-                Score(
-                    protocol=protocol,
-                    setting=setting,
-                    draw=draw,
-                    feature=name,
-                    reranked=bool(reranked),
-                    trials=len(trials),
-                    gallery=len(trials[0].gallery),
-                    **_summary(kind),
-                )
-                for reranked, kind in enumerate(zip(*of_trials, strict=True))
-            ]
-    return [score for scores in found.values() for score in scores]
-
-
-def _rankings(
-    features: Float[np.ndarray, "n d"],
-    ids: Int[np.ndarray, " n"],
-    trials: Sequence[Trial],
-    count_identities: bool,
-    reranking: bool,
-) -> Iterator[list[Ranking]]:
-    """Yields the plain and, if asked for, the re-ranked ranking of each trial."""
-    query = features[trials[0].query]
-    # Trials draw many images twice: the distances of a drawn image are computed once.
-    drawn = np.unique(np.concatenate([trial.gallery for trial in trials]))
-    pool = features[drawn]
-    galleries = [np.searchsorted(drawn, trial.gallery) for trial in trials]
-    between = squared_distances(query, pool)
-    reranked = iter(())
-    if reranking:
-        reranked = rerank_galleries(query, pool, between, galleries)
-    for trial, gallery in zip(trials, galleries, strict=True):
-        excluded = trial.excluded
-        plain = between.take(gallery, axis=1)
-        yield [
-            rank(
-                distances,
-                ids[trial.query],
-                ids[trial.gallery],
-                excluded=excluded,
-                count_identities=count_identities,
-            )
-            for distances in (plain, *itertools.islice(reranked, 1))
-        ]
-
-
-def _summary(rankings: Sequence[Ranking]) -> dict[str, Any]:
-    """The measured fields of a score: counts, mean, deviation and curve."""
-    curves = np.stack([ranking.cmc(CURVE_RANKS) for ranking in rankings])
-    values = np.column_stack(
-        [
-            curves[:, [0, 4, 9, 19]],
-            [ranking.mean_average_precision for ranking in rankings],
-            [ranking.mean_inverse_negative_penalty for ranking in rankings],
-        ]
-    )
-    return {
-        "counted": rankings[0].counted,
-        "skipped": rankings[0].skipped,
-        "mean": dict(zip(METRICS, values.mean(axis=0).tolist(), strict=True)),
-        "std": dict(zip(METRICS, values.std(axis=0).tolist(), strict=True)),
-        "cmc": tuple(curves.mean(axis=0).tolist()),
-    }

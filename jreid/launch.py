@@ -1,0 +1,117 @@
+"""Trains RegDB's splits in turn, each as a process of its own, and prints their mean.
+
+A process of its own gives memory and compiled programs back when a split is done. What
+is finished is skipped and what was interrupted continues, so that the same command
+can be given again until all splits are trained.
+"""
+
+import copy
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from jreid import splits
+from jreid.config import Config
+from jreid.splits import SplitRun
+
+
+class Child:
+    """Runs processes one after the other, and passes SIGTERM and Ctrl-C on to them.
+
+    A context manager: while the block runs, these signals do not end this process.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._signal = 0
+        self._previous: dict[int, object] = {}
+
+    def run(self, command: Sequence[str]) -> int:
+        """The exit code of `command`; 128 plus the signal's number if one ended it.
+
+        After a signal nothing is started any more: the result is the signal's code.
+        """
+        if self._signal:
+            return 128 + self._signal
+        # In a group of its own, where the terminal's Ctrl-C does not reach it a second
+        # time beside the one passed on: the second would end it before it has saved.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, process_group=0
+        )
+        if self._signal:  # it came while the process was started
+            self._process.send_signal(self._signal)
+        code = self._process.wait()
+        self._process = None
+        if code == 0 and self._signal:
+            return 128 + self._signal
+        return 128 - code if code < 0 else code
+
+    def __enter__(self) -> "Child":
+        for number in self.SIGNALS:
+            self._previous[number] = signal.signal(number, self._pass_on)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
+        if self._process is not None:
+            self._process.send_signal(number)
+
+
+def split_runs(config: Config, prefix: Path, trials: Sequence[int]) -> list[SplitRun]:
+    """The run of each split, in the folders `prefix`-1, `prefix`-2, ..."""
+    runs = []
+    for trial in trials:
+        own = copy.deepcopy(config)
+        own.data.trial = trial
+        runs.append(SplitRun(prefix.with_name(f"{prefix.name}-{trial}"), own))
+    return runs
+
+
+def train_splits(runs: Sequence[SplitRun], arguments: Sequence[str], out: Path) -> int:
+    """Trains the runs that are not finished, then scores all; returns the exit code.
+
+    Args:
+        arguments: of jreid.train, to which the split and its folder are added.
+        out: the folder of the mean scores.
+
+    Raises:
+        ValueError: naming the split whose training failed.
+    """
+    with Child() as child:
+        for run in runs:
+            if run.stored_scores() is not None and _finished(run):
+                print(f"split {run.trial}: finished, in {run.folder}", flush=True)
+                continue
+            print(f"split {run.trial}: training in {run.folder}", flush=True)
+            own = (f"--config.data.trial={run.trial}", f"--workdir={run.folder}")
+            command = (sys.executable, "-m", "jreid.train", *arguments, *own)
+            code = child.run(command)
+            if code in (128 + number for number in Child.SIGNALS):
+                print(
+                    f"stopped in split {run.trial}; the same command continues",
+                    file=sys.stderr,
+                )
+                return code
+            if code:
+                raise ValueError(
+                    f"split {run.trial} in {run.folder} failed with exit code {code}, "
+                    "see above; the same command continues with it"
+                )
+    splits.score_splits(runs, out=out)
+    return 0
+
+
+def _finished(run: SplitRun) -> bool:
+    try:
+        return run.newest_step() >= run.last_step()
+    except (OSError, ValueError):  # training_set.json: training it will say so
+        return False

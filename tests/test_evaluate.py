@@ -1,0 +1,181 @@
+"""The evaluation program on features: tables, files, and what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from jreid import evaluate
+from jreid.evaluation.features_file import score_file
+from jreid.evaluation.table import format_table, read_results
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    ids = np.repeat(np.arange(5), 12)
+    cameras = np.tile(np.arange(1, 7), 10)
+    path = tmp_path_factory.mktemp("features") / "features.npz"
+    np.savez(
+        path,
+        features=rng.normal(size=(60, 8)) + np.eye(8)[ids],
+        v1=rng.normal(size=(60, 4)),
+        ids=ids,
+        cameras=cameras,
+        modality=np.isin(cameras, (3, 6)),
+        loss=np.zeros(60),
+    )
+    return path
+
+
+def run(capsys, *arguments):
+    code = evaluate.main([str(a) for a in arguments])
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "arguments", "options"),
+    [
+        (
+            "sysu",
+            ("--trials", 2, "--modes", "indoor"),
+            dict(trials=2, modes=["indoor"]),
+        ),
+        ("sysu", ("--shots", 1, "--no-rerank"), dict(shots=[1], reranking=False)),
+        ("regdb", ("--trial", 3), dict(trial=3)),
+        ("llcm", ("--legacy", "--trials", 2), dict(legacy=True, trials=2)),
+        ("custom", ("--kinds", "v1"), dict(kinds=["v1"])),
+    ],
+)
+def test_the_table_is_the_functions(
+    features, tmp_path, capsys, protocol, arguments, options
+):
+    common = ("--features", features, "--protocol", protocol, "--out", tmp_path)
+    code, out, err = run(capsys, *common, *arguments)
+    assert code == 0
+    scores = score_file(features, protocol, **options)
+    about, written = read_results(tmp_path / "results.json")
+    assert written == scores
+    assert out.startswith(format_table(scores, about))
+    assert about["features_file"] == "features.npz"
+    assert about["step"] is about["config_hash"] is about["feature"] is None
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "cmc.png"}
+    assert "not used: loss" in err
+
+
+def test_no_file_is_written_without_out(features, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "--features", features, "--protocol", "custom")[0] == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_files_are_compared(features, capsys, tmp_path):
+    common = ("--features", features, "--protocol", "regdb")
+    run(capsys, *common, "--kinds", "features", "--out", tmp_path / "a")
+    run(capsys, *common, "--kinds", "v1", "--out", tmp_path / "b")
+    code, out, _ = run(capsys, "--compare", tmp_path / "a", tmp_path / "b", "paper")
+    assert code == 0
+    assert f"{tmp_path / 'a'}: features" in out
+    assert f"{tmp_path / 'b'}: v1, re-ranked" in out
+
+
+def test_several_files_are_splits_of_regdb(features, capsys, tmp_path):
+    files = [tmp_path / f"{name}.npz" for name in "abc"]
+    columns = dict(np.load(features))
+    rng = np.random.default_rng(1)
+    for file in files:
+        columns["features"] = rng.normal(size=(60, 8))
+        np.savez(file, **columns)
+    common = ("--protocol", "regdb", "--kinds", "features", "--out", tmp_path / "mean")
+    code, out, err = run(capsys, "--features", *files, *common)
+    assert code == 0, err
+    _, means = read_results(tmp_path / "mean" / "results.json")
+    each = [score_file(f, "regdb", kinds=["features"], trial=1) for f in files]
+    for mean, *rows in zip(means, *each, strict=True):
+        assert mean.splits == (1, 2, 3)
+        expected = np.mean([row.mean["mAP"] for row in rows])
+        np.testing.assert_allclose(mean.mean["mAP"], expected, atol=1e-12)
+    assert "mean of 3 splits" in out
+    code, _, err = run(capsys, "--features", *files, "--protocol", "sysu")
+    assert code == 2
+    assert "3 features files: several are up to ten splits of RegDB" in err
+
+
+REFUSED = [
+    (("--features", "F"), "--features needs --protocol, one of sysu, regdb"),
+    (("--features", "none.npz", "--protocol", "sysu"), "none.npz"),
+    (("--features", "F", "--protocol", "regdb", "--trials", 3), "has no option trials"),
+    (("--features", "F", "--protocol", "sysu", "--legacy"), "has no option legacy"),
+    (("--features", "F", "--protocol", "llcm", "--modes", "all"), "no option modes"),
+    (("--features", "F", "--protocol", "sysu", "--trials", 0), "trials=0"),
+    (("--features", "F", "--protocol", "sysu", "--shots", 0), "shots=0"),
+    (("--features", "F", "--protocol", "regdb", "--trial", 11), "trial is 11"),
+    (("--features", "F", "--protocol", "sysu", "--draw", "official"), "official"),
+    (
+        ("--features", "F", "--protocol", "sysu", "--permutations", "x.mat"),
+        "the official draw",
+    ),
+    (
+        ("--features", "F", "--protocol", "sysu", "--kinds", "fused"),
+        "no kind of feature 'fused'; the file has 'features', 'v1'",
+    ),
+    (("--features", "F", "--protocol", "sysu", "--flip"), "--flip goes with --workdir"),
+    (("--features", "F", "--protocol", "sysu", "--step", 3), "--step goes with"),
+    (("--features", "F", "--protocol", "market"), "invalid choice: 'market'"),
+    (
+        ("--features", "F", "--protocol", "sysu", "--out", "/dev/null/x"),
+        "another --out",
+    ),
+    (
+        ("--features", "F", "--protocol", "sysu", "--draw", "official")
+        + ("--permutations", "none.mat"),
+        "none.mat",
+    ),
+    (("--features", "F", "--frobnicate"), "unrecognized arguments: --frobnicate"),
+    ((), "one of the arguments --workdir --features --compare is required"),
+    (("--compare", "none"), "none does not exist"),
+    (("--compare", "paper", "--out", "x"), "--out goes with --workdir or --features"),
+    (("--compare", "F"), "is damaged"),
+    (("--workdir", "runs", "--protocol", "sysu"), "--protocol goes with --features"),
+    (("--workdir", "nowhere-*"), "no run, a folder with config.json, matches"),
+    (("--workdir", "nowhere"), "no config.json in"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_refusals_are_one_line(
+    features, tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    given = [features if word == "F" else word for word in arguments]
+    code, out, err = run(capsys, *given)
+    assert code == 2
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in err
+    assert not out
+    assert not list(tmp_path.iterdir())
+
+
+def test_scoring_features_imports_no_heavy_library(features):
+    code = (
+        "import sys; from jreid import evaluate\n"
+        f"assert evaluate.main(['--features', {str(features)!r}, '--protocol',"
+        "'custom']) == 0\n"
+        "heavy = {'jax', 'flax', 'tensorflow', 'matplotlib', 'absl'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_results_say_what_they_are(features, tmp_path, capsys):
+    run(capsys, "--features", features, "--protocol", "custom", "--out", tmp_path)
+    written = json.loads((tmp_path / "results.json").read_text())
+    expected = {
+        *("name", "step", "feature", "flip", "config_hash", "config", "dataset"),
+        *("root", "trial", "features_file"),
+    }
+    assert expected <= written.keys()
