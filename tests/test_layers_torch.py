@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jreid.models.layers import BatchNorm, Conv, max_pool
+from jreid.models.kernels import max_pool
+from jreid.models.layers import BatchNorm, Conv
 
 torch = pytest.importorskip("torch")
 

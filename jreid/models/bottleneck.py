@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jreid.models.kernels import at_least_float32
 from jreid.models.layers import BatchNorm, Linear
 
 
@@ -45,8 +46,8 @@ class InformationBottleneck(nnx.Module):
     def __call__(
         self, v: Float[Array, "b d"]
     ) -> tuple[Float[Array, "b z"], Float[Array, "b classes"]]:
-        """Returns z and its identity logits, float32."""
+        """Returns z and its identity logits, at least float32."""
         for linear, norm in zip(self.linears, self.norms, strict=True):
             v = nnx.relu(norm(linear(v)))
-        z = self.out(v).astype(jnp.float32)
+        z = at_least_float32(self.out(v))
         return z, self.classifier(z)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jreid.models.layers import BatchNorm, Conv
+from jreid.models.layers import BatchNorm, Conv, conv_norm
 
 
 class NonLocal(nnx.Module):
@@ -49,4 +49,4 @@ class NonLocal(nnx.Module):
         )
         gathered = jnp.einsum("bni,bnj->bij", phi, g) / (h * w)
         y = jnp.einsum("bni,bij->bnj", theta, gathered)
-        return self.bn(self.out(y.reshape(b, h, w, -1))) + x
+        return conv_norm(self.out, self.bn, y.reshape(b, h, w, -1)) + x

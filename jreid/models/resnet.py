@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jreid.models.layers import BatchNorm, Conv, max_pool
+from jreid.models.kernels import max_pool
+from jreid.models.layers import BatchNorm, Conv, conv_norm
 
 
 class BasicBlock(nnx.Module):
@@ -20,12 +21,12 @@ class BasicBlock(nnx.Module):
         self.bn1 = BatchNorm(channels, **norm)
         self.conv2 = Conv(channels, channels, 3, **norm)
         self.bn2 = BatchNorm(channels, **norm)
-        self.downsample = _shortcut(in_channels, channels, stride, norm)
+        self.downsample = _downsample(in_channels, channels, stride, norm)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
-        y = nnx.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return nnx.relu(y + (self.downsample(x) if self.downsample else x))
+        y = nnx.relu(conv_norm(self.conv1, self.bn1, x))
+        y = conv_norm(self.conv2, self.bn2, y)
+        return nnx.relu(y + _shortcut(self.downsample, x))
 
 
 class Bottleneck(nnx.Module):
@@ -42,20 +43,27 @@ class Bottleneck(nnx.Module):
         self.bn2 = BatchNorm(channels, **norm)
         self.conv3 = Conv(channels, out_channels, 1, **norm)
         self.bn3 = BatchNorm(out_channels, **norm)
-        self.downsample = _shortcut(in_channels, out_channels, stride, norm)
+        self.downsample = _downsample(in_channels, out_channels, stride, norm)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
-        y = nnx.relu(self.bn1(self.conv1(x)))
-        y = nnx.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return nnx.relu(y + (self.downsample(x) if self.downsample else x))
+        y = nnx.relu(conv_norm(self.conv1, self.bn1, x))
+        y = nnx.relu(conv_norm(self.conv2, self.bn2, y))
+        y = conv_norm(self.conv3, self.bn3, y)
+        return nnx.relu(y + _shortcut(self.downsample, x))
 
 
-def _shortcut(in_channels, out_channels, stride, norm):
+def _downsample(in_channels, out_channels, stride, norm):
     if stride == 1 and in_channels == out_channels:
         return None
     conv = Conv(in_channels, out_channels, 1, stride=stride, **norm)
     return nnx.Sequential(conv, BatchNorm(out_channels, **norm))
+
+
+def _shortcut(downsample, x):
+    if downsample is None:
+        return x
+    conv, norm = downsample.layers
+    return conv_norm(conv, norm, x)
 
 
 BLOCKS = {  # depth -> block, number of blocks in each of the four stages
@@ -90,7 +98,11 @@ class Stem(nnx.Module):
         self.bn1 = BatchNorm(channels, dtype=dtype, rngs=rngs)
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> Float[Array, "b h2 w2 c"]:
-        return max_pool(nnx.relu(self.bn1(self.conv1(images))))
+        return max_pool(nnx.relu(conv_norm(self.conv1, self.bn1, images)))
+
+
+def _apply(block, x):
+    return block(x)
 
 
 class Trunk(nnx.Module):
@@ -98,7 +110,8 @@ class Trunk(nnx.Module):
 
     `after` maps (stage 1..4, 0-based block) to a constructor `(channels) -> module`
     whose module is applied to that block's output. `last_stride` 1 keeps the last stage
-    at the resolution of the third.
+    at the resolution of the third. With `rematerialise` the backward pass computes a
+    block anew from its input instead of keeping what is inside: less memory, more time.
     """
 
     def __init__(
@@ -108,10 +121,12 @@ class Trunk(nnx.Module):
         width: float = 1.0,
         last_stride: int = 1,
         after: Mapping[tuple[int, int], Callable[[int], nnx.Module]] | None = None,
+        rematerialise: bool = False,
         dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
         outputs = stage_channels(depth, width)
+        self.rematerialise = rematerialise
         block, counts = BLOCKS[depth]
         self.after = nnx.Dict({})
         in_channels = round(64 * width)
@@ -136,9 +151,10 @@ class Trunk(nnx.Module):
             self.after[f"layer{stage}_{index}"] = make_module(outputs[stage - 1])
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
+        apply = nnx.remat(_apply) if self.rematerialise else _apply
         for stage in range(1, 5):
             for index, block in enumerate(getattr(self, f"layer{stage}")):
-                x = block(x)
+                x = apply(block, x)
                 name = f"layer{stage}_{index}"
                 if name in self.after:
                     x = self.after[name](x)
