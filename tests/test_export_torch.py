@@ -1,0 +1,165 @@
+"""An exported run embeds as jreid does, alone, and without running what it reads."""
+
+import functools
+import json
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import jax.numpy as jnp
+import numpy as np
+import parity
+import pytest
+import torch
+from PIL import Image
+
+from jreid import system
+from jreid.checkpoint import Checkpoints
+from jreid.config import as_dict
+from jreid.state import make_embed, network_structure
+from tools import export_torch
+
+HEIGHT, WIDTH = parity.SIZE
+PROGRAM = """
+import json, sys, model
+images = model.read(sys.argv[1:])
+vectors = {name: model.embed(images, name).tolist() for name in model.STREAMS}
+loaded = {"jax", "flax", "jreid", "tensorflow"} & set(sys.modules)
+print(json.dumps({"vectors": vectors, "loaded": sorted(loaded)}))
+"""
+
+
+def make_run(folder, variant="full", **options):
+    """What a run leaves behind, of random weights: config, identities, checkpoint."""
+    config = parity.tiny(variant)
+    config.model.pretrained = ""
+    config.name = 'a "name"""\n\\'
+    config.data.height, config.data.width = parity.SIZE
+    for name, value in options.items():
+        setattr(config.evaluation, name, value)
+    params, stats = parity.random_weights(config, np.float32)
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(as_dict(config)))
+    identities = list(range(parity.CLASSES))
+    training_set = {"identities": identities, "images": 20, "crc32_of_names": 0}
+    (folder / "training_set.json").write_text(json.dumps(training_set))
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(7, {"params": params, "stats": stats})
+    return config, params, stats
+
+
+def run(folder, *arguments):
+    """Python in `folder`, where no module of ours can be found."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+    )
+
+
+def make_pictures(folder, rng):
+    """Of the size of training, without loss: one grey, one with an alpha channel."""
+    pixels = rng.integers(0, 256, (3, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    pixels[1] = pixels[1, ..., :1]
+    pictures = [Image.fromarray(image) for image in pixels]
+    pictures[1], pictures[2] = pictures[1].convert("L"), pictures[2].convert("RGBA")
+    paths = [str(folder / f"{index}.png") for index in range(3)]
+    for path, picture in zip(paths, pictures, strict=True):
+        picture.save(path)
+    return pixels, paths
+
+
+@pytest.mark.parametrize(
+    ("variant", "options"),
+    [("full", {}), ("gem_max", {"feature": "features", "flip": True})],
+)
+def test_exported_network_embeds_as_jreid_does(tmp_path, rng, variant, options):
+    workdir, out = tmp_path / "run", tmp_path / "out"
+    config, params, stats = make_run(workdir, variant, **options)
+    assert export_torch.main(["--workdir", str(workdir), str(out)]) == 0
+    pixels, paths = make_pictures(tmp_path, rng)
+    make_network = functools.partial(system.make_network, config, parity.CLASSES)
+    embed = make_embed(network_structure(make_network)[1], **options)
+    done = run(out, "-c", PROGRAM, *paths)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["loaded"] == []
+    for modality, vectors in answer["vectors"].items():
+        expected = embed(params, stats, jnp.asarray(pixels), modality)["fused"]
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    make_run(folder / "run", "base")
+    export_torch.export(folder / "run", folder / "out", step=7)
+    return folder / "out"
+
+
+def test_the_file_holds_tensors_alone(exported):
+    state_dict = torch.load(exported / "model.pth", weights_only=True)
+    assert all(isinstance(tensor, torch.Tensor) for tensor in state_dict.values())
+
+
+def test_a_pickle_that_runs_code_is_refused(exported, tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return exec, (f"open({str(tmp_path / 'ran')!r}, 'w')",)
+
+    poisoned = tmp_path / "out"
+    poisoned.mkdir()
+    (poisoned / "model.py").write_text((exported / "model.py").read_text())
+    with (
+        zipfile.ZipFile(exported / "model.pth") as good,
+        zipfile.ZipFile(poisoned / "model.pth", "w") as bad,
+    ):
+        for name in good.namelist():
+            attacked = name.endswith("data.pkl")
+            content = pickle.dumps(Attack(), 2) if attacked else good.read(name)
+            bad.writestr(name, content)
+    _, paths = make_pictures(tmp_path, np.random.default_rng(0))
+    done = run(poisoned, "model.py", *paths, "--modality", "visible")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: model.pth is damaged")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "ran").exists()
+
+
+def test_demo_ranks_the_gallery(exported, tmp_path, rng):
+    _, paths = make_pictures(tmp_path, rng)
+    arguments = ["model.py", paths[0], "--modality", "infrared", "--gallery", *paths]
+    done = run(exported, *arguments)
+    assert done.returncode == 0, done.stderr
+    query, *ranked = done.stdout.splitlines()
+    assert query == paths[0]
+    assert sorted(line.split()[1] for line in ranked) == paths
+    similarities = [float(line.split()[0]) for line in ranked]
+    assert similarities == sorted(similarities, reverse=True)
+    alone = run(exported, "model.py", paths[0], "--modality", "visible")
+    assert alone.stdout.splitlines()[1] == f"  1.0000  {paths[0]}"
+
+
+def test_bad_input_is_one_line(exported, tmp_path, capsys):
+    done = run(exported, "model.py", "missing.png", "--modality", "visible")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    missing, out = str(tmp_path / "missing"), str(tmp_path / "out")
+    assert export_torch.main(["--workdir", missing, out]) == 2
+    assert capsys.readouterr().err.startswith("error: no config.json in")
+    workdir = str(exported.parent / "run")
+    assert export_torch.main(["--workdir", workdir, out, "--step", "3"]) == 2
+    assert "no checkpoint of step 3" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_differs_is_not_written(tmp_path, monkeypatch, capsys):
+    make_run(tmp_path / "run", "base")
+    monkeypatch.setattr(export_torch, "LIMIT", 0.0)
+    out = tmp_path / "out"
+    assert export_torch.main(["--workdir", str(tmp_path / "run"), str(out)]) == 2
+    assert "nothing was written" in capsys.readouterr().err
+    assert not out.exists()

@@ -1,0 +1,197 @@
+"""Exports a trained run to PyTorch: model.pth and a model.py that needs only torch.
+
+    python tools/export_torch.py --workdir runs/demo OUT_DIR
+    python OUT_DIR/model.py QUERY.jpg --modality infrared --gallery A.jpg B.jpg
+
+`model.pth` is a state dict of tensors; `model.py` holds the network, the preprocessing
+and `embed(images, modality)`, whose vectors are the fused embedding of jreid.evaluate.
+Before anything is written both programs embed the same images and are compared.
+"""
+
+import argparse
+import ast
+import dataclasses
+import functools
+import pprint
+import re
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from jreid import system
+from jreid.checkpoint import Checkpoints
+from jreid.config import Config, config_from_dict, validate
+from jreid.state import (
+    abstract_params_and_stats,
+    data_mesh,
+    make_embed,
+    network_structure,
+)
+from jreid.trained import read_identities
+from jreid.workdir import read_config, write_text
+from tools.torch_reference import from_config, network, standalone, weights
+
+LIMIT = 1e-4  # allowed difference of the two programs' unit vectors
+
+
+HEAD = '''"""Person re-identification in PyTorch: {name}, exported from jreid.
+
+    python model.py QUERY.jpg --modality infrared --gallery A.jpg B.jpg
+
+`embed(images, modality)` gives unit vectors, whose products are cosine similarities;
+the weights are in model.pth beside this file. Needs torch, and Pillow to read images.
+"""
+
+'''
+
+
+def export(workdir: Path, out: Path, step: int | None = None) -> str:
+    """Writes `out`/model.pth and model.py; returns what it did, in a line or two.
+
+    Args:
+      workdir: of the run.
+      out: created if missing.
+      step: of the checkpoint; None is the newest.
+
+    Raises:
+      ValueError, OSError: there is no such run or checkpoint, it is damaged, or the
+        PyTorch network does not embed as the run does.
+    """
+    config = config_from_dict(read_config(workdir))
+    config.model.bfloat16 = False  # an exported network computes in float32
+    validate(config)
+    classes = len(read_identities(workdir))
+    make_network = functools.partial(system.make_network, config, classes)
+    params, stats = abstract_params_and_stats(make_network, data_mesh())
+    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.latest_step() if step is None else step
+        state = checkpoints.restore({"params": params, "stats": stats}, step)
+    exported = from_config.build_network(config, classes)
+    trees = state["params"], state["stats"]
+    exported.load_state_dict(weights.to_state_dict(*trees, exported.state_dict()))
+    frozen = network_structure(make_network)[1]
+    difference = compare(config, frozen, trees, exported.eval())
+    out.mkdir(parents=True, exist_ok=True)
+    _save(out / "model.pth", exported.state_dict())
+    arguments = from_config.network_arguments(config, classes)
+    arguments["branches"] = [dataclasses.asdict(b) for b in arguments["branches"]]
+    text = source(arguments, embedding(config), f"{config.name}, step {step}")
+    write_text(out / "model.py", text)
+    size = (out / "model.pth").stat().st_size / 1e6
+    return (
+        f"{out / 'model.pth'}: {size:.1f} MB, step {step} of {workdir}\n"
+        f"{out / 'model.py'}: embeds within {difference:.1e} of jreid"
+    )
+
+
+def embedding(config: Config) -> dict[str, Any]:
+    """How the run embeds images."""
+    data, options = config.data, config.evaluation
+    return {
+        "height": data.height,
+        "width": data.width,
+        "feature": options.feature,
+        "flip": options.flip,
+    }
+
+
+def compare(config, frozen, trees, exported: network.TwoStreamNetwork) -> float:
+    """Largest difference of the fused embeddings of random images.
+
+    Raises:
+      ValueError: it is above LIMIT.
+    """
+    how = embedding(config)
+    options = {"feature": how["feature"], "flip": how["flip"]}
+    embed = make_embed(frozen, **options)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, how["height"], how["width"], 3), np.uint8)
+    pixels = network.normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
+    difference = 0.0
+    for stream in system.STREAMS:
+        ours = np.asarray(embed(*trees, jnp.asarray(images), stream)["fused"])
+        with torch.no_grad():
+            theirs = network.fused_embedding(exported, pixels, stream, **options)
+        difference = max(
+            difference, float(np.abs(ours - theirs["fused"].numpy()).max())
+        )
+    if not difference <= LIMIT:
+        raise ValueError(
+            f"the exported network's embeddings differ by {difference:.1e} from the "
+            f"run's, more than {LIMIT}; nothing was written"
+        )
+    return difference
+
+
+def source(arguments: dict[str, Any], how: dict[str, Any], name: str) -> str:
+    """The text of model.py: network.py, then standalone.py, with their settings."""
+    imports: set[str] = set()
+    bodies = []
+    for module in (network, standalone):
+        body, needed = _body_and_imports(module)
+        bodies.append(body)
+        imports |= needed
+    # A name is whatever a config says: it must not end the docstring.
+    head = HEAD.format(name=re.sub(r"[^\w .,:-]", "_", name))
+    text = "\n\n".join([head + "\n".join(sorted(imports)) + "\n", *bodies])
+    for constant, value in (("NETWORK", arguments), ("EMBEDDING", how)):
+        literal = pprint.pformat(value, width=80, sort_dicts=False)
+        empty = f"{constant}: dict[str, Any] = {{}}\n"
+        assert text.count(empty) == 1
+        text = text.replace(empty, f"{constant}: dict[str, Any] = {literal}\n")
+    return text
+
+
+def _body_and_imports(module: ModuleType) -> tuple[str, set[str]]:
+    """Its source after docstring and imports; and the imports from outside tools."""
+    assert module.__file__ is not None
+    text = Path(module.__file__).read_text()
+    statements = ast.parse(text).body
+    imports = [s for s in statements if isinstance(s, ast.Import | ast.ImportFrom)]
+    needed = {
+        ast.unparse(statement)
+        for statement in imports
+        if not (isinstance(statement, ast.ImportFrom) and _is_own(statement))
+    }
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[imports[-1].end_lineno :]).strip("\n") + "\n", needed
+
+
+def _is_own(statement: ast.ImportFrom) -> bool:
+    return str(statement.module).startswith("tools.")
+
+
+def _save(path: Path, state_dict: dict[str, torch.Tensor]) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        temporary = Path(file.name)
+    try:
+        torch.save(state_dict, temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main(arguments: list[str]) -> int:
+    """The program; returns its exit code."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("out", type=Path, metavar="OUT_DIR")
+    parser.add_argument("--workdir", type=Path, required=True, help="the run's folder")
+    parser.add_argument("--step", type=int, help="this checkpoint, not the newest")
+    given = parser.parse_args(arguments)
+    try:
+        print(export(given.workdir, given.out, given.step))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
