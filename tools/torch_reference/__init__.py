@@ -1,0 +1,1 @@
+"""The paper's system in plain PyTorch, to be read and measured beside the Flax one."""
