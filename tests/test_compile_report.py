@@ -1,0 +1,235 @@
+"""The reader of compiled programs, on a small one compiled for two GPUs.
+
+data/compiled_step.hlo is a gradient step of a 3 x 3 convolution of stride 2, another of
+stride 1 and a strided 1 x 1 one on 4 images of 16 x 8 pixels and 8 channels, bfloat16.
+"""
+
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tools import compile_report, hlo_text
+
+ROOT = pathlib.Path(__file__).parent.parent
+# ml_collections loads config files so
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+TEXT = (ROOT / "tests" / "data" / "compiled_step.hlo").read_text()
+PARAMETERS = [(3, 3, 8, 16), (3, 3, 16, 16), (16, 32)]
+FIRST, SECOND = 2 * 64 * 3 * 3 * 8 * 16, 2 * 64 * 3 * 3 * 16 * 16
+PRODUCT = 2 * 16 * 16 * 32
+
+
+@pytest.fixture(scope="module")
+def module():
+    return hlo_text.parse(TEXT)
+
+
+def kernel(module, name):
+    return module.by_name[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "flops"),
+    [
+        ("cudnn-conv.2", FIRST),  # 64 positions of the output map, from the listing
+        ("cudnn-conv.3", SECOND),
+        ("cudnn-conv-bw-input.1", SECOND),
+        ("cudnn-conv-bw-filter.2", FIRST),
+        ("cudnn-conv-bw-filter.3", SECOND),
+        ("gemm_fusion_dot.4", PRODUCT),
+        ("gemm_fusion_dot.6", PRODUCT),
+        ("loop_select_fusion", 0),
+    ],
+)
+def test_operations_of_a_kernel(module, name, flops):
+    assert module.flops(kernel(module, name)) == flops
+
+
+def test_bytes_are_of_operands_and_results(module):
+    # bfloat16 [2 8 4 16] in and out
+    assert module.bytes_moved(kernel(module, "loop_maximum_fusion")) == 2 * 1024 * 2
+    images, weights, result = 2 * 16 * 8 * 8 * 2, 16 * 3 * 3 * 8 * 2, 1024 * 2
+    moved = module.bytes_moved(kernel(module, "cudnn-conv.2"))
+    assert moved == images + weights + result
+
+
+def test_every_kernel_is_counted_once_and_what_is_free_is_not(module):
+    entry = TEXT[TEXT.index("ENTRY") :].splitlines()
+    free = ("parameter(", "bitcast(", "tuple(", "get-tuple-element(")
+    lines = [line for line in entry if " = " in line]
+    expected = [line for line in lines if not any(f" {word}" in line for word in free)]
+    assert len(module.kernels()) == len(expected) == 25
+
+
+def test_stack_goes_outwards_from_the_line_that_was_written(module):
+    functions = [
+        function for _, function in module.stack(kernel(module, "cudnn-conv.2"))
+    ]
+    assert functions == ["Trunk.__call__", "step.<locals>.loss", "step", "<module>"]
+    assert module.stack(kernel(module, "cudnn-conv.2"))[0][0] == "sample.py:9"
+    assert module.stack(kernel(module, "copy.12")) == []
+
+
+def test_report_of_the_sample(module):
+    report = compile_report.census(module, PARAMETERS)
+    assert report["cudnn"] == {
+        "forward": {"NHWC": 2},
+        "input gradient": {"NHWC": 1},
+        "weight gradient": {"NHWC": 2},
+    }
+    assert report["products"] == {
+        "number": 3,
+        "with_addition": 0,
+        "with_activation": 0,
+    }
+    assert report["kinds"] == {
+        "copy": 6,
+        "elementwise": 6,
+        "cuDNN convolution": 5,
+        "transpose": 4,
+        "matrix product": 3,
+        "collective": 1,
+    }
+    assert report["collectives"] == {
+        "all-reduce": {"calls": 1, "large": 0, "bytes": 2 * (1152 + 2304 + 512)}
+    }
+    total = 2 * FIRST + 3 * SECOND + 3 * PRODUCT
+    assert report["roofline"]["flops"] == total
+    seconds = report["roofline"]["seconds"]
+    assert seconds >= total / compile_report.PEAK_FLOPS["bf16"]
+    assert seconds >= report["roofline"]["bytes"] / compile_report.PEAK_BYTES
+
+
+def test_layout_changes_say_what_they_move_and_whence(module):
+    rows = compile_report.census(module, PARAMETERS)["layout"]
+    found = {(row["change"], row["of"]): row for row in rows}
+    assert found["copy", "weights"]["number"] == 2  # into the donated memory
+    assert found["copy", "weights"]["bytes"] == 4 * (1152 + 2304)
+    assert found["copy", "vectors"]["number"] == 4  # gradients joined and parted
+    transposed = [row for row in rows if row["change"] == "transpose"]
+    assert {row["of"] for row in transposed} == {"weights"}
+    assert sum(row["number"] for row in transposed) == 4
+
+
+def test_a_slice_of_activations_is_a_copy_between_layers():
+    text = """ENTRY %main (x: bf16[2,8,4,16]) -> bf16[2,4,2,16] {
+  %x = bf16[2,8,4,16]{3,2,1,0} parameter(0)
+  ROOT %cut = bf16[2,4,2,16]{3,2,1,0} fusion(%x), kind=kLoop, calls=%fused_slice
+}
+
+%fused_slice (x: bf16[2,8,4,16]) -> bf16[2,4,2,16] {
+  %x = bf16[2,8,4,16]{3,2,1,0} parameter(0)
+  ROOT %s = bf16[2,4,2,16]{3,2,1,0} slice(%x), slice={[0:2], [0:8:2], [0:4:2], [0:16]}
+}
+"""
+    (row,) = compile_report.census(hlo_text.parse(text), PARAMETERS)["layout"]
+    assert row == {
+        "change": "copy",
+        "of": "activations",
+        "origin": "the compiler",
+        "number": 1,
+        "bytes": 2 * 4 * 2 * 16 * 2,
+    }
+
+
+def test_an_epilogue_counts_only_behind_the_product():
+    text = """ENTRY %main (p: f32[4,8]) -> f32[4,2] {
+  %p = f32[4,8]{1,0} parameter(0)
+  %w = f32[8,2]{1,0} parameter(1)
+  %after = f32[4,2]{1,0} fusion(%p, %w), kind=kCustom, calls=%behind
+  ROOT %before = f32[4,2]{1,0} fusion(%p, %w), kind=kCustom, calls=%ahead
+}
+
+%behind (p: f32[4,8], w: f32[8,2]) -> f32[4,2] {
+  %p = f32[4,8]{1,0} parameter(0)
+  %w = f32[8,2]{1,0} parameter(1)
+  %dot.1 = f32[4,2]{1,0} dot(%p, %w), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  %sum = f32[4,2]{1,0} add(%dot.1, %dot.1)
+  ROOT %max = f32[4,2]{1,0} maximum(%sum, %sum)
+}
+
+%ahead (p: f32[4,8], w: f32[8,2]) -> f32[4,2] {
+  %p = f32[4,8]{1,0} parameter(0)
+  %max = f32[4,8]{1,0} maximum(%p, %p)
+  %w = f32[8,2]{1,0} parameter(1)
+  ROOT %dot = f32[4,2]{1,0} dot(%max, %w), lhs_contracting_dims={1}
+}
+"""
+    module = hlo_text.parse(text)
+    found = compile_report.products(module, module.kernels())
+    assert found == {"number": 2, "with_addition": 1, "with_activation": 1}
+    assert sum(map(module.flops, module.kernels())) == 2 * 2 * 4 * 8 * 2
+
+
+def test_comparison_names_what_changed_and_nothing_else(module):
+    about = dict.fromkeys(
+        ("program", "config", "precision", "devices", "batch", "height", "width"), 1
+    )
+    sizes = {"memory": {"peak": 5_000_000}}
+    before = about | sizes | compile_report.census(module, PARAMETERS)
+    after = before | {"kernels": 24, "memory": {"peak": 4_000_000}}
+    assert compile_report.format_comparison(before, before).endswith("nothing")
+    text = compile_report.format_comparison(after, before)
+    assert text.splitlines()[1:] == ["  peak memory, MB: 5 -> 4", "  kernels: 25 -> 24"]
+    other = compile_report.format_comparison(after | {"batch": 2}, before)
+    assert other == "not comparable: the other report differs in batch"
+
+
+def test_text_that_is_no_module_is_refused():
+    with pytest.raises(ValueError, match="no ENTRY"):
+        hlo_text.parse("HloModule nothing\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--batch", "6", "--devices", "4"], "6 images on 4 devices"),
+        (["--json", "no/such/folder/report.json"], "make it first"),
+        (["--config.model.dpeth=18"], "dpeth"),
+        (["--config.model.depth=19"], "19"),
+        (["--config=no_such_file.py"], "no_such_file"),
+    ],
+)
+def test_bad_arguments_end_with_one_line(arguments, reason, capsys):
+    assert compile_report.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert reason in error
+
+
+def test_a_missing_plugin_is_named_with_its_remedy(monkeypatch, capsys):
+    monkeypatch.setattr(compile_report, "find_spec", lambda name: None)
+    assert compile_report.main([]) == 2
+    assert 'pip install "jax[cuda12]"' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax_plugins.xla_cuda12") is None
+    if importlib.util.find_spec("jax_plugins")
+    else True,
+    reason="needs jax's CUDA plugin: the compiler for GPUs",
+)
+def test_compiles_a_small_step(tmp_path):
+    program = ROOT / "tools" / "compile_report.py"
+    command = [sys.executable, str(program), "--config", "configs/demo.py"]
+    done = subprocess.run(
+        [
+            *command,
+            "--batch",
+            "8",
+            "--classes",
+            "4",
+            "--json",
+            tmp_path / "report.json",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "weight gradient" in done.stdout and "estimate" in done.stdout
+    assert (tmp_path / "report.json").exists()

@@ -1,0 +1,1 @@
+"""What tools/benchmark.py consists of: two sides, their work, and the report."""

@@ -1,0 +1,92 @@
+"""One side in a process of its own, which works when it is told to: JSON line by line.
+
+    python -m tools.throughput.worker
+
+The first line of the standard input says what to build; then one command per line, each
+answered by one line with the wall-clock and CPU seconds it took. So two sides can take
+turns without sharing the machine, and each has its own peak of memory.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from tools.throughput.case import Case, peak_resident, reset_peak
+
+
+def make_side(setup: dict[str, Any]):
+    """The side that `setup` describes; imports its libraries."""
+    from jreid.config import config_from_dict
+
+    config, case = config_from_dict(setup["config"]), Case(**setup["case"])
+    files = Path(setup["files"]) if setup["files"] else None
+    if setup["side"] == "jax":
+        from tools.throughput.jax_side import JaxSide
+
+        return JaxSide(config, case, files)
+    from tools.throughput.torch_side import TorchSide
+
+    return TorchSide(config, case, files, setup["variant"])
+
+
+def timed(work, *arguments) -> dict[str, float]:
+    """Wall-clock seconds, and CPU seconds of all threads."""
+    cpu, start = time.process_time(), time.perf_counter()
+    work(*arguments)
+    return {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - cpu,
+    }
+
+
+def answer(side, command: dict[str, Any]) -> dict[str, Any]:
+    """Does what one line asks for."""
+    name, count = command["do"], command.get("count", 0)
+    if name == "build":
+        built = timed(side.build)
+        return {"build": built, "first": timed(side.steps, 1)}
+    if name == "steps":
+        return timed(side.steps, count)
+    if name == "pipeline":
+        batches = side.open_pipeline(count + 1)
+        side.pipeline_steps(batches, 1)  # starts the threads or processes
+        return timed(side.pipeline_steps, batches, count)
+    if name == "products":
+        return timed(side.products, count)
+    if name == "reset_peak":
+        return {"reset": reset_peak()}
+    if name == "memory":
+        return {"resident": peak_resident(), "device": side.device_peak()}
+    raise ValueError(f"unknown command {name!r}")
+
+
+def main() -> None:
+    """Answers commands until the standard input ends."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print must not come between the replies
+
+    def reply(values: dict[str, Any]) -> None:
+        replies.write(json.dumps(values) + "\n")
+        replies.flush()
+
+    side = None
+    for line in sys.stdin:
+        command = json.loads(line)
+        try:
+            if side is None:
+                side = make_side(command)
+                reply({"about": side.about(), "imported": peak_resident()})
+            else:
+                reply(answer(side, command))
+        except Exception as error:  # reported by the parent, which goes on without it
+            traceback.print_exc()
+            last = str(error).strip().splitlines()
+            reply({"error": f"{type(error).__name__}: {last[0] if last else ''}"})
+
+
+if __name__ == "__main__":
+    main()
