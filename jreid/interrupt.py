@@ -17,14 +17,9 @@ class Interrupt:
         self._previous: dict[int, object] = {}
 
     @property
-    def received(self) -> bool:
-        """Whether a signal has come."""
-        return self._signal is not None
-
-    @property
-    def exit_code(self) -> int:
-        """128 plus the signal's number: 143 for SIGTERM, 130 for SIGINT."""
-        return 128 + (self._signal or 0)
+    def number(self) -> int:
+        """Of the signal that has come, 0 while there is none."""
+        return self._signal or 0
 
     def __enter__(self) -> "Interrupt":
         for number in self.SIGNALS:

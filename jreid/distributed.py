@@ -1,0 +1,216 @@
+"""Several processes of one run: how they join, agree, and share a batch.
+
+Every process runs the same program. JAX joins their devices to one mesh, on which one
+jitted step computes the global batch; a process decodes only the rows of its devices.
+Everything here also works, and does nothing, where there is one process only.
+"""
+
+import atexit
+import contextlib
+import os
+import re
+import socket
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax._src.distributed import global_state  # the coordinator's address, found
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jreid.watch import FAILED, Watch, wait_for_verdict
+
+AUTO = "auto"  # coordinator: SLURM, Open MPI or Kubernetes tells
+DAY = 24 * 3600  # seconds that finished processes wait for the one that scores
+
+Tree = Any
+
+
+@contextlib.contextmanager
+def joined(
+    coordinator: str, processes: int, process: int, timeout: float
+) -> Iterator[None]:
+    """Makes this process one of several, before JAX is first used.
+
+    Args:
+        coordinator: HOST:PORT of process 0, where it listens; "auto" to take all three
+            from SLURM, Open MPI or Kubernetes; "" for a process of its own.
+        processes: how many there are.
+        process: the number of this one, from 0.
+        timeout: seconds without a sign of life after which a process is lost.
+
+    Raises:
+        ValueError: the environment names no cluster, or the numbers make no sense.
+        OSError: a process cannot be reached, or a collective broke off.
+    """
+    if not coordinator:
+        yield
+        return
+    _initialise(coordinator, processes, process, timeout)
+    watch = None
+    try:
+        watch = _watch(timeout)
+        yield
+        watch.leave()
+    except BaseException as error:
+        # Not through JAX's exit, which would wait for the others.
+        atexit.register(os._exit, FAILED)
+        atexit.register(sys.stdout.flush)
+        if watch and _broke_off(error):
+            wait_for_verdict(timeout)
+        if watch:
+            watch.fail(f"{type(error).__name__}: {error}")
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            raise ConnectionError(f"another process or the device: {error}") from error
+        raise
+
+
+def _initialise(coordinator: str, processes: int, process: int, timeout: float) -> None:
+    # It would take SIGTERM, which the training loop answers itself.
+    jax.config.update("jax_enable_preemption_service", False)
+    found = coordinator == AUTO
+    try:
+        jax.distributed.initialize(
+            coordinator_address=None if found else coordinator,
+            num_processes=None if found else processes,
+            process_id=None if found else process,
+            cluster_detection_method=None if found else "deactivate",
+            # Later than the watch, which names the lost process.
+            heartbeat_timeout_seconds=round(timeout) + 20,
+            shutdown_timeout_seconds=DAY,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"the processes of the run cannot be joined: {error} Give each of them "
+            "--config.distributed.coordinator=HOST:PORT (of process 0), "
+            "--config.distributed.processes=N and --config.distributed.process=0 to "
+            "N - 1; 'auto' finds them under SLURM, Open MPI and, with the package "
+            "kubernetes, in an indexed Job or a JobSet"
+        ) from error
+
+
+def _watch(timeout: float) -> Watch:
+    """Connects the processes for the watch; they learn each other's hosts."""
+    number, count = jax.process_index(), jax.process_count()
+    server, port = None, 0
+    if number == 0:
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        server = socket.create_server(
+            ("", 0), family=family, backlog=count, dualstack_ipv6=both
+        )
+        port = server.getsockname()[1]
+    # A line of each: its host; of process 0 also its port, and what strangers lack.
+    line = f"{port} {os.urandom(8).hex()} {os.uname().nodename}".encode()[:300]
+    mine = np.zeros(300, np.uint8)
+    mine[: len(line)] = np.frombuffer(line, np.uint8)
+    everyone = np.asarray(multihost_utils.process_allgather(mine)).reshape(count, -1)
+    lines = [bytes(row).rstrip(b"\0").decode().split(maxsplit=2) for row in everyone]
+    watch = Watch(number, [host for _, _, host in lines], timeout)
+    port, token = int(lines[0][0]), lines[0][1]
+    if server is not None:
+        watch.listen(server, token)
+    else:
+        address = str(global_state.coordinator_address)
+        watch.connect(address.rsplit(":", 1)[0].strip("[]"), port, token)
+    return watch
+
+
+def _broke_off(error: BaseException) -> bool:
+    words = "gloo|nccl|connection|peer|unavailable|deadline|coordination|barrier"
+    return re.search(words, str(error), re.IGNORECASE) is not None
+
+
+def is_main() -> bool:
+    """Whether this process writes the run's files and shows its progress."""
+    return jax.process_index() == 0
+
+
+def agree(facts: Mapping[str, Any]) -> None:
+    """Waits for all processes; ValueError on each unless all have the same facts."""
+    names = sorted(facts)
+    for what, values in (("names", [names]), ("facts", [facts[n] for n in names])):
+        sums = np.array([zlib.crc32(repr(value).encode()) for value in values])
+        everyone = np.asarray(multihost_utils.process_allgather(sums))
+        everyone = everyone.reshape(jax.process_count(), -1)
+        differ = (everyone != everyone[0]).any(axis=0)
+        if differ.any():
+            which = [
+                f"{name}: here {facts[name]}"
+                for name, other in zip(names, differ, strict=what == "facts")
+                if other or what == "names"
+            ]
+            raise ValueError(
+                f"the {jax.process_count()} processes of the run do not agree on "
+                f"{'; '.join(which[:8])}. Give all of them the same command, the same "
+                "version of the program and the same images"
+            )
+
+
+def from_main(number: int) -> int:
+    """The number that process 0 has."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
+def own_rows(mesh: Mesh, count: int) -> slice:
+    """Which of a global batch's `count` rows lie on this process's devices."""
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    parts = sharding.addressable_devices_indices_map((count,)).values()
+    bounds = [part[0].indices(count) for part in parts if part is not None]
+    return slice(min(b[0] for b in bounds), max(b[1] for b in bounds))
+
+
+def to_devices(rows: Tree, mesh: Mesh, count: int) -> Tree:
+    """The global batch of `count` rows; each process gives its `own_rows`."""
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    if jax.process_count() == 1:
+        return jax.device_put(rows, sharding)
+    return jax.tree.map(
+        lambda own: jax.make_array_from_process_local_data(
+            sharding, own, (count, *own.shape[1:])
+        ),
+        rows,
+    )
+
+
+def to_host(tree: Tree) -> Tree:
+    """Whole NumPy arrays on every process, of arrays divided over the devices."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    return multihost_utils.process_allgather(tree, tiled=True)
+
+
+class StopVote:
+    """Agrees on the step after which all stop, without making the devices wait.
+
+    In every step each process hands in the signal it has received; the largest is
+    computed on the devices, behind the step, and read one step later.
+    """
+
+    def __init__(self, mesh: Mesh):
+        self._mesh = mesh
+        self._alone = jax.process_count() == 1
+        replicated = NamedSharding(mesh, PartitionSpec())
+        self._largest = jax.jit(jnp.max, out_shardings=replicated)
+        self._last: jax.Array | None = None
+
+    def __call__(self, received: int) -> int:
+        """Hands in this step's signal, 0 for none; the same answer on all processes.
+
+        Returns the largest signal of the step before; for a process alone, its own at
+        once.
+        """
+        if self._alone:
+            return received
+        count = self._mesh.devices.size
+        own = own_rows(self._mesh, count)
+        flags = np.full(own.stop - own.start, received, np.int32)
+        before = self._last
+        self._last = self._largest(to_devices(flags, self._mesh, count))
+        return 0 if before is None else int(before)

@@ -1,0 +1,95 @@
+"""One process of the runs of test_distributed.py: `distributed_run.py JSON`.
+
+It does the jobs of the list in the JSON one after the other, so that what they have in
+common (imports, compilation, joining) is paid for once.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+import zlib
+
+import pytest
+from test_train import tiny_config
+
+from jreid import distributed, results, system, train
+from jreid.distributed import StopVote
+
+SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
+
+
+def config_of(job):
+    """Ten steps, a checkpoint after every fifth, and for each device three slots."""
+    config = tiny_config(pathlib.Path(job["tree"]))
+    config.data.identities, config.data.images_per_identity = 3, 4
+    config.optim.epochs, config.optim.steps_per_epoch = 2, 5
+    config.optim.lr = 1e-4  # at 0.01 the toy amplifies the order of sums to per cents
+    config.data.flip, config.data.random_erasing = 0.5, 0.5
+    config.evaluation.trials, config.evaluation.rerank = 1, False
+    config.evaluation.batch_size = 20  # the last batch of 12 is padded
+    config.checkpoint.keep = 3
+    config.steps = job.get("steps", 0)
+    return config
+
+
+def recorded(batches, first_step, path):
+    """Passes batches on and notes a checksum of each slot's pixels and labels."""
+    with open(path, "w") as file:
+        for step, batch in enumerate(batches, start=first_step):
+            sums = [
+                [zlib.crc32(pixels.tobytes()), *ids.tolist()]
+                for pixels, ids in zip(batch["images"], batch["ids"], strict=True)
+            ]
+            print(json.dumps([step, sums]), file=file, flush=True)
+            yield batch
+
+
+class SignalledVote(StopVote):
+    """Sends this process a signal in one step."""
+
+    at, number, step = 0, 0, 0
+
+    def __call__(self, received):
+        type(self).step += 1
+        if self.step == self.at:
+            os.kill(os.getpid(), self.number)
+            time.sleep(0.2)
+        return super().__call__(received)
+
+
+def run(job, number):
+    workdir = pathlib.Path(job["workdir"])
+    make_batches = system.training_batches
+
+    def training_batches(config, images, start, stop, slots=None):
+        path = workdir / f"batches-{number}.jsonl"
+        batches = make_batches(config, images, start, stop, slots)
+        return recorded(batches, start + 1, path)
+
+    SignalledVote.step, SignalledVote.at = 0, 0
+    if number in job.get("signalled", ()):
+        SignalledVote.at = job["in_step"]
+        SignalledVote.number = SIGNALS[job["signal"]]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(system, "training_batches", training_batches)
+        patched.setattr(train, "StopVote", SignalledVote)
+        if not job.get("scored"):
+            patched.setattr(results, "write_report", lambda *_: [])
+            patched.setattr(results, "print_report", lambda *_: None)
+        return train.train(config_of(job), workdir)
+
+
+def main():
+    given = json.loads(sys.argv[1])
+    number = given["process"]
+    coordinator = given["coordinator"]
+    with distributed.joined(coordinator, given["processes"], number, 10.0):
+        for job in given["jobs"]:
+            print("exit code", run(job, number), flush=True)
+
+
+if __name__ == "__main__":
+    main()

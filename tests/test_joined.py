@@ -1,0 +1,83 @@
+"""Two processes join, agree, share rows, stop after one step; and one is killed."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+PROCESS = """
+import os, signal, sys, time
+from jreid import distributed
+from jreid.interrupt import Interrupt
+number, coordinator, killed = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+with distributed.joined(coordinator, 2, number, 10.0):
+    import jax
+    import numpy as np
+    from jreid.state import data_mesh
+    mesh = data_mesh()
+    own = distributed.own_rows(mesh, 12)
+    assert own == slice(6 * number, 6 * number + 6)
+    assert distributed.is_main() == (number == 0)
+    distributed.agree({"one": 1, "other": "same"})
+    try:
+        distributed.agree({"one": 1, "other": number})
+    except ValueError as error:
+        assert f"do not agree on other: here {number}." in str(error)
+    else:
+        raise AssertionError("different facts were not noticed")
+    assert distributed.from_main(7 + number) == 7
+    rows = distributed.to_devices(np.arange(12.0)[own], mesh, 12)
+    assert distributed.to_host(rows).tolist() == list(range(12))
+    vote = distributed.StopVote(mesh)
+    with Interrupt() as interrupt:
+        for step in range(1, 20):
+            if (number, step) == (1, 3):
+                os.kill(os.getpid(), signal.SIGTERM)
+            if answer := vote(interrupt.number):
+                break
+    print("stopped after", step, "by", answer, flush=True)
+    total = jax.jit(lambda values: values.sum())
+    float(total(rows))  # so that the other has printed before one is killed
+    if number == killed:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if killed >= 0:
+        for _ in range(1000):
+            float(total(rows))
+            time.sleep(0.05)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [-1, 0, 1])
+def test_two_processes(killed):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(number), coordinator, str(killed)],
+            cwd=ROOT,
+            env=dict(os.environ) | {"JAX_NUM_CPU_DEVICES": "2"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    for number, process in enumerate(running):
+        out, err = process.communicate(timeout=300)
+        assert f"stopped after 4 by {int(signal.SIGTERM)}" in out, err
+        if killed < 0:
+            assert process.returncode == 0, err
+        elif number == killed:
+            assert process.returncode == -signal.SIGKILL
+        else:
+            assert process.returncode == 2, err
+            host = os.uname().nodename
+            assert f"process {killed} (of 0 to 1) on host {host} is lost" in err
+            assert "Traceback" not in err

@@ -1,0 +1,90 @@
+"""Every process names the one that was killed, stopped answering or failed."""
+
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+PROCESS = """
+import socket, sys, time
+from jreid.watch import Watch
+number, port, does = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+watch = Watch(number, ["one", "two", "three"], 3.0)
+if number == 0:
+    server = socket.create_server(("127.0.0.1", port))
+    print("listening", flush=True)
+    watch.listen(server, "0123")
+else:
+    watch.connect("127.0.0.1", port, "0123")
+print("watched", flush=True)
+sys.stdin.readline()
+if does == "fail" and number == 1:
+    watch.fail("no such image")
+    sys.exit(2)
+if does == "leave":
+    watch.leave()
+    sys.exit(0)
+time.sleep(60)
+"""
+
+
+def start(does):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    running = []
+    for number in range(3):
+        command = [sys.executable, "-c", PROCESS, str(number), str(port), does]
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        running.append(subprocess.Popen(command, cwd=ROOT, text=True, **pipes))
+        if number == 0:
+            assert running[0].stdout.readline() == "listening\n"
+            # Whoever else connects is not taken for a process.
+            for greeting in (b"GET / HTTP/1.1\n", b"1 wrong\n"):
+                with socket.create_connection(("127.0.0.1", port)) as stranger:
+                    stranger.sendall(greeting)
+    for process in running:
+        assert process.stdout.readline() == "watched\n"
+    return running
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (signal.SIGKILL, "its connection was closed"),
+        (signal.SIGSTOP, "no sign of life for 3 seconds"),  # as a machine without power
+    ],
+)
+def test_the_others_name_the_lost_process_and_end(lost, sent, reason):
+    running = start("wait")
+    running[lost].send_signal(sent)
+    for number, process in enumerate(running):
+        if number != lost:
+            _, err = process.communicate(timeout=30)
+            host = ["one", "two", "three"][lost]
+            assert process.returncode == 2
+            assert f"error: process {lost} (of 0 to 2) on host {host} is lost" in err
+            assert reason in err
+    running[lost].kill()
+    running[lost].communicate()
+
+
+def test_the_others_say_why_a_process_failed():
+    running = start("fail")
+    running[1].communicate("\n")
+    for process in (running[0], running[2]):
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 2
+        assert "process 1 (of 0 to 2) on host two failed: no such image" in err
+
+
+def test_processes_that_leave_one_after_the_other_are_not_lost():
+    running = start("leave")
+    for process in reversed(running):
+        _, err = process.communicate("\n", timeout=30)
+        assert (process.returncode, err) == (0, "")
