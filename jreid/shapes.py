@@ -1,0 +1,23 @@
+"""Array shapes in signatures: jaxtyping's, or stand-ins where it is not installed.
+
+Scoring features needs NumPy and SciPy only, so its modules take the types from here.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, UInt8
+else:
+    try:
+        from jaxtyping import Bool, Float, Int, UInt8
+    except ImportError:
+
+        class _Unchecked:
+            """`Float[np.ndarray, "n d"]` means np.ndarray here."""
+
+            def __getitem__(self, array_and_shape):
+                return array_and_shape[0]
+
+        Bool = Float = Int = UInt8 = _Unchecked()
+
+__all__ = ["Bool", "Float", "Int", "UInt8"]

@@ -1,0 +1,223 @@
+"""Large embedding jobs: shards, restarts, bad images, memory; with a stub network."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+
+from jreid import embedding_job as jobs
+
+SIZE = 3
+
+
+def read(paths):
+    """A decoder that reads numbers from names: `bad` is unreadable."""
+    reasons = [
+        "not an image" if os.path.basename(path).startswith("bad") else None
+        for path in paths
+    ]
+    pixels = np.zeros((len(paths), 2, 2, 3), np.uint8)
+    for row, path in enumerate(paths):
+        pixels[row] = sum(path.encode()) % 256
+    return pixels, reasons
+
+
+def embed(pixels, modality):
+    values = pixels[:, 0, 0, 0].astype(np.float32) + 1000 * (modality == "infrared")
+    return np.stack([values, 2 * values, 3 * values], axis=1)
+
+
+def write_list(folder, lines):
+    path = folder / "list.txt"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def run(out, images, shards=None, **options):
+    out.mkdir(exist_ok=True)
+    for shard in jobs.missing_shards(out, images) if shards is None else shards:
+        jobs.embed_shard(
+            out,
+            images,
+            shard,
+            read=read,
+            embed=embed,
+            size=SIZE,
+            batch_size=4,
+            **options,
+        )
+
+
+def stored(out, images):
+    paths = [jobs.shard_path(out, s, len(images)) for s in range(len(images))]
+    return [row for path in paths for row in parquet.read_table(path).to_pylist()]
+
+
+MIXED = [f"img{n}.jpg\t{jobs.MODALITIES[n % 3 == 0]}" for n in range(23)]
+
+
+def test_every_image_has_its_row_in_the_order_of_the_list(tmp_path):
+    file = write_list(tmp_path, MIXED)
+    images = jobs.index_list(file, root=tmp_path, shard_size=10)
+    assert (len(images), images.images) == (3, 23)
+    assert [images.count(s) for s in range(3)] == [10, 10, 3]
+    run(tmp_path / "out", images, dtype="float32")
+    rows = stored(tmp_path / "out", images)
+    for line, row in zip(MIXED, rows, strict=True):
+        path, modality = line.split("\t")
+        assert (row["path"], row["modality"]) == (path, modality)
+        pixels, _ = read([str(tmp_path / path)])
+        np.testing.assert_array_equal(row["embedding"], embed(pixels, modality)[0])
+    assert jobs.finish_job(tmp_path / "out", images) == 0
+
+
+def test_bad_images_become_rows_of_the_errors_file(tmp_path):
+    lines = [f"{'bad' if n in (2, 3, 11) else 'img'}{n}.jpg" for n in range(12)]
+    lines += [f"bad{n}.jpg" for n in range(12, 18)]  # a shard without a good image
+    file = write_list(tmp_path, lines)
+    images = jobs.index_list(file, root=tmp_path, modality="visible", shard_size=6)
+    run(tmp_path / "out", images)
+    assert jobs.finish_job(tmp_path / "out", images) == 9
+    errors = parquet.read_table(tmp_path / "out" / jobs.ERRORS).to_pylist()
+    assert [row["path"] for row in errors] == [line for line in lines if "bad" in line]
+    assert {row["reason"] for row in errors} == {"not an image"}
+    rows = stored(tmp_path / "out", images)
+    assert [row["path"] for row in rows] == [line for line in lines if "img" in line]
+    table = parquet.read_table(jobs.shard_path(tmp_path / "out", 2, 3))
+    assert str(table.schema.field("embedding").type).endswith(f"[{SIZE}]")
+    assert len(table) == 0
+
+
+def test_a_restart_does_what_is_missing_and_parts_share_the_shards(tmp_path):
+    file = write_list(tmp_path, MIXED)
+    images = jobs.index_list(file, root=tmp_path, shard_size=5)
+    out = tmp_path / "out"
+    run(out, images, [1, 3])
+    before = {s: jobs.shard_path(out, s, 5).stat().st_mtime_ns for s in (1, 3)}
+    assert jobs.missing_shards(out, images) == [0, 2, 4]
+    assert jobs.missing_shards(out, images, 1, 2) == []
+    assert jobs.finish_job(out, images) is None
+    run(out, images)
+    after = {s: jobs.shard_path(out, s, 5).stat().st_mtime_ns for s in (1, 3)}
+    assert after == before
+    assert [row["path"] for row in stored(out, images)] == [
+        line.split("\t")[0] for line in MIXED
+    ]
+
+
+def test_a_shard_that_fails_leaves_no_file(tmp_path):
+    images = jobs.index_list(write_list(tmp_path, MIXED), root=tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def fail(pixels, modality):
+        raise RuntimeError("device lost")
+
+    with pytest.raises(RuntimeError, match="device lost"):
+        jobs.embed_shard(out, images, 0, read=read, embed=fail, size=SIZE, batch_size=4)
+    assert list(out.iterdir()) == []
+
+
+def test_another_job_in_the_same_folder_is_refused(tmp_path):
+    file = write_list(tmp_path, MIXED)
+    images = jobs.index_list(file, root=tmp_path)
+    jobs.open_job(tmp_path, images, {"step": 7})
+    jobs.open_job(tmp_path, images, {"step": 7})
+    with pytest.raises(ValueError, match="step: 8 here, 7 there"):
+        jobs.open_job(tmp_path, images, {"step": 8})
+    write_list(tmp_path, MIXED[1:])
+    with pytest.raises(ValueError, match="images: 22 here, 23 there"):
+        jobs.open_job(tmp_path, jobs.index_list(file, root=tmp_path), {"step": 7})
+    (tmp_path / jobs.JOB).write_text("[")
+    with pytest.raises(ValueError, match="damaged"):
+        jobs.open_job(tmp_path, images, {"step": 7})
+
+
+def test_two_processes_cannot_do_the_same_part(tmp_path):
+    with (
+        jobs.lock_part(tmp_path, 0, 2),
+        jobs.lock_part(tmp_path, 1, 2),
+        pytest.raises(OSError, match="part 0/2 .* another process"),
+        jobs.lock_part(tmp_path, 0, 2),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "lists no image"),
+        (["a.jpg\tvisible", "b.jpg"], "line 2: the modality is ''"),
+        (["a.jpg\tthermal"], "line 1: the modality is 'thermal'"),
+        (["\tvisible"], "line 1: .* has no path"),
+    ],
+)
+def test_bad_lists_are_refused_before_any_work(tmp_path, lines, message):
+    with pytest.raises(ValueError, match=message):
+        jobs.index_list(write_list(tmp_path, lines), root=tmp_path)
+
+
+def test_a_picture_given_for_a_list_is_refused(tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"\xff\xd8\xff\xe0" * 100)
+    with pytest.raises(ValueError, match="line 1: not UTF-8 text"):
+        jobs.index_list(tmp_path / "list.txt", root=tmp_path, modality="visible")
+
+
+def test_a_folder_is_listed_in_order_with_the_modality_of_its_folders(tmp_path):
+    for name in ("visible/b.jpg", "visible/a.png", "Infrared/x/c.jpeg", "d.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "visible" / "notes.txt").touch()
+    (tmp_path / "visible" / "up").symlink_to(tmp_path)
+    assert list(jobs.list_folder(tmp_path)) == [
+        "d.jpg\t\n",
+        "Infrared/x/c.jpeg\tinfrared\n",
+        "visible/a.png\tvisible\n",
+        "visible/b.jpg\tvisible\n",
+    ]
+    jobs.write_list(tmp_path / "list.txt", jobs.list_folder(tmp_path, "visible"))
+    images = jobs.index_list(tmp_path / "list.txt", root=tmp_path)
+    assert images.rows(0)[0] == ("d.jpg", "visible")
+
+
+MEMORY = """
+import resource, sys, tempfile
+from pathlib import Path
+import numpy as np
+from jreid import embedding_job as jobs
+from tests.test_embedding_job import embed, read, SIZE
+
+out = Path(sys.argv[1])
+with open(out / "list.txt", "w") as file:
+    for n in range(int(sys.argv[2])):
+        file.write("folder/of/a/camera/with/a/long/name/image.jpg\\tvisible\\n")
+images = jobs.index_list(out / "list.txt", root=out, shard_size=5000)
+for shard in jobs.missing_shards(out, images):
+    jobs.embed_shard(
+        out, images, shard, read=read, embed=embed, size=SIZE, batch_size=1000
+    )
+print(images.images, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_list(tmp_path):
+    peak = {}
+    for count in (50_000, 1_000_000):
+        out = tmp_path / str(count)
+        out.mkdir()
+        command = [sys.executable, "-c", MEMORY, str(out), str(count)]
+        shown = subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        ).stdout.split()
+        assert int(shown[0]) == count
+        peak[count] = int(shown[1])
+    assert peak[1_000_000] < peak[50_000] + 20_000, json.dumps(peak)  # kB
