@@ -1,0 +1,229 @@
+"""A run meets trouble: divergence, a slow reader, clocks that jump, a full disk."""
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from test_train import (
+    ROOT,
+    final_state,
+    metrics,
+    tiny_config,
+    tree,  # noqa: F401  (a fixture)
+)
+
+from configs import sysu
+from jreid import results, system, train, workdir
+from jreid.data import pipeline
+from jreid.report import Reporter, make_reporter
+from jreid.scalars import DivergedError, ScalarWindow
+from jreid.workdir import replacing
+
+
+def test_the_batch_of_a_divergence_is_listed(tree, tmp_path):  # noqa: F811
+    config = tiny_config(tree)
+    config.optim.lr = 1e30
+    config.log.every_steps = 4  # noticed later than it happens
+    with pytest.raises(DivergedError) as caught:
+        train.train(config, tmp_path)
+    step = caught.value.step
+    path = tmp_path / f"diverged-step-{step}.json"
+    assert f"at step {step}" in str(caught.value) and str(path) in str(caught.value)
+    listed = json.loads(path.read_text())
+    assert listed["step"] == step
+    images = system.read_images(config)
+    data = config.data
+    batch = next(
+        pipeline.train_batches(
+            images.train,
+            images.labels,
+            start_step=step - 1,
+            stop_step=step,
+            seed=config.seed,
+            identities=data.identities,
+            images_per_identity=data.images_per_identity,
+            height=data.height,
+            width=data.width,
+        )
+    )
+    rows, listed = batch["index"].ravel(), listed["images"]
+    assert [row["path"] for row in listed] == images.train.paths[rows].tolist()
+    assert [row["identity"] for row in listed] == images.train.ids[rows].tolist()
+    assert [row["modality"] for row in listed] == [
+        ("visible", "infrared")[m] for m in batch["modality"].ravel()
+    ]
+
+
+def test_divergence_is_told_even_if_the_list_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "write_text", full_disk)
+    monkeypatch.setattr(system, "batch_files", lambda *_: {})
+    images = object.__new__(system.RunImages)
+    config = sysu.get_config()
+    told = train._with_batch(DivergedError("loss is nan", 3), config, tmp_path, images)
+    assert re.search(r"loss is nan.*not listed: .*No space left", str(told))
+
+
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_the_log_says_how_long_a_step_waits_for_a_slow_disk(
+    tree,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+    capsys,
+):
+    """While the wall clock jumps back by a quarter of an hour at every look at it."""
+    batches = system.training_batches
+
+    def sleeping(*arguments):
+        for batch in batches(*arguments):
+            time.sleep(0.5)
+            yield batch
+
+    clock = itertools.count(10**9, -1000)
+    monkeypatch.setattr(time, "time", lambda: float(next(clock)))
+    monkeypatch.setattr(system, "training_batches", sleeping)
+    config = tiny_config(tree)
+    config.checkpoint.every_epochs = 9
+    assert train.train(config, tmp_path) == 0
+    waits = [line["input_wait"] for line in metrics(tmp_path)]
+    assert all(0 <= wait <= 1 for wait in waits)
+    assert min(waits[1:]) > 0.2  # in the first step the program is compiled
+    speeds = [line["images_per_second"] for line in metrics(tmp_path)]
+    assert min(speeds) > 0 and max(speeds) < 12 / 0.5
+    assert "% for input" in capsys.readouterr().err
+    assert len(json.loads((tmp_path / "results.json").read_text())["scores"]) == 24
+
+
+class OnDevice:
+    """An array that the device has computed when told so."""
+
+    def __init__(self, ready):
+        self.is_ready = lambda: ready
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_wait_that_the_device_did_not_notice_is_not_counted(monkeypatch, ready):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def batches():
+        for _ in range(2):
+            now[0] += 3
+            yield None
+
+    window = ScalarWindow(1, 8)
+    stream = window.timed(batches())
+    next(stream)  # nothing runs yet: the device waits
+    window._steps.append({"loss": OnDevice(ready)})  # type: ignore[dict-item]
+    next(stream)
+    now[0] += 4
+    window._steps = [{"loss": np.float32(1)}]  # type: ignore[list-item]
+    means = window.means()
+    assert means["input_wait"] == (0.6 if ready else 0.3)
+    assert means["images_per_second"] == 0.8
+
+
+def test_metrics_on_a_full_disk_name_the_file(tmp_path):
+    reporter = make_reporter(
+        tmp_path, total_steps=2, first_step=1, images_per_step=1, tensorboard=False
+    )
+    reporter._metrics.close()
+    reporter._metrics = open("/dev/full", "a")  # noqa: SIM115
+    refused = pytest.raises(OSError, match=r"cannot write .*metrics.jsonl: .*No space")
+    with refused, reporter:
+        reporter.scalars(1, {"loss": 1.0})
+
+
+def test_a_run_on_a_full_disk_keeps_its_checkpoints(
+    tree,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+    capsys,
+):
+    """The disk is full when step 3 is reported."""
+    report = Reporter.scalars
+
+    def filling(self, step, values):
+        if step == 3:
+            self._metrics.close()
+            self._metrics = open("/dev/full", "a")  # noqa: SIM115
+        report(self, step, values)
+
+    monkeypatch.setattr(Reporter, "scalars", filling)
+    with pytest.raises(OSError, match=r"cannot write .*metrics.jsonl.*resume"):
+        train.train(tiny_config(tree), tmp_path)
+    assert "Traceback" not in capsys.readouterr().err
+    assert [line["step"] for line in metrics(tmp_path)] == [1, 2]
+    assert final_state(tmp_path)[".step"] == 2
+
+
+TOO_LARGE = """
+import pathlib, resource, sys
+from jreid.workdir import write_text
+
+path = pathlib.Path(sys.argv[1])
+write_text(path, "old")
+limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limit))
+try:
+    write_text(path, "new" * 1000)
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_text_that_does_not_fit_leaves_the_old_one(tmp_path):
+    """In a process of its own: the limit holds for the log of the tests as well."""
+    path = tmp_path / "results.json"
+    shown = subprocess.run(
+        [sys.executable, "-c", TOO_LARGE, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    ).stdout
+    assert shown.startswith(f"cannot write {path}: ") and "File too large" in shown
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["results.json"]
+
+
+def test_a_report_on_a_full_disk_names_the_file(
+    tree,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    """Each file of the report in turn meets the full disk; the old one stays."""
+    config = tiny_config(tree)
+    config.evaluation.rerank = False
+    test = system.readable(config, system.read_dataset(config).test, "test").images
+    vectors = np.random.default_rng(0).normal(size=(len(test), 4))
+    features = {"fused": vectors.astype(np.float32)}
+    results.write_report(config, tmp_path, 1, features, test)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    sync = os.fsync
+    for name in ("results.json", "features.npz", "cmc.png", "ranks.png"):
+
+        def full(number, name=name):
+            target = os.readlink(f"/proc/self/fd/{number}")
+            return full_disk() if f"/.{name}." in target else sync(number)
+
+        monkeypatch.setattr(workdir.os, "fsync", full)
+        with pytest.raises(OSError, match=f"cannot write .*/{name}: .*No space"):
+            results.write_report(config, tmp_path, 1, features, test)
+        assert {path.name for path in tmp_path.iterdir()} == {p.name for p in before}
+        assert (tmp_path / name).read_bytes() == before[tmp_path / name]
+
+
+def test_a_replaced_file_is_readable_by_others(tmp_path):
+    with replacing(tmp_path / "new.txt") as temporary:
+        assert temporary.suffix == ".txt" and not (tmp_path / "new.txt").exists()
+        temporary.write_text("done")
+    assert (tmp_path / "new.txt").read_text() == "done"
+    assert (tmp_path / "new.txt").stat().st_mode & 0o777 == 0o644
