@@ -16,7 +16,7 @@ def get_config(variant: str = "full") -> Config:
     """A variant of sysu.py, made small enough to train within minutes."""
     config = sysu.get_config(variant)
     config.name = "demo" if variant == "full" else f"demo-{variant}"
-    config.model.depth, config.model.width = 18, 0.5
+    config.model.depth, config.model.width, config.model.pretrained = 18, 0.5, ""
     config.model.non_local_after = ("2.1", "3.1")
     data = config.data
     data.root, data.train_on_val, data.cache = "synvi", False, True

@@ -7,6 +7,10 @@ Fusion Variational Refinement Distillation", J. Chongqing Technol. Business Univ
     python -m jreid.train --config configs/sysu.py --config.data.root=SYSU-MM01
     python -m jreid.train --config configs/sysu.py:base ...     (Table 1's other rows)
 
+A run begins with ImageNet weights in weights/resnet50.npz; where they are missing, the
+program says how to get and convert them. --config.model.pretrained= (nothing after it)
+trains from scratch.
+
 Reported there (R-1 / mAP / mINP, all-search single-shot, ImageNet initialisation; not
 yet reproduced here):
 
@@ -57,6 +61,7 @@ def get_config(variant: str = "full") -> Config:
     if variant not in MODELS:
         raise ValueError(f"no variant {variant!r}; there are {', '.join(MODELS)}")
     config = Config(name="sysu", model=copy.deepcopy(MODELS[variant]))
+    config.model.pretrained = "weights/resnet50.npz"
     if variant != "full":
         config.name = f"sysu-{variant}"
     if len(config.model.branches) == 1:

@@ -76,9 +76,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps with a complete checkpoint on disk, ascending."""
-        # Orbax gives a folder its plain number only when all of it is written.
-        names = (path.name for path in self.folder.glob("*"))
-        return sorted(int(name) for name in names if name.isdecimal())
+        return saved_steps(self.folder)
 
     def latest_step(self) -> int | None:
         """The newest step with a complete checkpoint, None where there is none."""
@@ -167,7 +165,8 @@ class Checkpoints:
 
         A run resumed from an earlier step replaces them as it gets there.
         """
-        later = [other for other in self.steps() if other > step]
+        # As found at the beginning: on disk another process may have deleted them.
+        later = sorted(other for other in self._manager.all_steps() if other > step)
         for other in later:
             self._manager.delete(other)
         return later
@@ -233,6 +232,13 @@ class Checkpoints:
             f"the checkpoint of step {step} in {self.folder} is damaged: {what}\n"
             f"{REMEDY} (steps there: {others}), or start anew in another --workdir."
         )
+
+
+def saved_steps(folder: pathlib.Path) -> list[int]:
+    """The steps with a complete checkpoint in `folder`, ascending."""
+    # Orbax gives a folder its plain number only when all of it is written.
+    names = (path.name for path in folder.glob("*"))
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def _target(array: Any) -> jax.ShapeDtypeStruct:

@@ -4,12 +4,17 @@ A config file defines `get_config(variant) -> Config`; every field can be overri
 the command line (`--config.optim.lr=0.05`). Only the programs and system.py read it.
 """
 
+import copy
 import dataclasses
+import hashlib
+import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin
 
 POOLINGS = ("gem", "average", "max")
-DATASETS = ("sysu_mm01", "regdb")
+DATASETS = ("sysu_mm01", "regdb", "llcm", "folder")
+DRAWS = ("agw", "official")
 DEPTHS = (18, 34, 50, 101)
 
 
@@ -18,8 +23,10 @@ class DataConfig:
     """Which images, and what is done to them before the network."""
 
     dataset: str = "sysu_mm01"
-    root: str = ""  # the data set's folder; "synvi" is the embedded set
-    trial: int = 1  # RegDB's split, 1 to 10
+    root: str = ""  # the data set's folder (or CSV); "synvi" is the embedded set
+    tfds: str = ""  # instead of root: where `python -m jreid.prepare` wrote the set
+    trial: int = 1  # RegDB's split, 1 to 10; 0: all ten, one run each
+    test_fraction: float = 0.5  # folder: of the identities, where none are named
     train_on_val: bool = True  # SYSU-MM01: train on 296 + 99 identities
     height: int = 288
     width: int = 144
@@ -58,6 +65,7 @@ def diam(first: str = "gem", second: str = "gem") -> tuple[BranchConfig, ...]:
 class ModelConfig:
     """The network."""
 
+    pretrained: str = ""  # of tools/convert_torchvision.py; "": random weights
     depth: int = 50
     width: float = 1.0  # multiplies every channel count of stems and trunk
     last_stride: int = 1
@@ -68,6 +76,7 @@ class ModelConfig:
     bottleneck_hidden: tuple[int, ...] = (1024, 512)
     bottleneck_features: int = 512
     bfloat16: bool = False  # activations; parameters and losses stay float32
+    rematerialise: bool = False  # the trunk's blocks in the backward pass: less memory
 
 
 @dataclass
@@ -113,6 +122,9 @@ class EvalConfig:
     every_epochs: int = 0  # on the validation identities; 0: never
     batch_size: int = 64
     trials: int = 10
+    draw: str = "agw"  # of SYSU-MM01's galleries; or "official"
+    permutations: str = ""  # rand_perm_cam.mat; multi-shot "official" needs it
+    legacy: bool = False  # LLCM: query and gallery as in the released code
     rerank: bool = True
     flip: bool = False  # average each embedding with that of the mirrored image
     feature: str = "embeddings"  # after the neck; "features": before it
@@ -137,6 +149,16 @@ class LogConfig:
 
 
 @dataclass
+class DistributedConfig:
+    """The processes of one run; see docs/scaling.md."""
+
+    coordinator: str = ""  # HOST:PORT of process 0; "auto": from the cluster
+    processes: int = 1
+    process: int = 0  # the number of this one, 0 to processes - 1
+    timeout: float = 30.0  # seconds of silence after which a process is lost
+
+
+@dataclass
 class Config:
     """One run."""
 
@@ -150,18 +172,21 @@ class Config:
     evaluation: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
 
 
 # Fields that may differ when a run is continued: they change no trained parameter.
 RESUMABLE = (
     "steps",
     "data.root",
+    "data.tfds",
     "data.cache",
     "data.workers",
     "data.max_unreadable",
     "evaluation",
     "checkpoint",
     "log",
+    "distributed",
 )
 
 
@@ -181,15 +206,17 @@ def validate(config: Config) -> None:
     _validate_data(config)
     _validate_model(config.model)
     _validate_training(config)
+    _validate_evaluation(config)
+    _validate_distributed(config)
 
 
 # (section, fields ...), smallest value, largest value
 RANGES: tuple[tuple[tuple[str, ...], float, float | None], ...] = (
-    (("data", "trial"), 1, 10),
+    (("data", "trial"), 0, 10),
     (("data", "height", "width", "identities", "images_per_identity"), 1, None),
     (("data", "padding", "workers"), 0, None),
     (("data", "flip", "random_erasing", "random_grey", "channel_exchange"), 0, 1),
-    (("data", "max_unreadable"), 0, 1),
+    (("data", "max_unreadable", "test_fraction"), 0, 1),
     (("model", "width"), 1 / 64, None),
     (("model", "last_stride"), 1, 2),
     (("model", "non_local_channels"), 0, None),
@@ -206,22 +233,46 @@ RANGES: tuple[tuple[tuple[str, ...], float, float | None], ...] = (
     (("checkpoint", "every_epochs", "keep"), 1, None),
     (("checkpoint", "step"), -1, None),
     (("log", "every_steps"), 1, None),
+    (("distributed", "processes"), 1, None),
+    (("distributed", "timeout"), 3, 60),
 )
 
 
 def _validate_data(config):
     data = config.data
     _one_of("data.dataset", data.dataset, DATASETS)
-    without_validation = data.dataset != "sysu_mm01" or data.train_on_val
-    if config.evaluation.every_epochs and without_validation:
+    if data.trial == 0 and data.dataset != "regdb":
+        raise ValueError(
+            f"data.trial is 0, all ten splits of RegDB, but data.dataset is "
+            f"{data.dataset!r}; leave data.trial at 1"
+        )
+    if data.tfds and data.root not in ("", "synvi"):
+        raise ValueError(
+            f"data.root is {data.root!r} and data.tfds {data.tfds!r}; the images can "
+            "be read from one of them only: set the other to ''"
+        )
+    if data.tfds and data.dataset == "folder":
+        raise ValueError(
+            "data.tfds is for the data sets that `python -m jreid.prepare` builds; a "
+            "folder of your own is read from data.root"
+        )
+    with_validation = {"sysu_mm01": not data.train_on_val, "folder": True}
+    if config.evaluation.every_epochs and not with_validation.get(data.dataset):
         raise ValueError(
             "evaluation.every_epochs needs validation identities: use the data set "
-            "sysu_mm01 with --config.data.train_on_val=False, or set it to 0"
+            "sysu_mm01 with --config.data.train_on_val=False, or a folder with the "
+            "split val, or set it to 0"
         )
 
 
 def _validate_model(model):
     _one_of("model.depth", model.depth, DEPTHS)
+    if model.pretrained and model.width != 1:
+        raise ValueError(
+            f"model.width is {model.width}, but the weights of model.pretrained "
+            f"{model.pretrained!r} are of full width: set the width to 1, or train "
+            "from scratch with --config.model.pretrained="
+        )
     names = []
     for branch in model.branches:
         _one_of(f"the pooling of branch {branch.name!r}", branch.pooling, POOLINGS)
@@ -256,11 +307,58 @@ def _validate_training(config):
     _one_of("loss.hc_tri_branch", loss.hc_tri_branch, names)
     _one_of("optim.optimizer", optim.optimizer, ("sgd", "adamw"))
     _one_of("optim.schedule", optim.schedule, ("steps", "cosine"))
-    _one_of("evaluation.feature", config.evaluation.feature, ("embeddings", "features"))
     if optim.schedule == "cosine" and optim.warmup_epochs >= optim.epochs:
         raise ValueError(
             f"optim.warmup_epochs is {optim.warmup_epochs} of optim.epochs "
             f"{optim.epochs}; a cosine schedule needs a shorter warm-up"
+        )
+
+
+def _validate_evaluation(config):
+    evaluation, dataset = config.evaluation, config.data.dataset
+    _one_of("evaluation.feature", evaluation.feature, ("embeddings", "features"))
+    _one_of("evaluation.draw", evaluation.draw, DRAWS)
+    if evaluation.draw != "agw" and dataset != "sysu_mm01":
+        raise ValueError(
+            f"evaluation.draw is {evaluation.draw!r}: the data set {dataset!r} has one "
+            "draw only, leave it at 'agw'"
+        )
+    if evaluation.permutations and evaluation.draw != "official":
+        raise ValueError(
+            f"evaluation.permutations is {evaluation.permutations!r}, which only the "
+            "official draw of SYSU-MM01 reads: set evaluation.draw to 'official', or "
+            "leave it empty"
+        )
+    if evaluation.legacy and dataset != "llcm":
+        raise ValueError(
+            f"evaluation.legacy is set, but the data set is {dataset!r}: LLCM alone "
+            "has a legacy protocol"
+        )
+
+
+def _validate_distributed(config):
+    """Also before anything else: joining the processes comes first."""
+    peers = config.distributed
+    if not 0 <= peers.process < peers.processes:
+        raise ValueError(
+            f"distributed.process is {peers.process} and distributed.processes "
+            f"{peers.processes}; number the processes from 0 to processes - 1"
+        )
+    if peers.processes > 1 and ":" not in peers.coordinator:
+        raise ValueError(
+            f"distributed.processes is {peers.processes} and distributed.coordinator "
+            f"{peers.coordinator!r}; give HOST:PORT of process 0, or leave processes "
+            "at 1 and set coordinator to 'auto'"
+        )
+    if not re.fullmatch(r"|auto|.+:\d{1,5}", peers.coordinator):
+        raise ValueError(
+            f"distributed.coordinator is {peers.coordinator!r}; it must be HOST:PORT "
+            "of process 0, 'auto' or empty"
+        )
+    if peers.coordinator and config.data.trial == 0:
+        raise ValueError(
+            "RegDB's ten splits are processes of their own; with several processes "
+            "for each, train one at a time with --config.data.trial=1 to 10"
         )
 
 
@@ -283,12 +381,30 @@ def as_dict(config: Config) -> dict:
     return plain(dataclasses.asdict(config))
 
 
+def config_hash(config: Config) -> str:
+    """12 hex digits that tell trained networks apart: SHA-256 of what shapes them.
+
+    The `RESUMABLE` fields, which change no trained parameter, are left out.
+    """
+    values = copy.deepcopy(as_dict(config))
+    for name in RESUMABLE:
+        *sections, field_name = name.split(".")
+        group = values
+        for section in sections:
+            group = group[section]
+        del group[field_name]
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def config_from_dict(values: dict) -> Config:
     """The inverse of `as_dict`; raises ValueError for a field that Config lacks."""
     return _build(Config, values, "")
 
 
 def _build(kind, values, path):
+    if not isinstance(values, dict):
+        raise ValueError(f"{path.rstrip('.') or 'the config'} is no group of fields")
     types = {field.name: field.type for field in dataclasses.fields(kind)}
     if unknown := sorted(path + name for name in set(values) - set(types)):
         raise ValueError(f"unknown config fields {unknown}: written by another version")
@@ -304,5 +420,9 @@ def _convert(kind, value, path):
     if dataclasses.is_dataclass(kind):
         return _build(kind, value, path)
     if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{path.rstrip('.')} is {value!r}; it must be a list")
         return tuple(_convert(get_args(kind)[0], item, path) for item in value)
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise ValueError(f"{path.rstrip('.')} is {value!r}; it must be {kind.__name__}")
     return value

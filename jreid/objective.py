@@ -59,9 +59,9 @@ def make_objective(
         outputs: Outputs, batch: Batch
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         values = {name: term.function(outputs, batch) for name, term in active.items()}
-        total = jnp.zeros((), jnp.float32)
+        total = jnp.zeros(())  # float32, or float64 where JAX has it enabled
         for name, value in values.items():
-            total = total + (active[name].weight * value).astype(jnp.float32)
+            total = total + (active[name].weight * value).astype(total.dtype)
         metrics = {f"loss/{name}": value for name, value in values.items()}
         return total, {"loss": total} | metrics
 

@@ -27,6 +27,8 @@ class Progress:
             wider than the terminal; elsewhere a line is written every ten seconds.
     """
 
+    shown = True  # of several processes of one run all but the first are silent
+
     def __init__(
         self,
         total: int,
@@ -38,7 +40,8 @@ class Progress:
     ):
         self.total, self.label = total, label
         self.per_step, self.unit = per_step, unit
-        self._stream = sys.stderr if stream is None else stream
+        default = sys.stderr if self.shown else io.StringIO()
+        self._stream = default if stream is None else stream
         self._terminal = self._stream.isatty()
         self._step, self._text = 0, ""
         self._samples = collections.deque[tuple[float, int]](maxlen=SAMPLES)

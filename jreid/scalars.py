@@ -1,13 +1,21 @@
 """The scalars of the last steps: left on the device, then averaged and checked."""
 
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import jax
 import numpy as np
 
+T = TypeVar("T")
+
 
 class DivergedError(ArithmeticError):
-    """A term of the objective became NaN or infinite."""
+    """A term of the objective became NaN or infinite, in `step`."""
+
+    def __init__(self, message: str, step: int):
+        super().__init__(message)
+        self.step = step
 
 
 class ScalarWindow:
@@ -21,7 +29,25 @@ class ScalarWindow:
 
     def restart_clock(self) -> None:
         """Leaves out of the speed whatever took time since the last report."""
-        self._start = time.perf_counter()
+        self._start = time.monotonic()
+        self._waited = 0.0
+
+    def timed(self, batches: Iterable[T]) -> Iterator[T]:
+        """The batches, with the time noted that the device had to wait for each.
+
+        A wait that ends before the last step does costs nothing and is not counted; one
+        that ends later is counted whole.
+        """
+        iterator = iter(batches)
+        while True:
+            start = time.monotonic()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            if all(x.is_ready() for x in jax.tree.leaves(self._steps[-1:])):
+                self._waited += time.monotonic() - start
+            yield batch
 
     def add(self, scalars: dict[str, jax.Array]) -> None:
         """Notes one step; waits for the step before it, so that one is in flight."""
@@ -30,13 +56,16 @@ class ScalarWindow:
         self._steps.append(scalars)
 
     def means(self) -> dict[str, float]:
-        """Means since the last call and `images_per_second`; waits for the device.
+        """Means since the last call; waits for the device.
+
+        Besides `images_per_second`, and `input_wait`, the fraction of the time in which
+        the device waited for the next batch, in [0, 1].
 
         Raises:
           DivergedError: naming the first step and term that is not finite.
         """
         fetched = jax.device_get(self._steps)  # the sync point
-        seconds = time.perf_counter() - self._start
+        seconds = time.monotonic() - self._start
         for step, scalars in enumerate(fetched, start=self._first_step):
             _check_finite(step, scalars)
         means = {
@@ -46,8 +75,12 @@ class ScalarWindow:
         images = len(fetched) * self._images_per_step
         self._first_step += len(fetched)
         self._steps = []
+        speed = {
+            "images_per_second": images / seconds,
+            "input_wait": min(self._waited / seconds, 1.0),
+        }
         self.restart_clock()
-        return means | {"images_per_second": images / seconds}
+        return means | speed
 
 
 def _check_finite(step, scalars):
@@ -57,5 +90,6 @@ def _check_finite(step, scalars):
             raise DivergedError(
                 f"{name} is {scalars[name]} at step {step}; the last checkpoint is "
                 "intact. Lower --config.optim.lr or set --config.optim.clip_norm, in "
-                "another --workdir"
+                "another --workdir",
+                step,
             )

@@ -36,16 +36,17 @@ class TrainState(NamedTuple):
 def normalise(images: UInt8[Array, "*n c"]) -> Float[Array, "*n c"]:
     """Grey levels 0..255 to zero mean and unit variance by ImageNet's statistics."""
     over = tuple(range(images.ndim - 1))
+    dtype = jnp.result_type(float)  # float32, or float64 where JAX has it enabled
     mean, std = (
-        jnp.expand_dims(jnp.array(v, jnp.float32), over)
-        for v in (IMAGE_MEAN, IMAGE_STD)
+        jnp.expand_dims(jnp.array(v, dtype), over) for v in (IMAGE_MEAN, IMAGE_STD)
     )
-    return (images.astype(jnp.float32) / 255 - mean) / std
+    return (images.astype(dtype) / 255 - mean) / std
 
 
 def data_mesh(devices=None) -> Mesh:
-    """All local devices in one row, along which a batch's slots are divided."""
-    devices = jax.local_devices() if devices is None else devices
+    """The devices of all processes in one row, which divides a batch's slots."""
+    if devices is None:  # a process's devices side by side: it decodes one stretch
+        devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
     return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
 
 

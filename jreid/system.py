@@ -14,8 +14,12 @@ from flax import nnx
 from jreid import optim
 from jreid.config import BranchConfig, Config
 from jreid.data import datasets
-from jreid.data.sampling import make_sampler, steps_per_epoch
+from jreid.data.folder import read_folder
+from jreid.data.llcm import read_llcm
+from jreid.data.regdb import read_regdb
+from jreid.data.sampling import Sampler, make_sampler, steps_per_epoch
 from jreid.data.synvi import synvi_root
+from jreid.data.sysu_mm01 import read_sysu_mm01
 from jreid.models.bottleneck import InformationBottleneck
 from jreid.models.non_local import NonLocal
 from jreid.models.pooling import GeM, average_pool, maximum_pool
@@ -36,16 +40,30 @@ def quieten_tensorflow() -> None:
 def read_dataset(config: Config) -> datasets.Dataset:
     """Reads the lists of the configured data set; opens no image."""
     data = config.data
+    if data.tfds:
+        from jreid.data.records import read_built  # imports TensorFlow
+
+        return read_built(
+            Path(data.tfds).expanduser().absolute(),
+            "synvi" if data.root == "synvi" else data.dataset,
+            trial=data.trial,
+            train_on_val=data.train_on_val,
+        )
     if not data.root:
         raise ValueError(
             "data.root is empty; name the data set's folder with "
-            "--config.data.root=FOLDER, or use the embedded set with "
+            "--config.data.root=FOLDER, or where it was built for TFDS with "
+            "--config.data.tfds=FOLDER, or use the embedded set with "
             "--config.data.root=synvi"
         )
     root = synvi_root() if data.root == "synvi" else Path(data.root).expanduser()
     if data.dataset == "regdb":
-        return datasets.read_regdb(root, trial=data.trial)
-    return datasets.read_sysu_mm01(root, train_on_val=data.train_on_val)
+        return read_regdb(root, trial=data.trial)
+    if data.dataset == "llcm":
+        return read_llcm(root)
+    if data.dataset == "folder":
+        return read_folder(root, test_fraction=data.test_fraction)
+    return read_sysu_mm01(root, train_on_val=data.train_on_val)
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,7 @@ class RunImages:
     train: datasets.Images
     labels: np.ndarray  # of `train`: 0 to len(identities) - 1
     identities: np.ndarray  # the data set's numbers of the training identities
+    names: list[str]  # of them, where the data set names them
     digest: int  # of the names of `train`'s files
     pixels: np.ndarray | None  # of `train`, if data.cache is set
     val: datasets.Images
@@ -65,10 +84,15 @@ class RunImages:
 def read_images(config: Config) -> RunImages:
     """Lists and checks all images before any work: a bad file is met now, not later."""
     data, dataset = config.data, read_dataset(config)
-    paired = datasets.drop_unpaired(dataset.train)
+    paired = datasets.drop_unpaired(dataset.train, dataset.names)
     train = readable(config, paired, "training", keep_pixels=data.cache)
     val = dataset.val
     if config.evaluation.every_epochs:
+        if not len(val):
+            raise ValueError(
+                "evaluation.every_epochs needs validation identities, and "
+                f"{data.root} has no split val; add one, or set it to 0"
+            )
         val = readable(config, val, "validation").images
     identities, labels = np.unique(train.images.ids, return_inverse=True)
     steps = steps_per_epoch(
@@ -80,7 +104,8 @@ def read_images(config: Config) -> RunImages:
         train=train.images,
         labels=labels,
         identities=identities,
-        digest=_digest(train.images),
+        names=[dataset.names[i] for i in identities.tolist() if dataset.names],
+        digest=digest(train.images),
         pixels=train.pixels,
         val=val,
         test=readable(config, dataset.test, "test").images,
@@ -88,9 +113,10 @@ def read_images(config: Config) -> RunImages:
     )
 
 
-def _digest(images: datasets.Images) -> int:
-    """CRC-32 of folder and file names, which stay when a data set is moved."""
-    names = ["/".join(Path(path).parts[-3:]) for path in images.paths]
+def digest(images: datasets.Images) -> int:
+    """CRC-32 of the names below the data set's folder, which stay when it is moved."""
+    folder = os.path.commonpath(images.paths.tolist()) if len(images) else ""
+    names = [Path(path).relative_to(folder).as_posix() for path in images.paths]
     return zlib.crc32("\n".join(names).encode())
 
 
@@ -113,8 +139,13 @@ def readable(
         )
 
 
-def training_batches(config: Config, images: RunImages, start: int, stop: int):
-    """The batches of steps start to stop - 1, without what the step does not use."""
+def training_batches(
+    config: Config, images: RunImages, start: int, stop: int, slots: slice | None = None
+):
+    """The batches of steps start to stop - 1, without what the step does not use.
+
+    With `slots` only these rows of each: the share of one of several processes.
+    """
     from jreid.data.pipeline import train_batches  # imports TensorFlow
 
     data = config.data
@@ -131,33 +162,58 @@ def training_batches(config: Config, images: RunImages, start: int, stop: int):
         augmentations=build_augmentations(config),
         pixels=images.pixels,
         workers=data.workers,
+        slots=slots,
     )
     used = ("images", "ids", "modality")
     return ({name: batch[name] for name in used} for batch in batches)
 
 
+def slots(config: Config) -> int:
+    """Rows of a batch: pairs of a visible and an infrared image of one identity."""
+    return config.data.identities * config.data.images_per_identity
+
+
+def batch_files(config: Config, images: RunImages, step: int) -> dict:
+    """The files in the batch of `step`, counted from 1 as in the log: JSON values."""
+    batch = _sampler(config, images)(step - 1)
+    rows = [
+        {
+            "slot": slot,
+            "path": str(images.train.paths[row]),
+            "identity": int(images.train.ids[row]),
+            "camera": int(images.train.cameras[row]),
+            "modality": STREAMS[images.train.modality[row]],
+        }
+        for slot, pair in enumerate(batch.tolist())
+        for row in pair
+    ]
+    return {"step": step, "seed": config.seed, "images": rows}
+
+
 def images_per_step(config: Config) -> int:
     """Images of all modalities in one batch."""
-    slots = config.data.identities * config.data.images_per_identity
-    return slots * len(STREAMS)
+    return slots(config) * len(STREAMS)
 
 
 def check_sampler(config: Config, images: RunImages, devices: int) -> None:
     """Raises ValueError if no batch can be drawn, or not divided over the devices."""
-    data = config.data
-    make_sampler(
-        images.train.ids,
-        images.train.modality,
-        identities=data.identities,
-        images=data.images_per_identity,
-        seed=config.seed,
-    )
-    slots = data.identities * data.images_per_identity
-    if slots % devices:
+    _sampler(config, images)
+    rows = slots(config)
+    if rows % devices:
         raise ValueError(
-            f"a batch has {slots} slots (data.identities x data.images_per_identity), "
+            f"a batch has {rows} slots (data.identities x data.images_per_identity), "
             f"which {devices} devices cannot share evenly; choose a multiple"
         )
+
+
+def _sampler(config: Config, images: RunImages) -> Sampler:
+    return make_sampler(
+        images.train.ids,
+        images.train.modality,
+        identities=config.data.identities,
+        images=config.data.images_per_identity,
+        seed=config.seed,
+    )
 
 
 def make_network(config: Config, classes: int, rngs: nnx.Rngs) -> TwoStreamNetwork:
@@ -175,6 +231,7 @@ def make_network(config: Config, classes: int, rngs: nnx.Rngs) -> TwoStreamNetwo
     trunk = Trunk(
         model.depth,
         last_stride=model.last_stride,
+        rematerialise=model.rematerialise,
         after={(stage, block): non_local for stage, block in places},
         **options,
     )

@@ -1,29 +1,38 @@
 """Trains one system: `python -m jreid.train --config configs/sysu.py`.
 
-The same command continues an interrupted run from its last checkpoint. Exit codes: 0
+The same command continues an interrupted run from its last checkpoint. With
+`--config configs/regdb.py:all` it trains RegDB's ten splits in turn. Exit codes: 0
 finished; 2 refused or failed, with a line that says why; 130 or 143 stopped by Ctrl-C
 or SIGTERM during training, after a checkpoint was written.
+
+Several processes, each started with its own `--config.distributed.process=`, train one
+network together (docs/scaling.md); the first writes and prints for all.
 """
 
+import contextlib
+import dataclasses
 import functools
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 from absl import app, flags, logging
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from ml_collections import config_flags
 
-from jreid import evaluate, results, system
-from jreid.checkpoint import Checkpoints
+from jreid import distributed, launch, pretrained, results, system
+from jreid.checkpoint import Checkpoints, saved_steps
 from jreid.config import RESUMABLE, Config, as_dict, validate
+from jreid.distributed import StopVote, own_rows, to_devices
 from jreid.interrupt import Interrupt
-from jreid.report import make_reporter, parameter_table
+from jreid.progress import Progress
+from jreid.report import SilentReporter, make_reporter, parameter_table
 from jreid.scalars import DivergedError, ScalarWindow
+from jreid.splits import SPLITS
 from jreid.state import (
     TrainState,
     data_mesh,
@@ -31,7 +40,8 @@ from jreid.state import (
     make_train_step,
     network_structure,
 )
-from jreid.workdir import open_workdir
+from jreid.trained import Embedder, write_training_set
+from jreid.workdir import open_workdir, write_text
 
 
 @dataclass
@@ -43,28 +53,53 @@ class Run:
     mesh: Mesh
     schedule: optax.Schedule
     train_step: Any
-    embedder: evaluate.Embedder
+    embedder: Embedder
     state: TrainState
+    weights: pretrained.Pretrained | None  # what a new run begins with
 
 
 def train(config: Config, workdir: Path) -> int:
     """Runs or continues the run in `workdir`; returns the exit code."""
     validate(config)
-    with open_workdir(workdir, as_dict(config), may_differ=RESUMABLE):
-        run = _prepare(config)
-        evaluate.write_training_set(workdir, run.images)
-        if exit_code := _loop(config, workdir, run):
+    main = Progress.shown = distributed.is_main()
+    opened = open_workdir(workdir, as_dict(config), may_differ=RESUMABLE)
+    with opened if main else contextlib.nullcontext():
+        distributed.agree(_common(config))
+        run = _prepare(config, workdir)
+        if main:
+            write_training_set(workdir, run.images)
+        if main and run.weights:
+            pretrained.write_record(workdir, run.weights, run.state.params)
+        distributed.agree(
+            {
+                "the names of the training images": run.images.digest,
+                "the names of the test images": system.digest(run.images.test),
+                "the pretrained weights": run.weights and run.weights.sha256,
+            }
+        )
+        try:
+            exit_code = _loop(config, workdir, run)
+        except DivergedError as error:
+            raise _with_batch(error, config, workdir, run.images) from error
+        if exit_code:
             return exit_code
         step, test = int(run.state.step), run.images.test
         features = run.embedder(
             run.state.params, run.state.stats, test, "embed test images"
         )
-        scores = results.write_report(config, workdir, step, features, test)
-        results.print_report(config, scores, workdir)
+        if main:
+            scores = results.write_report(config, workdir, step, features, test)
+            results.print_report(scores, results.about(config, step), workdir)
         return 0
 
 
-def _prepare(config: Config) -> Run:
+def _prepare(config: Config, workdir: Path) -> Run:
+    # Weights to begin with; a run that is continued has its own.
+    weights = None
+    if config.model.pretrained and not _first_step(config, workdir):
+        path = Path(config.model.pretrained).expanduser()
+        weights = pretrained.read_pretrained(path, config.model.depth)
+
     # Images: the lists, every file decoded once, and a dry run of sampler and scores.
     images = system.read_images(config)
     mesh = data_mesh()
@@ -79,15 +114,37 @@ def _prepare(config: Config) -> Run:
     schedule = system.build_schedule(config, images.steps_per_epoch)
     tx = system.build_tx(config, schedule)
     objective = system.build_objective(config)
+    state = init_state(make_network, tx, config.seed, mesh)
+    if weights:
+        params, stats = pretrained.load_pretrained(weights, state.params, state.stats)
+        state = state._replace(params=params, stats=stats)
     return Run(
         images=images,
         last_step=config.optim.epochs * images.steps_per_epoch,
         mesh=mesh,
         schedule=schedule,
         train_step=make_train_step(graphdef, objective, tx, system.STREAMS),
-        embedder=evaluate.Embedder(config, frozen, mesh),
-        state=init_state(make_network, tx, config.seed, mesh),
+        embedder=Embedder(config, frozen, mesh),
+        state=state,
+        weights=weights,
     )
+
+
+def _common(config: Config) -> dict[str, Any]:
+    """What of the config several processes must have in common."""
+    sections = as_dict(config)
+    del sections["distributed"]
+    for own in ("root", "tfds", "workers"):  # may differ from host to host
+        del sections["data"][own]
+    return {f"config.{name}": value for name, value in sections.items()}
+
+
+def _first_step(config: Config, workdir: Path) -> int:
+    """The step that the run in `workdir` continues after; 0 begins anew."""
+    if config.checkpoint.step >= 0:
+        return config.checkpoint.step
+    newest = max(saved_steps(workdir / "checkpoints"), default=0)
+    return distributed.from_main(newest)
 
 
 def _loop(config: Config, workdir: Path, run: Run) -> int:
@@ -100,27 +157,33 @@ def _loop(config: Config, workdir: Path, run: Run) -> int:
         Interrupt() as interrupt,
     ):
         start = _restore(config, saved, run)
-        reporter = make_reporter(
-            workdir,
-            total_steps=stop,
-            first_step=start + 1,
-            images_per_step=images_per_step,
-            tensorboard=config.log.tensorboard,
-        )
+        reporter = SilentReporter()
+        if distributed.is_main():
+            reporter = make_reporter(
+                workdir,
+                total_steps=stop,
+                first_step=start + 1,
+                images_per_step=images_per_step,
+                tensorboard=config.log.tensorboard,
+            )
         with reporter:
             reporter.message(
                 f"continuing after step {start}"
                 if start
                 else parameter_table(run.state.params)
             )
-            batches = system.training_batches(config, run.images, start, stop)
-            sharding = NamedSharding(run.mesh, PartitionSpec("data"))
+            if run.weights:
+                reporter.message(pretrained.describe(run.weights, run.state.params))
+            slots = system.slots(config)
+            own = own_rows(run.mesh, slots)
+            batches = system.training_batches(config, run.images, start, stop, own)
             window = ScalarWindow(start + 1, images_per_step)
-            for step, batch in enumerate(batches, start=start + 1):
-                batch = jax.device_put(batch, sharding)
+            vote = StopVote(run.mesh)
+            for step, batch in enumerate(window.timed(batches), start=start + 1):
+                batch = to_devices(batch, run.mesh, slots)
                 run.state, scalars = run.train_step(run.state, batch)
                 window.add(scalars)
-                stopping = interrupt.received  # read once: it may change any time
+                stopping = vote(interrupt.number)  # the same in every process
                 saving = (
                     stopping
                     or step == stop
@@ -144,8 +207,23 @@ def _loop(config: Config, workdir: Path, run: Run) -> int:
                 if stopping:
                     saved.wait()
                     reporter.message(f"stopped after step {step}; it is saved")
-                    return interrupt.exit_code
-    return 0
+                    return 128 + stopping
+            stopping = vote(interrupt.number)
+    return 128 + stopping if stopping else 0
+
+
+def _with_batch(
+    error: DivergedError, config: Config, workdir: Path, images: system.RunImages
+) -> DivergedError:
+    """Saves which files were in the batch of the step, and names that list as well."""
+    path = workdir / f"diverged-step-{error.step}.json"
+    try:
+        write_text(path, json.dumps(system.batch_files(config, images, error.step)))
+    except OSError as failure:
+        return DivergedError(
+            f"{error} (its batch is not listed: {failure})", error.step
+        )
+    return DivergedError(f"{error}. Its batch is listed in {path}", error.step)
 
 
 def _restore(config: Config, saved: Checkpoints, run: Run) -> int:
@@ -153,6 +231,7 @@ def _restore(config: Config, saved: Checkpoints, run: Run) -> int:
     step = config.checkpoint.step
     if step < 0:
         step = saved.latest_step() or 0
+    step = distributed.from_main(step)  # all have listed the folder before one deletes
     if step:
         run.state = saved.restore(run.state, step)
         saved.discard_after(step)
@@ -169,6 +248,9 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "The run's folder; runs/<config's name>."
 )
+CHOSEN_SPLITS = flags.DEFINE_list(
+    "splits", [], "Train these splits of RegDB only, as in --splits=1,2,3."
+)
 TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where an error was raised.")
 
 
@@ -180,12 +262,37 @@ def main(argv: list[str]) -> int:
         logging.set_verbosity(logging.WARNING)
     system.quieten_tensorflow()
     config = CONFIG.value
+    workdir = Path(WORKDIR.value or Path("runs") / config.name)
     try:
-        return train(config, Path(WORKDIR.value or Path("runs") / config.name))
+        if CHOSEN_SPLITS.value or config.data.trial == 0:
+            return train_splits(config, workdir, CHOSEN_SPLITS.value)
+        validate(config)
+        with distributed.joined(**dataclasses.asdict(config.distributed)):
+            return train(config, workdir)
     except (ValueError, OSError, DivergedError) as error:
         if TRACEBACK.value:
             raise
         return _refuse(str(error))
+
+
+def train_splits(config: Config, prefix: Path, chosen: list[str]) -> int:
+    """Trains the chosen splits of RegDB, or all, in `prefix`-1, `prefix`-2, ..."""
+    validate(config)
+    numbers = [int(word) for word in chosen if word.isdecimal()]
+    if len(numbers) < len(chosen) or not set(numbers) <= set(SPLITS):
+        raise ValueError(f"--splits={','.join(chosen)}: RegDB has the splits 1 to 10")
+    if config.data.dataset != "regdb" or config.data.trial:
+        raise ValueError(
+            "--splits chooses among RegDB's splits: use it with a config for all of "
+            "them, --config configs/regdb.py:all"
+        )
+    runs = launch.split_runs(config, prefix, sorted(set(numbers)) or SPLITS)
+    for run in runs:
+        system.read_dataset(run.config)  # its lists are missed now or in some days
+    # Of a flag that is given twice the later one counts.
+    arguments = [*sys.argv[1:], "--splits="]
+    mean = prefix.with_name(f"{prefix.name}-mean")
+    return launch.train_splits(runs, arguments, mean)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

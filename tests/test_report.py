@@ -68,6 +68,12 @@ def test_tensorboard_gets_the_scalars(tmp_path):
 
     with reporter(tmp_path, tensorboard=True) as report:
         report.scalars(1, {"loss": 0.5})
+        report.scalars(2, {"loss": 8.0})
+        report.scalars(3, {"loss": 8.0})
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    with open(events, "ab") as file:
+        file.write(b"half an event")  # killed while writing
+    with reporter(tmp_path, first_step=2, tensorboard=True) as report:
         report.scalars(2, {"loss": 0.25})
     board = event_accumulator.EventAccumulator(
         str(tmp_path / "tensorboard"), size_guidance={"tensors": 0}

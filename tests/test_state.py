@@ -14,6 +14,7 @@ import pytest
 
 from jreid import system
 from jreid.config import Config, ModelConfig
+from jreid.models import layers, non_local, resnet
 from jreid.state import (
     TrainState,
     data_mesh,
@@ -44,11 +45,12 @@ def make_batch(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def train_on(
-    devices, steps: int = 3, *, bfloat16: bool = False
+    devices, steps: int = 3, **model: bool
 ) -> tuple[TrainState, list[dict[str, float]]]:
     """A few steps of the tiny network with the batch divided over `devices`."""
     config, mesh = tiny_config(), data_mesh(devices)
-    config.model.bfloat16 = bfloat16
+    for name, value in model.items():
+        setattr(config.model, name, value)
     make_network = functools.partial(system.make_network, config, 4)
     tx = system.build_tx(config, lambda step: 0.01)
     graphdef, _ = network_structure(make_network)
@@ -117,6 +119,44 @@ def test_bfloat16_trains_like_float32_and_keeps_a_float32_state():
     parts = (state.params, state.stats, state.opt_state)
     kinds = {leaf.dtype for leaf in jax.tree.leaves(parts)}
     assert kinds <= {jnp.dtype("float32"), jnp.dtype("int32")}
+
+
+def test_rematerialising_changes_no_result():
+    again, scalars = train_on(jax.devices()[:1], 2, rematerialise=True)
+    kept, expected = train_on(jax.devices()[:1], 2)
+    for one, other in zip(scalars, expected, strict=True):
+        for name, value in other.items():
+            np.testing.assert_allclose(one[name], value, rtol=1e-4, atol=1e-6)
+    for one, other in zip(
+        jax.tree.leaves(again.stats), jax.tree.leaves(kept.stats), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_folding_frozen_norms_into_convolutions_leaves_the_embedding(monkeypatch):
+    """The form of accelerators, run on a CPU."""
+    config = tiny_config()
+    _, frozen = network_structure(functools.partial(system.make_network, config, 4))
+    state, _ = train_on(jax.devices()[:1])
+    rng = np.random.default_rng(0)
+    stats = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.uniform(0.5, 2, leaf.shape), leaf.dtype),
+        state.stats,
+    )
+    images = jnp.asarray(make_batch()["images"][:, 0])
+    plain = make_embed(frozen)(state.params, stats, images, "visible")
+    calls = []
+    for module in (resnet, non_local):
+        monkeypatch.setattr(
+            module,
+            "conv_norm",
+            lambda conv, norm, x: calls.append(norm) or layers.folded(conv, norm, x),
+        )
+    folded = make_embed(frozen)(state.params, stats, images, "visible")
+    # A stem, two norms in each of eight blocks, three shortcuts, a non-local block.
+    assert len(calls) == 1 + 16 + 3 + 1
+    for name, values in plain.items():
+        np.testing.assert_allclose(folded[name], values, atol=1e-5)
 
 
 @pytest.mark.parametrize("feature", ["embeddings", "features"])

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from jreid.data import synvi
-from jreid.data.datasets import INFRARED, VISIBLE, read_sysu_mm01
+from jreid.data.datasets import INFRARED, VISIBLE
+from jreid.data.sysu_mm01 import read_sysu_mm01
 
 ARCHIVE = pathlib.Path(synvi.__file__).with_name("synvi.tar.xz")
 PROGRAM = pathlib.Path(__file__).parents[1] / "tools" / "make_synvi.py"

@@ -15,9 +15,11 @@ import pytest
 from PIL import Image
 
 from configs import sysu
-from jreid import evaluate, system, train
+from jreid import evaluate, system, train, trained
 from jreid.checkpoint import Checkpoints
-from jreid.config import Config, as_dict, config_from_dict
+from jreid.config import Config, as_dict, config_from_dict, config_hash
+from jreid.evaluation.features_file import score_file
+from jreid.evaluation.table import read_results
 from jreid.report import Reporter
 from jreid.scalars import DivergedError
 
@@ -44,7 +46,7 @@ def tree(tmp_path_factory) -> pathlib.Path:
 
 def tiny_config(tree: pathlib.Path) -> Config:
     config = sysu.get_config()
-    config.model.depth, config.model.width = 18, 1 / 16
+    config.model.depth, config.model.width, config.model.pretrained = 18, 1 / 16, ""
     config.model.non_local_after = ("2.1",)
     config.model.bottleneck_hidden, config.model.bottleneck_features = (8,), 8
     data = config.data
@@ -63,7 +65,7 @@ def final_state(workdir: pathlib.Path) -> dict[str, np.ndarray]:
     state = {}
     config = config_from_dict(json.loads((workdir / "config.json").read_text()))
     with Checkpoints(workdir / "checkpoints", read_only=True) as saved:
-        like = abstract_state(config, len(evaluate.read_identities(workdir)))
+        like = abstract_state(config, len(trained.read_identities(workdir)))
         restored = saved.restore(like)
     for path, leaf in jax.tree_util.tree_leaves_with_path(restored):
         state[jax.tree_util.keystr(path)] = np.asarray(leaf)
@@ -296,6 +298,27 @@ def test_a_finished_run_is_scored_the_same_by_evaluate(finished, capsys):
     assert "all-search single-shot" in capsys.readouterr().out
 
 
+def test_its_features_file_gives_the_scores_of_the_run(finished):
+    _, scores = read_results(finished / "results.json")
+    assert score_file(finished / "features.npz", "sysu", trials=2) == scores
+
+
+def test_scores_of_other_options_go_into_a_folder_of_their_own(
+    finished, tmp_path, capsys
+):
+    before = (finished / "results.json").read_bytes()
+    options = ("--no-rerank", "--trials", "1", "--out", str(tmp_path / "own"))
+    assert evaluate.main(["--workdir", str(finished), *options]) == 0
+    assert (finished / "results.json").read_bytes() == before
+    about, scores = read_results(tmp_path / "own" / "results.json")
+    assert (about["step"], about["feature"], about["flip"]) == (6, "embeddings", False)
+    assert about["config_hash"] == config_hash(
+        config_from_dict(json.loads((finished / "config.json").read_text()))
+    )
+    assert {(s.trials, s.reranked, s.draw) for s in scores} == {(1, False, "agw")}
+    assert "not flipped" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -306,6 +329,10 @@ def test_a_finished_run_is_scored_the_same_by_evaluate(finished, capsys):
             "the folder nowhere is missing",
         ),
         (["--workdir", "FINISHED", "--trials", "0"], "evaluation.trials is 0"),
+        (["--workdir", "FINISHED", "--trial", "2"], "--trial does not apply to"),
+        (["--workdir", "FINISHED", "--draw", "official"], "of official single-shot"),
+        (["--workdir", "FINISHED", "--permutations", "x"], "only the official draw"),
+        (["--workdir", "FINISHED", "--protocol", "sysu"], "goes with --features"),
     ],
 )
 def test_evaluate_refuses_in_one_line(finished, capsys, arguments, message):
@@ -321,7 +348,11 @@ def test_evaluate_refuses_in_one_line(finished, capsys, arguments, message):
     ("arguments", "message"),
     [
         ([], "--config"),
-        (["--config=configs/sysu.py"], "data.root is empty"),
+        (["--config=configs/sysu.py"], "curl -LO https://download.pytorch.org/models/"),
+        (
+            ["--config=configs/sysu.py", "--config.model.pretrained="],
+            "data.root is empty",
+        ),
         (["--config=configs/sysu.py:ours9"], "no variant 'ours9'"),
         (["--config=configs/demo.py", "--config.optim.larning=1"], "larning"),
         (["--config=configs/demo.py", "--config.optim.lr=fast"], "fast"),

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jreid.data import augment, datasets, decoding, pipeline
+from jreid import prepare
+from jreid.data import augment, decoding, pipeline, records
+from jreid.data.sysu_mm01 import read_sysu_mm01
 
 IDENTITIES, IMAGES_PER_IDENTITY = 8, 4
 
@@ -67,7 +69,7 @@ def images_per_second(arguments: argparse.Namespace, **options: Any) -> str:
 
 
 def main() -> None:
-    """Prints the speed with files and with decoded images kept in memory."""
+    """Prints the speed with files, with records, and with images kept in memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=512)
     parser.add_argument("--steps", type=int, default=40, help="batches of 64 images")
@@ -78,7 +80,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         make_files(root, arguments.files, arguments.height, arguments.width)
-        images = datasets.read_sysu_mm01(root).train
+        images = read_sysu_mm01(root).train
         labels = np.unique(images.ids, return_inverse=True)[1]
         start = time.perf_counter()
         readable = decoding.drop_unreadable(
@@ -88,6 +90,9 @@ def main() -> None:
         print(f"trying every file: {len(images) / seconds:,.0f} images/s in all")
         files = images_per_second(arguments, images=images, labels=labels)
         print(f"files of {arguments.height} x {arguments.width}: {files}")
+        prepare.prepare("sysu_mm01", root, root / "tfds", [1])
+        built = records.read_built(root / "tfds", "sysu_mm01").train
+        print(f"records: {images_per_second(arguments, images=built, labels=labels)}")
         kept = images_per_second(
             arguments, images=images, labels=labels, pixels=readable.pixels
         )

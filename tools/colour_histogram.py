@@ -11,8 +11,8 @@ import sys
 import numpy as np
 from PIL import Image
 
-from jreid.data.datasets import read_sysu_mm01
 from jreid.data.synvi import synvi_root
+from jreid.data.sysu_mm01 import read_sysu_mm01
 from jreid.evaluation.protocols import METRICS, score_sysu
 
 STRIPES, BINS = 3, 16
