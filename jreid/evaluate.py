@@ -9,47 +9,26 @@ Scoring features and comparing need NumPy and SciPy only; JAX is imported for ru
 """
 
 import argparse
-import contextlib
-import itertools
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from jreid import __version__, splits
+from jreid import features, splits
 from jreid.config import DRAWS, Config, config_from_dict, validate
-from jreid.evaluation import compare, features_file, protocols, table
+from jreid.evaluation import compare, features_file
 from jreid.evaluation.trials import SYSU_GALLERY_CAMERAS
-from jreid.progress import Progress
-from jreid.score_files import make_folder, write_scores
 from jreid.workdir import read_config
 
 # Each way of scoring, and the options that it takes besides --traceback. An option
 # left out is None.
+_OF_BOTH = ("rerank", "trials", "trial", "draw", "permutations", "legacy", "out")
 WAYS = {
-    "workdir": (
-        *(
-            "root",
-            "tfds",
-            "step",
-            "trial",
-            "trials",
-            "feature",
-            "flip",
-            "rerank",
-            "draw",
-        ),
-        *("permutations", "legacy", "out"),
-    ),
-    "features": (
-        *("protocol", "kinds", "modes", "shots", "trials", "trial", "draw"),
-        *("permutations", "legacy", "rerank", "out"),
-    ),
+    "workdir": ("root", "tfds", "step", "feature", "flip", *_OF_BOTH),
+    "features": ("protocol", "kinds", "modes", "shots", *_OF_BOTH),
     "compare": (),
 }
-EVALUATION_FIELDS = (
-    *("trials", "feature", "flip", "rerank", "draw", "permutations", "legacy"),
-)
+# Options that change a field of a run's config.evaluation.
+_EVALUATION = ("feature", "flip", *(n for n in _OF_BOTH if n not in ("trial", "out")))
 # The protocol of each data set that a run can be on.
 PROTOCOLS = {
     "sysu_mm01": "sysu",
@@ -134,111 +113,6 @@ def _refuse_foreign_options(given: argparse.Namespace) -> None:
             raise ValueError(f"--{name} goes with {takers}, not with --{way}")
 
 
-def score_features(given: argparse.Namespace) -> None:
-    """Scores features files, prints the tables, and writes into --out if given."""
-    if given.protocol is None:
-        raise ValueError(
-            f"--features needs --protocol, one of {', '.join(features_file.OPTIONS)}"
-        )
-    names = ("modes", "shots", "trials", "trial", "draw", "permutations", "legacy")
-    options = {
-        name: getattr(given, name) for name in names if getattr(given, name) is not None
-    }
-    features_file.check_options(given.protocol, options)
-    if given.out is not None:
-        make_folder(given.out)
-    if len(given.features) == 1:
-        scores, about = _score_file(given, given.features[0], options)
-        print(table.format_table(scores, about))
-    else:
-        scores, about = _score_split_files(given, options)
-    if given.out is not None:
-        print("\n".join(write_scores(given.out, scores, about)))
-
-
-def _score_split_files(
-    given: argparse.Namespace, options: dict[str, Any]
-) -> splits.Scored:
-    """Prints the scores of each of RegDB's splits; returns their mean."""
-    files = given.features
-    if given.protocol != "regdb" or "trial" in options or len(files) > 10:
-        raise ValueError(
-            f"{len(files)} features files: several are up to ten splits of RegDB, in "
-            "their order, with --protocol regdb and without --trial"
-        )
-    scored = []
-    for trial, file in enumerate(files, start=1):
-        scores, about = _score_file(given, file, {"trial": trial})
-        print(f"{table.format_table(scores, about)}\n")
-        scored.append(scores)
-    about = _about_features(" ".join(file.name for file in files), None)
-    means = protocols.mean_over_splits(scored)
-    print(f"mean of {len(files)} splits (RegDB's protocol takes ten)\n")
-    print(table.format_table(means, about))
-    return means, about
-
-
-def _score_file(
-    given: argparse.Namespace, file: Path, options: dict[str, Any]
-) -> splits.Scored:
-    contents = features_file.read_features(file)
-    for note in _notes(given, file, contents):
-        print(f"note: {note}", file=sys.stderr)
-    settings = features_file.count_settings(contents, given.protocol, **options)
-    with counted_tables(settings * len(given.kinds or contents.features)) as progress:
-        scores = features_file.score_features(
-            contents,
-            given.protocol,
-            source=file,
-            kinds=given.kinds,
-            reranking=given.rerank is not False,
-            progress=progress,
-            **options,
-        )
-    return scores, _about_features(file.name, options.get("trial"))
-
-
-def _about_features(name: str, trial: int | None) -> dict[str, Any]:
-    """The keys of `results.about`, of which a features file tells few."""
-    return {
-        "name": Path(name).stem,
-        "step": None,
-        "feature": None,
-        "flip": None,
-        "config_hash": None,
-        "dataset": None,
-        "root": None,
-        "trial": trial,
-        "features_file": name,
-        "version": __version__,
-        "config": None,
-    }
-
-
-def _notes(
-    given: argparse.Namespace, file: Path, contents: features_file.FeaturesFile
-) -> Iterator[str]:
-    """What a reader of the table should know of the file."""
-    if contents.unused:
-        yield f"{file}: not used: {', '.join(contents.unused)}"
-    if contents.paths is None and given.protocol in ("sysu", "llcm"):
-        yield (
-            f"{file} has no paths: the images of an identity and camera are taken to "
-            "be in the order of their sorted file names"
-        )
-    if given.draw == "official" and not given.permutations and given.shots is None:
-        yield "multi-shot is left out: its official draw needs --permutations"
-
-
-@contextlib.contextmanager
-def counted_tables(total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar over the tables that the protocols announce before each."""
-    begun = itertools.count()
-    with Progress(total, "score", unit="tables") as bar:
-        yield lambda name: bar.update(next(begun), name)
-        bar.update(total, "done")
-
-
 def score_runs(given: argparse.Namespace) -> None:
     """Scores one run, or one run for each of RegDB's splits and their mean."""
     folders = splits.find_runs(given.workdir)
@@ -277,7 +151,7 @@ def run_config(given: argparse.Namespace, folder: Path) -> Config:
     if given.tfds is not None:
         data.tfds = given.tfds
         data.root = data.root if data.root == "synvi" else ""
-    for name in EVALUATION_FIELDS:
+    for name in _EVALUATION:
         if getattr(given, name) is not None:
             setattr(config.evaluation, name, getattr(given, name))
     validate(config)
@@ -296,7 +170,7 @@ def main(arguments: list[str]) -> int:
             entries = [compare.load_entry(name) for name in given.compare]
             print(compare.compare(entries))
         elif given.features is not None:
-            score_features(given)
+            features.score_features(given)
         else:
             score_runs(given)
     except ModuleNotFoundError as error:

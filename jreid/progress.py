@@ -3,9 +3,11 @@
 import collections
 import contextlib
 import io
+import itertools
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -123,6 +125,15 @@ class Progress:
         """Steps per second over the last samples, 0 while it is unknown."""
         (start, first), (end, last) = self._samples[0], self._samples[-1]
         return (last - first) / (end - start) if end > start else 0.0
+
+
+@contextlib.contextmanager
+def counted_tables(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar over tables of scores, of which the protocols announce each by name."""
+    begun = itertools.count()
+    with Progress(total, "score", unit="tables") as bar:
+        yield lambda name: bar.update(next(begun), name)
+        bar.update(total, "done")
 
 
 def duration(seconds: float) -> str:

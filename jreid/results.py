@@ -1,25 +1,25 @@
 """The results of a run: scores by its protocol, as tables, files and pictures."""
 
-import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jreid import __version__
-from jreid.config import Config, as_dict, config_hash
+from jreid.about import about_run
+from jreid.config import Config
 from jreid.data.datasets import INFRARED, VISIBLE, Images
 from jreid.evaluation import pictures, protocols, table
 from jreid.evaluation.official_draw import read_permutations
 from jreid.evaluation.protocols import RankList, Score
 from jreid.evaluation.trials import (
-    SYSU_GALLERY_CAMERAS,
     llcm_trial,
     regdb_trial,
+    sysu_modes,
+    sysu_shots,
     sysu_trial,
 )
-from jreid.progress import Progress
+from jreid.progress import counted_tables
 from jreid.system import RunImages
 from jreid.workdir import replacing, write_text
 
@@ -62,26 +62,10 @@ def score(
         options["permutations"] = read_permutations(evaluation.permutations)
     return protocols.score_sysu(
         features,
-        modes=_modes(images),
-        shots=_shots(config),
+        modes=sysu_modes(images.cameras),
+        shots=sysu_shots(evaluation.draw, evaluation.permutations),
         draw=evaluation.draw,
         **options,
-    )
-
-
-def _shots(config: Config) -> tuple[int, ...]:
-    """Multi-shot galleries of the official draw are in the data set's file alone."""
-    evaluation = config.evaluation
-    official = evaluation.draw == "official"
-    return (1,) if official and not evaluation.permutations else (1, 10)
-
-
-def _modes(images: Images) -> tuple[str, ...]:
-    """The search modes that the cameras of a small set in SYSU's layout allow."""
-    return tuple(
-        mode
-        for mode, cameras in SYSU_GALLERY_CAMERAS.items()
-        if mode == "all" or np.isin(images.cameras, cameras).any()
     )
 
 
@@ -98,39 +82,20 @@ def check_scorable(config: Config, images: RunImages) -> None:
             raise ValueError(f"the {name} images cannot be scored: {error}") from error
 
 
-def about(config: Config, step: int) -> dict[str, Any]:
-    """What the scores of a run are of, for results.json and the printed table."""
-    data, evaluation = config.data, config.evaluation
-    return {
-        "name": config.name,
-        "step": step,
-        "feature": evaluation.feature,
-        "flip": evaluation.flip,
-        "config_hash": config_hash(config),
-        "dataset": data.dataset,
-        "root": data.root or data.tfds,
-        "trial": data.trial if data.dataset == "regdb" else None,
-        "features_file": None,
-        "version": __version__,
-        "config": as_dict(config),
-    }
-
-
 def write_report(
     config: Config, folder: Path, step: int, features: Features, images: Images
 ) -> list[Score]:
     """Scores the test features and writes tables and pictures into `folder`."""
     tables = _settings(config, images) * len(features)
-    with Progress(tables, "score", unit="tables") as bar:
+    with counted_tables(tables) as progress:
         scores = score(
             config,
             features,
             images,
             reranking=config.evaluation.rerank,
-            progress=_counter(bar),
+            progress=progress,
         )
-        bar.update(tables, "done")
-    what = about(config, step)
+    what = about_run(config, step)
     write_text(folder / "results.json", table.results_json(scores, what))
     _write_features(folder / "features.npz", features, images)
     with replacing(folder / "cmc.png") as temporary:
@@ -150,15 +115,11 @@ def write_report(
 
 
 def _settings(config: Config, images: Images) -> int:
+    evaluation = config.evaluation
     if config.data.dataset == "sysu_mm01":
-        return len(_modes(images)) * len(_shots(config))
+        shots = sysu_shots(evaluation.draw, evaluation.permutations)
+        return len(sysu_modes(images.cameras)) * len(shots)
     return 2  # both directions
-
-
-def _counter(bar: Progress) -> Callable[[str], None]:
-    """Counts the tables begun, which is what the protocols tell."""
-    begun = itertools.count()
-    return lambda table: bar.update(next(begun), table)
 
 
 def _example_lists(
@@ -203,7 +164,7 @@ def _write_features(path: Path, features: Features, images: Images) -> None:
 
 
 def print_report(scores: list[Score], what: Mapping[str, Any], folder: Path) -> None:
-    """The table, and where results and pictures lie; `what` is from `about`."""
+    """The table, and where results and pictures lie; `what` is from `about_run`."""
     print(f"\n{table.format_table(scores, what)}\n")
     for name in ("results.json", "features.npz", "cmc.png", "ranks.png"):
         print(folder / name)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from jreid import __version__
-from jreid.config import RESUMABLE, Config, as_dict, config_hash
+from jreid.about import about_run
+from jreid.config import RESUMABLE, Config, as_dict
 from jreid.evaluation import protocols, table
 from jreid.evaluation.protocols import Score
 from jreid.score_files import make_folder, write_scores
@@ -173,7 +174,7 @@ def score_splits(
         scored.append(scores)
     means = protocols.mean_over_splits(scored)
     about = _about_mean(runs, step)
-    print(f"\n{_mean_title(runs)}\n")
+    print(f"\n{mean_title([run.trial for run in runs])}\n")
     print(table.format_table(means, about))
     print("\n".join(write_scores(folder, means, about)))
 
@@ -197,28 +198,18 @@ def _about_mean(runs: Sequence[SplitRun], step: int | None) -> dict[str, Any]:
     config = copy.deepcopy(runs[0].config)
     config.data.trial = 0  # all of them
     steps = {run.newest_step() for run in runs} if step is None else {step}
-    return {
-        "name": config.name,
-        "step": steps.pop() if len(steps) == 1 else None,
-        "feature": config.evaluation.feature,
-        "flip": config.evaluation.flip,
-        "config_hash": config_hash(config),
-        "dataset": config.data.dataset,
-        "root": config.data.root,
-        "trial": None,
-        "features_file": None,
-        "version": __version__,
-        "runs": {str(run.trial): str(run.folder) for run in runs},
-        "config": as_dict(config),
+    folders = {str(run.trial): str(run.folder) for run in runs}
+    return about_run(config, steps.pop() if len(steps) == 1 else None) | {
+        "runs": folders
     }
 
 
-def _mean_title(runs: Sequence[SplitRun]) -> str:
-    there = [run.trial for run in runs]
-    missing = [str(trial) for trial in SPLITS if trial not in there]
+def mean_title(trials: Sequence[int]) -> str:
+    """What a mean over these splits is, and which of the protocol's are missing."""
+    missing = [str(trial) for trial in SPLITS if trial not in trials]
     if not missing:
         return "mean of all ten splits"
     return (
-        f"mean of {len(there)} splits ({', '.join(map(str, there))}), not the "
+        f"mean of {len(trials)} splits ({', '.join(map(str, trials))}), not the "
         f"published protocol, which takes all ten: {', '.join(missing)} missing"
     )

@@ -25,6 +25,7 @@ from jax.sharding import Mesh
 from ml_collections import config_flags
 
 from jreid import distributed, launch, pretrained, results, system
+from jreid.about import about_run
 from jreid.checkpoint import Checkpoints, saved_steps
 from jreid.config import RESUMABLE, Config, as_dict, validate
 from jreid.distributed import StopVote, own_rows, to_devices
@@ -89,7 +90,7 @@ def train(config: Config, workdir: Path) -> int:
         )
         if main:
             scores = results.write_report(config, workdir, step, features, test)
-            results.print_report(scores, results.about(config, step), workdir)
+            results.print_report(scores, about_run(config, step), workdir)
         return 0
 
 

@@ -11,6 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from jreid import results, system
+from jreid.about import about_run
 from jreid.checkpoint import Checkpoints
 from jreid.config import Config
 from jreid.data.datasets import Dataset, Images, drop_unpaired
@@ -119,7 +120,7 @@ def evaluate_run(
         network.params, network.stats, test, "embed test images"
     )
     scores = results.write_report(config, out or workdir, network.step, features, test)
-    return scores, results.about(config, network.step)
+    return scores, about_run(config, network.step)
 
 
 def _check_split(config: Config, workdir: Path, dataset: Dataset) -> None:

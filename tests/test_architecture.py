@@ -20,7 +20,8 @@ data.csv_file
 data.folder
 optim objective data.decoding evaluation.* data.builders
 state workdir checkpoint report data.pipeline embedding embedding_job data.records
-system pretrained results score_files trained splits launch embed evaluate train prepare
+about system pretrained results score_files trained splits features launch
+embed evaluate train prepare
 """
 LEVELS = {
     name: level
@@ -50,7 +51,8 @@ ONLY_IN = {
     "torch": (),
 }
 READERS_OF_CONFIG = (
-    *("system", "results", "trained", "splits", "launch", "evaluate", "train", "embed"),
+    *("about", "system", "results", "trained", "splits", "launch", "evaluate"),
+    *("train", "embed"),
 )
 
 

@@ -97,10 +97,42 @@ def test_several_files_are_splits_of_regdb(features, capsys, tmp_path):
         assert mean.splits == (1, 2, 3)
         expected = np.mean([row.mean["mAP"] for row in rows])
         np.testing.assert_allclose(mean.mean["mAP"], expected, atol=1e-12)
-    assert "mean of 3 splits" in out
+    assert "mean of 3 splits (1, 2, 3), not the published protocol" in out
+    assert "\nmean, features of a.npz, b.npz, c.npz\n" in out
     code, _, err = run(capsys, "--features", *files, "--protocol", "sysu")
     assert code == 2
     assert "3 features files: several are up to ten splits of RegDB" in err
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("split1.npz", "split10.npz", "split2.npz"), (1, 2, 10)),
+        (("run-7/features.npz", "run-3/features.npz"), (3, 7)),
+        (("v2.npz", "other.npz"), (1, 2)),
+        (("2020.npz", "2021.npz"), (1, 2)),
+    ],
+)
+def test_the_number_of_a_file_is_its_split(features, capsys, tmp_path, names, splits):
+    # As a shell gives them: split10.npz before split2.npz.
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(features.read_bytes())
+    common = ("--protocol", "regdb", "--no-rerank", "--out", tmp_path / "mean")
+    files = [tmp_path / name for name in names]
+    code, out, err = run(capsys, "--features", *files, *common)
+    assert code == 0, err
+    _, means = read_results(tmp_path / "mean" / "results.json")
+    assert means[0].splits == splits
+    assert f"draw 'every image', split {splits[0]}, percent" in out
+
+
+def test_a_file_counts_once_in_a_mean(features, capsys):
+    again = features.parent / "." / features.name
+    arguments = ("--features", features, again, "--protocol", "regdb")
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert "is given twice: the mean takes one file of each split" in err
 
 
 REFUSED = [

@@ -18,6 +18,7 @@ from PIL import Image
 
 from configs import regdb
 from jreid import evaluate, launch, results, splits, system
+from jreid.about import about_run
 from jreid.config import Config, as_dict, config_from_dict
 from jreid.data.datasets import drop_unpaired
 from jreid.evaluation.protocols import METRICS
@@ -89,7 +90,7 @@ def finish(run: SplitRun, step: int = LAST_STEP) -> SplitRun:
         for name in ("fused", "v1")
     }
     scores = results.score(run.config, features, images.test, reranking=rerank(run))
-    write_scores(run.folder, scores, results.about(run.config, step))
+    write_scores(run.folder, scores, about_run(run.config, step))
     return run
 
 
@@ -156,7 +157,15 @@ def test_the_mean_of_the_splits(finished, tmp_path, capsys, no_recomputing):
 
 def test_all_ten_are_the_published_protocol(tree):
     runs = launch.split_runs(tiny_config(tree), pathlib.Path("x"), splits.SPLITS)
-    assert splits._mean_title(runs) == "mean of all ten splits"
+    assert splits.mean_title([run.trial for run in runs]) == "mean of all ten splits"
+
+
+def test_a_mean_says_where_its_images_are_from(tree):
+    config = tiny_config(tree)
+    config.data.root, config.data.tfds = "", "built"
+    runs = launch.split_runs(config, tree / "regdb", [1, 2])
+    about = splits._about_mean(runs, step=2)
+    assert (about["root"], about["trial"], about["step"]) == ("built", None, 2)
 
 
 def test_patterns_sort_by_number(tmp_path):

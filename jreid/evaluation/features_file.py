@@ -27,7 +27,12 @@ from jreid.evaluation import protocols
 from jreid.evaluation.arrays_file import read_arrays
 from jreid.evaluation.official_draw import read_permutations
 from jreid.evaluation.protocols import Score
-from jreid.evaluation.trials import SYSU_GALLERY_CAMERAS, SYSU_QUERY_CAMERAS
+from jreid.evaluation.trials import (
+    SYSU_GALLERY_CAMERAS,
+    SYSU_QUERY_CAMERAS,
+    sysu_modes,
+    sysu_shots,
+)
 from jreid.shapes import Int
 
 COLUMNS = ("ids", "cameras", "modality", "paths")
@@ -208,18 +213,12 @@ def _with_permutations(options):
 
 
 def _modes_and_shots(cameras, options):
-    """All settings, but for indoor-search where no image is, and for the multi-shot
-    galleries of the official draw, which only its own file has."""
+    """Those asked for, or all that the images and the draw allow."""
     modes, shots = options.get("modes"), options.get("shots")
     if modes is None:
-        modes = tuple(
-            mode
-            for mode, of_mode in SYSU_GALLERY_CAMERAS.items()
-            if mode == "all" or np.isin(cameras, of_mode).any()
-        )
+        modes = sysu_modes(cameras)
     if shots is None:
-        official = options.get("draw") == "official"
-        shots = (1,) if official and not options.get("permutations") else (1, 10)
+        shots = sysu_shots(options.get("draw", "agw"), options.get("permutations"))
     return modes, shots
 
 
@@ -254,7 +253,7 @@ def read_features(path: str | os.PathLike[str]) -> FeaturesFile:
             cameras=_optional(_integers, "cameras", columns),
             modality=_optional(_modality, "modality", columns),
             paths=_optional(_words, "paths", columns),
-            unused=tuple(set(arrays) - set(columns) - set(features)),
+            unused=tuple(k for k in arrays if k not in columns and k not in features),
         )
 
 

@@ -32,6 +32,23 @@ class Trial:
         return self.query_place[:, None] == self.gallery_place
 
 
+def sysu_modes(cameras: Int[np.ndarray, " n"]) -> tuple[str, ...]:
+    """All-search, and indoor-search where an image is of its cameras.
+
+    A small set in SYSU-MM01's layout may lack them.
+    """
+    return tuple(
+        mode
+        for mode, of_mode in SYSU_GALLERY_CAMERAS.items()
+        if mode == "all" or np.isin(cameras, of_mode).any()
+    )
+
+
+def sysu_shots(draw: str, permutations: object) -> tuple[int, ...]:
+    """Single- and multi-shot; the official draw has multi-shot in its file alone."""
+    return (1,) if draw == "official" and not permutations else (1, 10)
+
+
 def sysu_trial(
     *,
     ids: Int[np.ndarray, " n"],
