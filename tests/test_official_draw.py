@@ -37,16 +37,26 @@ FINGERPRINTS = {
 }
 
 
+TRAINING = json.loads(
+    (pathlib.Path(__file__).parent / "data" / "sysu_mm01_train.json").read_text()
+)
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """The test images of SYSU-MM01 as empty files, and one image to train on."""
+    """The images of SYSU-MM01's 491 identities as empty files."""
     root = tmp_path_factory.mktemp("sysu")
     (root / "exp").mkdir()
-    lists = {"train": [1], "val": [2], "test": PUBLISHED["ids"]}
+    lists = {
+        "train": TRAINING["train"],
+        "val": TRAINING["val"],
+        "test": PUBLISHED["ids"],
+    }
     for part, ids in lists.items():
         (root / "exp" / f"{part}_id.txt").write_text(",".join(map(str, ids)) + "\n")
+    ids = [identity for part in lists.values() for identity in part]
     counts = {
-        camera: [(1, 1), *zip(PUBLISHED["ids"], of_camera, strict=True)]
+        camera: zip(ids, TRAINING["images"][camera] + of_camera, strict=True)
         for camera, of_camera in PUBLISHED["images"].items()
     }
     for camera, of_camera in counts.items():
@@ -57,6 +67,16 @@ def tree(tmp_path_factory):
             for number in range(1, count + 1):
                 (folder / f"{number:04d}.jpg").touch()
     return root
+
+
+@pytest.mark.parametrize(
+    ("train_on_val", "identities", "visible", "infrared"),
+    [(True, 395, 22_258, 11_909), (False, 296, 20_284, 9_929)],
+)
+def test_training_counts(tree, train_on_val, identities, visible, infrared):
+    train = read_sysu_mm01(tree, train_on_val=train_on_val).train
+    assert len(np.unique(train.ids)) == identities
+    assert np.bincount(train.modality).tolist() == [visible, infrared]
 
 
 @pytest.fixture(scope="module")
