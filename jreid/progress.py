@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import io
-import itertools
 import os
 import sys
 import time
@@ -128,11 +127,17 @@ class Progress:
 
 
 @contextlib.contextmanager
-def counted_tables(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar over tables of scores, of which the protocols announce each by name."""
-    begun = itertools.count()
+def counted_tables(total: int) -> Iterator[Callable[[str, float], None]]:
+    """A bar over tables of scores; the protocols tell of each how much is done."""
+    begun = -1
     with Progress(total, "score", unit="tables") as bar:
-        yield lambda name: bar.update(next(begun), name)
+
+        def tell(name: str, share: float) -> None:
+            nonlocal begun
+            begun += share == 0
+            bar.update(begun, f"{name} {share:.0%}" if share else name)
+
+        yield tell
         bar.update(total, "done")
 
 

@@ -1,6 +1,6 @@
 """The results of a run: scores by its protocol, as tables, files and pictures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from jreid.data.datasets import INFRARED, VISIBLE, Images
 from jreid.evaluation import pictures, protocols, table
 from jreid.evaluation.official_draw import read_permutations
 from jreid.evaluation.protocols import RankList, Score
+from jreid.evaluation.scoring import TableProgress
 from jreid.evaluation.trials import (
     llcm_trial,
     regdb_trial,
@@ -32,7 +33,7 @@ def score(
     images: Images,
     *,
     reranking: bool,
-    progress: Callable[[str], None] | None = None,
+    progress: TableProgress | None = None,
 ) -> list[Score]:
     """Scores features by the protocol of the configured data set."""
     evaluation = config.evaluation

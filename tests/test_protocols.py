@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 
 import jaxtyping
 import numpy as np
@@ -20,6 +21,7 @@ from jreid.evaluation.distances import squared_distances
 from jreid.evaluation.protocols import (
     METRICS,
     example_rank_lists,
+    score_custom,
     score_regdb,
     score_sysu,
 )
@@ -141,11 +143,41 @@ def test_sysu_scores_agree_with_naive_loops():
         assert score.trials == 3 and score.protocol == "SYSU-MM01"
 
 
+def test_a_large_set_is_scored_in_blocks(monkeypatch):
+    """One matrix of all distances would take 50 MB, of which several were held."""
+    identities = np.arange(5000) // 20
+    features = {"fused": features_of({"ids": identities})}
+    columns = {"ids": identities, "modality": np.arange(5000) % 2}
+    whole = score_custom(features, **columns)
+    monkeypatch.setattr("jreid.evaluation.neighbours._TILE", 512)
+    monkeypatch.setattr("jreid.evaluation.rerank._BLOCK_ENTRIES", 2**18)
+    monkeypatch.setattr("jreid.evaluation.distances._QUERY_BLOCK_ENTRIES", 2**18)
+    shares = []
+    tracemalloc.start()
+    try:
+        scores = score_custom(
+            features, **columns, progress=lambda _, share: shares.append(share)
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        plain = score_custom(features, **columns, reranking=False)
+        plain_peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert scores == whole and plain == [s for s in whole if not s.reranked]
+    assert peak < 60e6 and plain_peak < 30e6
+    direction = shares[: len(shares) // 2]
+    assert direction == sorted(direction) and len(direction) > 20
+    assert direction[0] == 0 and direction[-1] == 1
+
+
 def test_order_of_scores():
     columns = small_columns()
     kinds = {"fused": features_of(columns), "v1": features_of(columns)}
     steps = []
-    scores = score_sysu(kinds, **columns, trials=1, progress=steps.append)
+    scores = score_sysu(
+        kinds, **columns, trials=1, progress=lambda *step: steps.append(step)
+    )
     found = [(s.setting, s.feature, s.reranked) for s in scores[:5]]
     assert found == [
         ("all-search single-shot", "fused", False),
@@ -154,7 +186,10 @@ def test_order_of_scores():
         ("all-search single-shot", "v1", True),
         ("all-search multi-shot", "fused", False),
     ]
-    assert len(steps) == 8 and steps[0] == "fused, all-search single-shot"
+    begun = [table for table, share in steps if share == 0]
+    assert len(begun) == len(set(begun)) == 8
+    assert begun[0] == "fused, all-search single-shot"
+    assert steps[1] == (begun[0], 1.0)
     plain = score_sysu(kinds, **columns, trials=1, reranking=False)
     assert plain == [score for score in scores if not score.reranked]
 

@@ -1,5 +1,7 @@
 """Squared Euclidean distances in float64 that depend on nothing but the two images."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from jreid.shapes import Float, Int
@@ -9,6 +11,7 @@ _GRID_BITS = 33
 # A matrix product over thousands of columns is wrong by less than 2^-44 of that length.
 _ERROR_BITS = 44
 _BLOCK_ENTRIES = 2**16
+_QUERY_BLOCK_ENTRIES = 2**23
 _PAIRS_AT_ONCE = 256
 
 
@@ -76,6 +79,18 @@ def squared_distances(
         np.maximum(rounded, 0.0, out=block)
         block[near, far] = _pairs(rows, columns, start + near, far, grid)
     return distances
+
+
+def query_blocks(
+    query: Float[np.ndarray, "q d"], gallery: Float[np.ndarray, "g d"]
+) -> Iterator[tuple[slice, Float[np.ndarray, "rows g"]]]:
+    """Yields the rows of some queries and their distances, 64 MiB at a time."""
+    length = largest_length(query, gallery)
+    gallery = gallery.astype(np.float64, copy=False)
+    rows_at_once = max(1, _QUERY_BLOCK_ENTRIES // len(gallery))
+    for start in range(0, len(query), rows_at_once):
+        rows = slice(start, min(start + rows_at_once, len(query)))
+        yield rows, squared_distances(query[rows], gallery, length=length)
 
 
 def pair_distances(

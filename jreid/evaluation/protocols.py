@@ -1,7 +1,7 @@
 """Scores of the published protocols: every setting with all its trials."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from jreid.evaluation.distances import check_features, squared_distances
 from jreid.evaluation.official_draw import OfficialDraw, shipped_draw
 from jreid.evaluation.ranking import nearest_gallery
 from jreid.evaluation.score import METRICS, ByIdentity, Score, mean_over_splits
-from jreid.evaluation.scoring import score_settings
+from jreid.evaluation.scoring import TableProgress, score_settings
 from jreid.evaluation.trials import Trial, llcm_trial, regdb_trial, sysu_trial
 from jreid.shapes import Float, Int
 
@@ -41,7 +41,7 @@ def score_sysu(
     draw: str = "agw",
     permutations: OfficialDraw | None = None,
     reranking: bool = True,
-    progress: Callable[[str], None] | None = None,
+    progress: TableProgress | None = None,
 ) -> list[Score]:
     """Scores on SYSU-MM01, or on any identities in its layout.
 
@@ -57,7 +57,8 @@ def score_sysu(
             other identities, need `permutations`.
         permutations: from `official_draw.read_permutations`.
         reranking: add a re-ranked score after each plain one.
-        progress: called with "feature, setting" before each of them.
+        progress: called with "feature, setting" and how much of that table is done, in
+            [0, 1]: at 0 before each, then now and again.
 
     Returns:
         Scores by setting, then by feature, then plain before re-ranked.
@@ -113,7 +114,7 @@ def score_regdb(
     visible: int = 0,
     infrared: int = 1,
     reranking: bool = True,
-    progress: Callable[[str], None] | None = None,
+    progress: TableProgress | None = None,
     trial: int | None = None,
 ) -> list[Score]:
     """Scores of one RegDB split in both directions; every rank counts images.
@@ -153,7 +154,7 @@ def score_llcm(
     trials: int = 10,
     legacy: bool = False,
     reranking: bool = True,
-    progress: Callable[[str], None] | None = None,
+    progress: TableProgress | None = None,
 ) -> list[Score]:
     """Scores on LLCM's test identities in both directions.
 
@@ -216,7 +217,7 @@ def score_custom(
     visible: int = 0,
     infrared: int = 1,
     reranking: bool = True,
-    progress: Callable[[str], None] | None = None,
+    progress: TableProgress | None = None,
 ) -> list[Score]:
     """Scores of one's own images in both directions; every rank counts images.
 
@@ -254,7 +255,7 @@ def _all_against_all(
     *,
     protocol: str,
     reranking: bool,
-    progress: Callable[[str], None] | None,
+    progress: TableProgress | None,
     splits: tuple[int, ...],
 ) -> list[Score]:
     if len(ids) != len(modality):
@@ -315,7 +316,7 @@ def example_rank_lists(
     ]
     rows = np.array([group[len(group) // 2] for group in groups])
     distances = squared_distances(features[trial.query[rows]], features[trial.gallery])
-    nearest = nearest_gallery(distances, count, excluded=trial.excluded[rows])
+    nearest = nearest_gallery(distances, count, excluded=trial.excluded_of(rows))
     return [
         RankList(int(trial.query[row]), trial.gallery[columns])
         for row, columns in zip(rows, nearest, strict=True)

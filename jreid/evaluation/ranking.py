@@ -1,5 +1,6 @@
 """CMC, average precision and inverse negative penalty: arrays in, numbers out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +74,55 @@ def rank(
         ValueError: shapes differ, a distance is NaN or infinite, or no query has a
             match.
     """
+    part = rank_part(
+        distances,
+        query_ids,
+        gallery_ids,
+        excluded=excluded,
+        count_identities=count_identities,
+    )
+    return join_parts([part], len(gallery_ids))
+
+
+def join_parts(parts: Sequence[Ranking], gallery: int) -> Ranking:
+    """The ranking of all queries, given those of consecutive parts of them.
+
+    Args:
+        gallery: number of gallery images, for the error.
+
+    Raises:
+        ValueError: no query has a match.
+    """
+    sizes = np.array([part.counted + part.skipped for part in parts])
+    firsts = np.cumsum(sizes) - sizes
+    joined = Ranking(
+        query=np.concatenate(
+            [first + part.query for first, part in zip(firsts, parts, strict=True)]
+        ),
+        first_hit=np.concatenate([part.first_hit for part in parts]),
+        average_precision=np.concatenate([part.average_precision for part in parts]),
+        inverse_negative_penalty=np.concatenate(
+            [part.inverse_negative_penalty for part in parts]
+        ),
+        skipped=sum(part.skipped for part in parts),
+    )
+    if not joined.counted:
+        raise ValueError(
+            f"none of {joined.skipped} query images has a match among"
+            f" {gallery} gallery images: both must show the same identities"
+        )
+    return joined
+
+
+def rank_part(
+    distances: Float[np.ndarray, "q g"],
+    query_ids: Int[np.ndarray, " q"],
+    gallery_ids: Int[np.ndarray, " g"],
+    *,
+    excluded: Bool[np.ndarray, "q g"] | None = None,
+    count_identities: bool = False,
+) -> Ranking:
+    """`rank` of some of the queries, none of which needs to have a match."""
     if distances.shape != (len(query_ids), len(gallery_ids)):
         raise ValueError(
             f"distances of shape {distances.shape} for {len(query_ids)} query and"
@@ -104,11 +154,6 @@ def rank(
         )
         parts.append(np.concatenate([counted[None], found]))
     query, first_hit, average_precision, inverse_negative_penalty = np.hstack(parts)
-    if not len(first_hit):
-        raise ValueError(
-            f"none of {len(query_ids)} query images has a match among"
-            f" {len(gallery_ids)} gallery images: both must show the same identities"
-        )
     return Ranking(
         query=query.astype(np.int64),
         first_hit=first_hit.astype(np.int64),

@@ -44,7 +44,7 @@ def rerank(
     original_weight: float = ORIGINAL_WEIGHT,
     progress: ProgressCallback | None = None,
 ) -> Float[np.ndarray, "q g"]:
-    """Re-ranked distances of all queries to the gallery, see `rerank_blocks`."""
+    """Re-ranked distances of all queries to the gallery, see `distance_blocks`."""
     blocks = rerank_blocks(
         query,
         gallery,
@@ -72,7 +72,7 @@ def rerank_top(
     """The k = min(count, g) nearest gallery rows of each query after re-ranking.
 
     Nearest first, ties in gallery order, with their re-ranked distances. See
-    `rerank_blocks` for the arguments and the memory.
+    `distance_blocks` for the arguments and the memory.
     """
     blocks = rerank_blocks(
         query,
@@ -98,8 +98,33 @@ def rerank_blocks(
 ) -> Iterator[tuple[slice, Float[np.ndarray, "rows g"]]]:
     """Yields the rows of some queries and their re-ranked distances, for all queries.
 
+    See `distance_blocks`, which yields the original distances besides.
+    """
+    blocks = distance_blocks(
+        query,
+        gallery,
+        k1=k1,
+        k2=k2,
+        original_weight=original_weight,
+        progress=progress,
+    )
+    return ((rows, reranked) for rows, _, reranked in blocks)
+
+
+def distance_blocks(
+    query: Float[np.ndarray, "q d"],
+    gallery: Float[np.ndarray, "g d"],
+    *,
+    k1: int = K1,
+    k2: int = K2,
+    original_weight: float = ORIGINAL_WEIGHT,
+    progress: ProgressCallback | None = None,
+) -> Iterator[tuple[slice, Float[np.ndarray, "rows g"], Float[np.ndarray, "rows g"]],]:
+    """Yields the rows of some queries, their original and their re-ranked distances.
+
     Memory is linear in the number of images: a copy of the features in float64, k1
-    neighbours and a sparse vector of each image, and one block of distances (64 MiB).
+    neighbours and a sparse vector of each image, and a block of distances (64 MiB) of
+    either kind.
     In return the q x g distances are computed twice.
 
     Args:
@@ -134,7 +159,7 @@ def _blocks(
     k2: int,
     original_weight: float,
     progress: ProgressCallback | None,
-) -> Iterator[tuple[slice, Float[np.ndarray, "rows g"]]]:
+) -> Iterator[tuple[slice, Float[np.ndarray, "rows g"], Float[np.ndarray, "rows g"]],]:
     length = largest_length(features)
     near = neighbours_within(
         features,
@@ -152,12 +177,12 @@ def _blocks(
     rows_at_once = max(1, _BLOCK_ENTRIES // len(gallery))
     for start in range(0, queries, rows_at_once):
         rows = slice(start, min(start + rows_at_once, queries))
-        block = squared_distances(features[rows], gallery, length=length)
-        block *= original_weight / largest[rows, None]
-        add_jaccard(block, vectors[rows], of_gallery, 1 - original_weight)
+        original = squared_distances(features[rows], gallery, length=length)
+        reranked = original * (original_weight / largest[rows, None])
+        add_jaccard(reranked, vectors[rows], of_gallery, 1 - original_weight)
         if progress is not None:
             progress("distances", rows.stop * len(gallery), queries * len(gallery))
-        yield rows, block
+        yield rows, original, reranked
 
 
 def rerank_galleries(
@@ -183,7 +208,7 @@ def rerank_galleries(
         galleries: rows of the pool, each at most once in one gallery.
         overwrite: yield the same memory for each gallery, which saves the system's time
             for new memory; a gallery's distances are then gone with the next gallery.
-        query, k1, k2, original_weight: see `rerank_blocks`.
+        query, k1, k2, original_weight: see `distance_blocks`.
     """
     _check_options(k1, k2, original_weight)
     if len(galleries) == 1:

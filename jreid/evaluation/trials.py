@@ -29,7 +29,11 @@ class Trial:
     @property
     def excluded(self) -> Bool[np.ndarray, "q g"]:
         """True where the gallery image is dropped for the query."""
-        return self.query_place[:, None] == self.gallery_place
+        return self.excluded_of(slice(None))
+
+    def excluded_of(self, queries: slice | np.ndarray) -> Bool[np.ndarray, "rows g"]:
+        """The rows of `excluded` of some queries."""
+        return self.query_place[queries, None] == self.gallery_place
 
 
 def sysu_modes(cameras: Int[np.ndarray, " n"]) -> tuple[str, ...]:
