@@ -124,8 +124,8 @@ def test_splits_that_do_not_belong_together():
         mean_over_splits([])
     with pytest.raises(ValueError, match=r"splits \[1, 1\] are given: .* second run"):
         mean_over_splits([first, first])
-    with pytest.raises(ValueError, match="number 2 has the row None where .*RegDB"):
+    with pytest.raises(ValueError, match="number 2 has nothing where .* RegDB"):
         mean_over_splits([first, second[:-1]])
     other = [dataclasses.replace(score, draw="other") for score in second]
-    with pytest.raises(ValueError, match="'other', .* score all splits with the same"):
+    with pytest.raises(ValueError, match="'other', .* score all with the same"):
         mean_over_splits([first, other])

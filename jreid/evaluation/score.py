@@ -141,25 +141,23 @@ def mean_over_splits(scores_of_each_split: Sequence[Sequence[Score]]) -> list[Sc
     rows = [[_row(score) for score in scores] for scores in scores_of_each_split]
     for number, other in enumerate(rows[1:], start=2):
         if other != rows[0]:
-            pairs = itertools.zip_longest(other, rows[0])
+            pairs = itertools.zip_longest(other, rows[0], fillvalue="nothing")
             here, there = next(pair for pair in pairs if pair[0] != pair[1])
             raise ValueError(
-                f"split number {number} has the row {here} where the first has {there}:"
-                " score all splits with the same protocol and options"
+                f"the splits have different rows: number {number} has {here} where the"
+                f" first has {there}: score all with the same kinds of feature and"
+                " options"
             )
     return with_intervals(
         [_mean_of_splits(scores) for scores in zip(*scores_of_each_split, strict=True)]
     )
 
 
-def _row(score: Score) -> tuple:
+def _row(score: Score) -> str:
+    kind = "re-ranked" if score.reranked else "not re-ranked"
     return (
-        score.protocol,
-        score.setting,
-        score.draw,
-        score.feature,
-        "re-ranked" if score.reranked else "not re-ranked",
-        f"{score.trials} trials",
+        f"{score.protocol} {score.setting}, draw {score.draw!r}, {score.feature!r}"
+        f" {kind}, trials {score.trials}"
     )
 
 
