@@ -149,8 +149,10 @@ def test_blocks_and_top_are_parts_of_the_whole():
     np.testing.assert_array_equal(columns, expected)
     np.testing.assert_array_equal(near, distances)
     row = 0
-    for rows, block in rerank_blocks(query, gallery, **options):
+    original = squared_distances(query, gallery)
+    for rows, plain, block in rerank_blocks(query, gallery, **options):
         assert rows.start == row
+        np.testing.assert_array_equal(plain, original[rows])
         np.testing.assert_array_equal(block, whole[rows])
         row = rows.stop
     assert row == len(query)

@@ -44,7 +44,7 @@ def rerank(
     original_weight: float = ORIGINAL_WEIGHT,
     progress: ProgressCallback | None = None,
 ) -> Float[np.ndarray, "q g"]:
-    """Re-ranked distances of all queries to the gallery, see `distance_blocks`."""
+    """Re-ranked distances of all queries to the gallery, see `rerank_blocks`."""
     blocks = rerank_blocks(
         query,
         gallery,
@@ -54,7 +54,7 @@ def rerank(
         progress=progress,
     )
     result = np.empty((len(query), len(gallery)))
-    for rows, distances in blocks:
+    for rows, _, distances in blocks:
         result[rows] = distances
     return result
 
@@ -72,7 +72,7 @@ def rerank_top(
     """The k = min(count, g) nearest gallery rows of each query after re-ranking.
 
     Nearest first, ties in gallery order, with their re-ranked distances. See
-    `distance_blocks` for the arguments and the memory.
+    `rerank_blocks` for the arguments and the memory.
     """
     blocks = rerank_blocks(
         query,
@@ -82,7 +82,7 @@ def rerank_top(
         original_weight=original_weight,
         progress=progress,
     )
-    found = [nearest_columns(distances, count) for _, distances in blocks]
+    found = [nearest_columns(distances, count) for _, _, distances in blocks]
     columns, near = zip(*found, strict=True)
     return np.concatenate(columns), np.concatenate(near)
 
@@ -95,32 +95,8 @@ def rerank_blocks(
     k2: int = K2,
     original_weight: float = ORIGINAL_WEIGHT,
     progress: ProgressCallback | None = None,
-) -> Iterator[tuple[slice, Float[np.ndarray, "rows g"]]]:
-    """Yields the rows of some queries and their re-ranked distances, for all queries.
-
-    See `distance_blocks`, which yields the original distances besides.
-    """
-    blocks = distance_blocks(
-        query,
-        gallery,
-        k1=k1,
-        k2=k2,
-        original_weight=original_weight,
-        progress=progress,
-    )
-    return ((rows, reranked) for rows, _, reranked in blocks)
-
-
-def distance_blocks(
-    query: Float[np.ndarray, "q d"],
-    gallery: Float[np.ndarray, "g d"],
-    *,
-    k1: int = K1,
-    k2: int = K2,
-    original_weight: float = ORIGINAL_WEIGHT,
-    progress: ProgressCallback | None = None,
 ) -> Iterator[tuple[slice, Float[np.ndarray, "rows g"], Float[np.ndarray, "rows g"]],]:
-    """Yields the rows of some queries, their original and their re-ranked distances.
+    """Yields some rows, their original and their re-ranked distances, for all queries.
 
     Memory is linear in the number of images: a copy of the features in float64, k1
     neighbours and a sparse vector of each image, and a block of distances (64 MiB) of
@@ -208,7 +184,7 @@ def rerank_galleries(
         galleries: rows of the pool, each at most once in one gallery.
         overwrite: yield the same memory for each gallery, which saves the system's time
             for new memory; a gallery's distances are then gone with the next gallery.
-        query, k1, k2, original_weight: see `distance_blocks`.
+        query, k1, k2, original_weight: see `rerank_blocks`.
     """
     _check_options(k1, k2, original_weight)
     if len(galleries) == 1:

@@ -11,7 +11,7 @@ from jreid.evaluation.distances import (
     squared_distances,
 )
 from jreid.evaluation.ranking import Ranking, join_parts, rank, rank_part
-from jreid.evaluation.rerank import distance_blocks, rerank_galleries
+from jreid.evaluation.rerank import rerank_blocks, rerank_galleries
 from jreid.evaluation.score import Score, score_of_trials, with_intervals
 from jreid.evaluation.trials import Trial
 from jreid.shapes import Float, Int
@@ -140,7 +140,7 @@ def _of_one_gallery(
         done.of_trial((earlier + pairs) / (within + to_gallery))
 
     if reranking:
-        blocks = distance_blocks(query, gallery, progress=progress)
+        blocks = rerank_blocks(query, gallery, progress=progress)
     else:
         blocks = query_blocks(query, gallery)
     parts = [
