@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tracemalloc
+from typing import Any
 
 import jaxtyping
 import numpy as np
@@ -147,7 +148,7 @@ def test_a_large_set_is_scored_in_blocks(monkeypatch):
     """One matrix of all distances would take 50 MB, of which several were held."""
     identities = np.arange(5000) // 20
     features = {"fused": features_of({"ids": identities})}
-    columns = {"ids": identities, "modality": np.arange(5000) % 2}
+    columns: dict[str, Any] = {"ids": identities, "modality": np.arange(5000) % 2}
     whole = score_custom(features, **columns)
     monkeypatch.setattr("jreid.evaluation.neighbours._TILE", 512)
     monkeypatch.setattr("jreid.evaluation.rerank._BLOCK_ENTRIES", 2**18)
