@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -135,3 +136,20 @@ def test_scoring_loads_neither_jax_nor_tensorflow():
     command = [sys.executable, "-c", code]
     loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert loaded.split() == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(pathlib.Path(__file__).parent.glob("test_*.py")),
+    ids=lambda p: p.stem,
+)
+def test_tests_are_skipped_where_torch_is_missing(path):
+    """Without torch, an optional dependency, one import at their top ends pytest."""
+    for statement in ast.parse(path.read_text()).body:
+        text = ast.unparse(statement)
+        # which is skipped itself, and those that import it with it
+        if "importorskip('torch')" in text or text == "import parity":
+            return
+        is_import = isinstance(statement, ast.Import | ast.ImportFrom)
+        needs = r"\b(torch|torch_resnet|tools\.torch_reference|export_torch)\b"
+        assert not (is_import and re.search(needs, text)), text

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from jreid import losses as ours
-from tools.torch_reference import losses as theirs
+
+torch = pytest.importorskip("torch")
+from tools.torch_reference import losses as theirs  # noqa: E402  (needs torch)
 
 # Six identities: 0 three times in each modality, 1 unevenly, 2 with one image in all,
 # 3 and 4 in one modality only, 5 once in each.
