@@ -129,10 +129,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 
 def numbers(text: str) -> list[int]:
-    """Even batch sizes, of at least 4 images: 2 identities or images per modality."""
-    values = [int(part) for part in text.split(",")]
+    """Batch sizes of two modalities with two images of an identity each, or more."""
+    values = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
     if any(value < 4 or value % 4 for value in values):
-        raise argparse.ArgumentTypeError(f"{text}: give multiples of 4 images")
+        raise argparse.ArgumentTypeError(f"{text}: give multiples of 4, as 8,32")
     return values
 
 
