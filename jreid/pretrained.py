@@ -177,7 +177,7 @@ def _how_to_get(path: Path, depth: int) -> str:
         f"torchvision's ImageNet weights:\n"
         f"  curl -LO {FOLDER}{source}\n"
         f"  python tools/convert_torchvision.py {source} {path}\n"
-        f"(the second needs torch), or {FROM_SCRATCH}"
+        f"(the second needs torch: pip install torch), or {FROM_SCRATCH}"
     )
 
 
