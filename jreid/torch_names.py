@@ -12,6 +12,7 @@ _LEAVES = {
     "kernel": "weight",
     "scale": "weight",
     "bias": "bias",
+    "p": "p",
     "mean": "running_mean",
     "var": "running_var",
 }
@@ -23,6 +24,8 @@ def torch_name(path: str) -> str:
     "layer1/0/downsample/layers/0/kernel" -> "layer1.0.downsample.0.weight".
     """
     *modules, leaf = (part for part in path.split("/") if part != "layers")
+    if leaf not in _LEAVES:
+        raise ValueError(f"{path} ends in {leaf!r}; known are {sorted(_LEAVES)}")
     return ".".join([*modules, _LEAVES[leaf]])
 
 
@@ -51,17 +54,22 @@ def agw_name(path: str, places: Iterable[tuple[int, int]]) -> str:
 
 
 def from_torch_layout(array: np.ndarray) -> np.ndarray:
-    """OIHW -> HWIO and [out, in] -> [in, out], in float32; vectors as they are."""
+    """Kernels: OIHW to HWIO, [out, in] to [in, out]; everything else as it is."""
     if array.ndim == 4:
-        array = array.transpose(2, 3, 1, 0)
-    elif array.ndim == 2:
-        array = array.T
-    return np.ascontiguousarray(array, dtype=np.float32)
+        return array.transpose(2, 3, 1, 0)
+    return array.T if array.ndim == 2 else array
+
+
+def to_torch_layout(array: np.ndarray) -> np.ndarray:
+    """The inverse of `from_torch_layout`."""
+    if array.ndim == 4:
+        return array.transpose(3, 2, 0, 1)
+    return array.T if array.ndim == 2 else array
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """Arrays by our path, and the source's tensors that were left out on purpose."""
+    """float32 arrays by our path, and the source's tensors left out on purpose."""
 
     arrays: dict[str, np.ndarray]
     dropped: list[str]
@@ -97,6 +105,7 @@ def convert(
             values.append(f"{name} of type {source[name].dtype}")
             continue
         array = from_torch_layout(source[name])
+        array = np.ascontiguousarray(array, dtype=np.float32)
         if array.shape != tuple(shape):
             given = "x".join(map(str, source[name].shape)) or "a scalar"
             shapes.append(f"{name} ({given}; its layer needs {_torch_shape(shape)})")

@@ -13,44 +13,13 @@ import torch
 from torch import Tensor
 
 from jreid.leaves import named_leaves
+from jreid.torch_names import from_torch_layout, to_torch_layout, torch_name
 
 Tree = Any  # nested dicts of arrays
 
-# jreid's name of a leaf -> PyTorch's
-LEAVES = {
-    "kernel": "weight",
-    "scale": "weight",
-    "bias": "bias",
-    "p": "p",
-    "mean": "running_mean",
-    "var": "running_var",
-}
 # What PyTorch keeps beside: the necks' bias, frozen at 0, and a count nothing uses.
 FROZEN = re.compile(r"branches\.[^.]+\.neck\.bias")
 COUNT = ".num_batches_tracked"
-
-
-def torch_name(name: str) -> str:
-    """Of jreid's "trunk/layer1/0/bn1/scale": "trunk.layer1.0.bn1.weight"."""
-    *modules, leaf = name.split("/")
-    if leaf not in LEAVES:
-        raise ValueError(f"{name} ends in {leaf!r}; known are {sorted(LEAVES)}")
-    path = "/".join(modules).replace("/downsample/layers/", "/downsample/")
-    return f"{path.replace('/', '.')}.{LEAVES[leaf]}"
-
-
-def to_torch_layout(array: np.ndarray) -> np.ndarray:
-    """Kernels: HWIO to OIHW, [in, out] to [out, in]; everything else as it is."""
-    if array.ndim == 4:
-        return array.transpose(3, 2, 0, 1)
-    return array.T if array.ndim == 2 else array
-
-
-def to_jreid_layout(array: np.ndarray) -> np.ndarray:
-    """The inverse of `to_torch_layout`."""
-    if array.ndim == 4:
-        return array.transpose(2, 3, 1, 0)
-    return array.T if array.ndim == 2 else array
 
 
 def to_state_dict(
@@ -96,7 +65,7 @@ def from_state_dict(
             if array.any():
                 raise ValueError(f"{name} is not 0; jreid's necks have no bias")
         elif not name.endswith(COUNT):
-            arrays[name] = to_jreid_layout(array)
+            arrays[name] = from_torch_layout(array)
     wanted = {
         torch_name(name): leaf
         for tree in (params, stats)
