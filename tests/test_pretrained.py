@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -88,6 +89,20 @@ def test_converted_weights_compute_what_pytorch_computes(tmp_path, rng):
     expected = torch_resnet.nhwc(expected)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(ours / scale, expected / scale, atol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101])
+def test_every_depth_is_recognised_and_filled(depth):
+    state = torch_resnet.random_state(depth)
+    tensors = {name: tensor.numpy() for name, tensor in state.items()}
+    assert convert_torchvision.resnet_depth(tensors) == depth
+    conversion = convert_torchvision.convert_resnet(tensors, depth)
+    assert all(n.startswith("fc.") or "num_batches" in n for n in conversion.dropped)
+    assert len(conversion.arrays) + len(conversion.dropped) == len(tensors)
+    last = f"layer4/{torch_resnet.BLOCKS[depth][3] - 1}/conv2/kernel"
+    ours = conversion.arrays[f"trunk/{last}"].transpose(3, 2, 0, 1)
+    theirs = last.replace("/kernel", "/weight").replace("/", ".")
+    np.testing.assert_array_equal(ours, tensors[theirs])
 
 
 def save_safetensors(tensors, path):
@@ -177,6 +192,9 @@ def damaged(tmp_path, state, kind) -> pathlib.Path:
         path.write_text("no weights at all\n")
     elif kind == "empty":
         path.touch()
+    elif kind == "script":
+        with warnings.catch_warnings(action="ignore"):  # deprecated, yet about
+            torch.jit.save(torch.jit.trace(torch.sin, torch.ones(1)), str(path))
     elif kind == "code":
         torch.save({"state_dict": Code()}, path)
     elif kind in ("truncated", "truncated old"):
@@ -223,6 +241,7 @@ def changed(state, kind):
         ("missing", "in.pth is missing"),
         ("text", "is not a whole PyTorch checkpoint"),
         ("empty", "in.pth is empty"),
+        ("script", "is a TorchScript program, not a checkpoint"),
         ("code", "holds more than tensors and numbers (posix.mkdir); nothing of it"),
         ("truncated", "is not a whole PyTorch checkpoint"),
         ("truncated old", "is not a whole PyTorch checkpoint"),

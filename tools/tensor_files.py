@@ -174,6 +174,11 @@ def _why(error: Exception) -> str:
             f"holds more than tensors and numbers ({found[1]}); nothing of it was run. "
             "If you trust it, save its state dict alone: torch.save(model.state_dict())"
         )
+    if "TorchScript" in text:
+        return (
+            "is a TorchScript program, not a checkpoint, and was not run; save its "
+            "state dict: torch.save(torch.jit.load(...).state_dict(), ...)"
+        )
     if ".tar" in text:
         return (
             "has PyTorch's .tar format of before 2017, which is not read without "
