@@ -1,7 +1,11 @@
 """An exported run embeds as jreid does, alone, and without running what it reads."""
 
+import ast
 import functools
+import importlib
 import json
+import os
+import pathlib
 import pickle
 import subprocess
 import sys
@@ -11,15 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+import tensorflow as tf
 import torch
 from PIL import Image
 
 from jreid import system
 from jreid.checkpoint import Checkpoints
 from jreid.config import as_dict
+from jreid.data import decoding
+from jreid.data.image_file import read_rgb
 from jreid.state import make_embed, network_structure
 from tools import export_torch
 
+ROOT = pathlib.Path(__file__).parent.parent
 HEIGHT, WIDTH = parity.SIZE
 PROGRAM = """
 import json, sys, model
@@ -90,6 +98,52 @@ def test_exported_network_embeds_as_jreid_does(tmp_path, rng, variant, options):
     for modality, vectors in answer["vectors"].items():
         expected = embed(params, stats, jnp.asarray(pixels), modality)["fused"]
         np.testing.assert_allclose(vectors, expected, atol=1e-5)
+
+
+def test_pictures_are_read_as_jreid_reads_them(exported, tmp_path, rng, monkeypatch):
+    """Rotated by EXIF, of 16 bits (which Pillow clips), CMYK, of a palette, grown."""
+    pixels = rng.integers(0, 256, (HEIGHT + 30, WIDTH * 2, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    picture.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    picture.quantize(16).save(tmp_path / "palette.png")
+    deep = 256 * pixels[:12, :8, 0].astype(np.uint16) + 7
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    names = ["turned.jpg", "cmyk.jpg", "palette.png", "deep.png"]
+    paths = [str(tmp_path / name) for name in names]
+    monkeypatch.syspath_prepend(exported)
+    monkeypatch.delitem(sys.modules, "model", raising=False)
+    ours = importlib.import_module("model").read(paths).numpy().astype(int)
+    for row, path in zip(ours, paths, strict=True):
+        whole = read_rgb(pathlib.Path(path).read_bytes())
+        expected = decoding.resize(tf.constant(whole), HEIGHT, WIDTH).numpy()
+        assert np.abs(row - expected).max() <= 1, path
+
+
+def test_a_machine_without_torch_is_told_so(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError")
+    program = (
+        "import runpy; runpy.run_module('tools.export_torch', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        'error: torch is not installed: pip install "jreid[torch]"\n'
+    )
+
+
+def test_the_modules_imports_are_sorted_and_stand_once(exported):
+    statements = ast.parse((exported / "model.py").read_text()).body
+    modules = [s.module for s in statements if isinstance(s, ast.ImportFrom)]
+    assert len(modules) == len(set(modules)) > 1
+    assert modules[-2:] == ["torch", "torch.nn"]
 
 
 @pytest.fixture(scope="module")

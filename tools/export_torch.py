@@ -16,13 +16,18 @@ import pprint
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import torch
+
+try:
+    import torch
+except ImportError:
+    sys.exit('error: torch is not installed: pip install "jreid[torch]"')
 
 from jreid import system
 from jreid.checkpoint import Checkpoints
@@ -131,15 +136,14 @@ def compare(config, frozen, trees, exported: network.TwoStreamNetwork) -> float:
 
 def source(arguments: dict[str, Any], how: dict[str, Any], name: str) -> str:
     """The text of model.py: network.py, then standalone.py, with their settings."""
-    imports: set[str] = set()
-    bodies = []
+    imports, bodies = [], []
     for module in (network, standalone):
         body, needed = _body_and_imports(module)
         bodies.append(body)
-        imports |= needed
+        imports += needed
     # A name is whatever a config says: it must not end the docstring.
     head = HEAD.format(name=re.sub(r"[^\w .,:-]", "_", name))
-    text = "\n\n".join([head + "\n".join(sorted(imports)) + "\n", *bodies])
+    text = "\n\n".join([head + _import_lines(imports), *bodies])
     for constant, value in (("NETWORK", arguments), ("EMBEDDING", how)):
         literal = pprint.pformat(value, width=80, sort_dicts=False)
         empty = f"{constant}: dict[str, Any] = {{}}\n"
@@ -148,19 +152,33 @@ def source(arguments: dict[str, Any], how: dict[str, Any], name: str) -> str:
     return text
 
 
-def _body_and_imports(module: ModuleType) -> tuple[str, set[str]]:
+def _body_and_imports(
+    module: ModuleType,
+) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
     """Its source after docstring and imports; and the imports from outside tools."""
     assert module.__file__ is not None
     text = Path(module.__file__).read_text()
     statements = ast.parse(text).body
     imports = [s for s in statements if isinstance(s, ast.Import | ast.ImportFrom)]
-    needed = {
-        ast.unparse(statement)
-        for statement in imports
-        if not (isinstance(statement, ast.ImportFrom) and _is_own(statement))
-    }
+    needed = [s for s in imports if not (isinstance(s, ast.ImportFrom) and _is_own(s))]
     lines = text.splitlines(keepends=True)
     return "".join(lines[imports[-1].end_lineno :]).strip("\n") + "\n", needed
+
+
+def _import_lines(statements: Sequence[ast.Import | ast.ImportFrom]) -> str:
+    """One line for each module, torch's after the standard library's."""
+    names: dict[str, set[str]] = {}
+    lines = {ast.unparse(s) for s in statements if isinstance(s, ast.Import)}
+    for statement in statements:
+        if isinstance(statement, ast.ImportFrom):
+            imported = {alias.name for alias in statement.names}
+            names.setdefault(str(statement.module), set()).update(imported)
+    lines |= {f"from {m} import {', '.join(sorted(n))}" for m, n in names.items()}
+
+    def place(line: str) -> tuple[bool, bool, str]:
+        return line.split()[1].startswith("torch"), line.startswith("from"), line
+
+    return "\n".join(sorted(lines, key=place)) + "\n"
 
 
 def _is_own(statement: ast.ImportFrom) -> bool:

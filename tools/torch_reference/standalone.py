@@ -50,15 +50,19 @@ def load(path: str = "") -> TwoStreamNetwork:
 def read(paths: Sequence[str]) -> Tensor:
     """Image files as uint8 [b h w 3], resized to the size of training; needs Pillow.
 
-    The resizing is within one grey level of jreid's.
+    As a viewer shows them: upright by EXIF, of 16 bits the high byte. The resizing is
+    within one grey level of jreid's.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     size = (EMBEDDING["width"], EMBEDDING["height"])
     rows = []
     for path in paths:
         with Image.open(path) as picture:
-            small = picture.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+            upright = ImageOps.exif_transpose(picture)
+        if upright.mode.startswith("I"):  # 16 bits, which convert would clip
+            upright = upright.convert("I").point(lambda grey: grey / 256).convert("L")
+        small = upright.convert("RGB").resize(size, Image.Resampling.BILINEAR)
         pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
         rows.append(pixels.view(size[1], size[0], 3))
     return torch.stack(rows)
