@@ -29,6 +29,7 @@ from jreid.about import about_run
 from jreid.checkpoint import Checkpoints, saved_steps
 from jreid.config import RESUMABLE, Config, as_dict, validate
 from jreid.distributed import StopVote, own_rows, to_devices
+from jreid.heap import trim_after_compiling
 from jreid.interrupt import Interrupt
 from jreid.progress import Progress
 from jreid.report import SilentReporter, make_reporter, parameter_table
@@ -62,6 +63,7 @@ class Run:
 def train(config: Config, workdir: Path) -> int:
     """Runs or continues the run in `workdir`; returns the exit code."""
     validate(config)
+    trim_after_compiling()
     main = Progress.shown = distributed.is_main()
     opened = open_workdir(workdir, as_dict(config), may_differ=RESUMABLE)
     with opened if main else contextlib.nullcontext():

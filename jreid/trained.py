@@ -17,6 +17,7 @@ from jreid.config import Config
 from jreid.data.datasets import Dataset, Images, drop_unpaired
 from jreid.distributed import is_main
 from jreid.evaluation.protocols import Score
+from jreid.heap import trim_after_compiling
 from jreid.progress import Progress
 from jreid.results import Features
 from jreid.score_files import make_folder
@@ -89,6 +90,7 @@ def restore_network(
     config: Config, workdir: Path, step: int | None = None
 ) -> TrainedNetwork:
     """Restores a checkpoint of a run (None: the newest) onto all devices."""
+    trim_after_compiling()
     mesh = data_mesh()
     classes = len(read_identities(workdir))
     make_network = functools.partial(system.make_network, config, classes)

@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 
 # A module imports from its own line or the lines above it, and never in a circle.
 LAYERS = """
-config interrupt leaves progress shapes torch_names watch
+config heap interrupt leaves progress shapes torch_names watch
 distributed
 models.* losses scalars data.datasets data.sampling data.synvi data.augment
 data.image_file data.lists

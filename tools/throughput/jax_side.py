@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jreid import state, system
 from jreid.config import Config
+from jreid.heap import trim_after_compiling
 from tools.throughput.case import CLASSES, Case, product_size, random_batch
 
 
@@ -34,6 +35,7 @@ class JaxSide:
 
     def build(self) -> None:
         """Network and state; both are compiled later, by the first step."""
+        trim_after_compiling()  # as the programs do
         config = self.config
         make_network = functools.partial(system.make_network, config, CLASSES)
         graphdef, frozen = state.network_structure(make_network)
@@ -51,6 +53,7 @@ class JaxSide:
             )
             images = batch["images"].reshape(-1, *batch["images"].shape[2:])
             self.images = jax.device_put(images, self.sharding)
+            self.state = self.state._replace(opt_state=None)  # PyTorch has none either
         jax.block_until_ready(self.state)
 
     def steps(self, count: int) -> None:
