@@ -142,12 +142,21 @@ def plain_norm(x, scale, bias, epsilon):
     return normal * scale[wide] + bias[wide]
 
 
+@pytest.fixture(params=["cpu", "elsewhere"])
+def platform(request, monkeypatch):
+    """The form of each platform, here run on the CPU."""
+    if request.param == "elsewhere":
+        monkeypatch.setattr(kernels, "_by_platform", lambda cpu, other, *a: other(*a))
+    return request.param
+
+
 @pytest.mark.parametrize("mean", [0.0, 3.0, 100.0])  # both sides of the condition
 @pytest.mark.parametrize("shape", [(4, 5), (3, 7, 2, 5)])
-def test_batch_norm_is_the_plain_one(rng, shape, mean):
+def test_batch_norm_is_the_plain_one(rng, shape, mean, platform):
+    near = jnp.full(5, 0.0 if platform == "cpu" else mean + 0.5)
     numbers = mean + rng.normal(size=shape), rng.normal(size=5), rng.normal(size=5)
     found = value_and_gradients(
-        lambda x, scale, bias: kernels.normalise_batch(x, scale, bias, 1e-5)[0],
+        lambda x, scale, bias: kernels.normalise_batch(x, scale, bias, near, 1e-5)[0],
         *map(jnp.float32, numbers),
     )
     with jax.enable_x64(True):
@@ -160,9 +169,19 @@ def test_batch_norm_is_the_plain_one(rng, shape, mean):
     assert_same(found, expected, 5e-6 if mean < 100 else 5e-5)
 
 
-def test_batch_norm_of_constant_channels_is_its_bias():
+def test_batch_norm_needs_no_good_guess_of_a_moderate_mean(rng, platform):
+    numbers = 3 + rng.normal(size=(8, 9, 6, 5))
+    given = jnp.float32(numbers), jnp.ones(5), jnp.zeros(5), jnp.zeros(5), 1e-5
+    y, mean, var = kernels.normalise_batch(*given)
+    np.testing.assert_allclose(mean, numbers.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(var, numbers.var((0, 1, 2)), rtol=5e-5)
+    np.testing.assert_allclose(y.var((0, 1, 2)), 1, rtol=1e-4)
+
+
+def test_batch_norm_of_constant_channels_is_its_bias(platform):
     x = jnp.full((2, 3, 3, 2), 1000.1)
-    y, mean, var = kernels.normalise_batch(x, jnp.ones(2), jnp.arange(2.0), 1e-5)
+    near = jnp.full(2, 1000.0)
+    y, mean, var = kernels.normalise_batch(x, jnp.ones(2), jnp.arange(2.0), near, 1e-5)
     np.testing.assert_allclose(y, jnp.broadcast_to(jnp.arange(2.0), y.shape), atol=0.1)
     np.testing.assert_allclose(mean, 1000.1, rtol=1e-6)
     np.testing.assert_allclose(var, 0, atol=1e-6)

@@ -133,7 +133,9 @@ class BatchNorm(nnx.Module):
             scale, shift = self.frozen()
             y = at_least_float32(x) * _wide(scale, x) + _wide(shift, x)
         else:
-            y, mean, var = normalise_batch(x, *self._scale_and_bias(), self.epsilon)
+            y, mean, var = normalise_batch(
+                x, *self._scale_and_bias(), self.mean[...], self.epsilon
+            )
             self._update_running(mean, var, x.size // x.shape[-1])
         return y.astype(self.dtype)
 
