@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tools import compile_report, hlo_text
+from tools import compile_report, hlo_census, hlo_text
 
 ROOT = pathlib.Path(__file__).parent.parent
 # ml_collections loads config files so
@@ -75,7 +75,7 @@ def test_stack_goes_outwards_from_the_line_that_was_written(module):
 
 
 def test_report_of_the_sample(module):
-    report = compile_report.census(module, PARAMETERS)
+    report = hlo_census.census(module, PARAMETERS)
     assert report["cudnn"] == {
         "forward": {"NHWC": 2},
         "input gradient": {"NHWC": 1},
@@ -95,17 +95,17 @@ def test_report_of_the_sample(module):
         "collective": 1,
     }
     assert report["collectives"] == {
-        "all-reduce": {"calls": 1, "large": 0, "bytes": 2 * (1152 + 2304 + 512)}
+        "all-reduce": {"calls": 1, "bytes": 2 * (1152 + 2304 + 512), "large": []}
     }
     total = 2 * FIRST + 3 * SECOND + 3 * PRODUCT
     assert report["roofline"]["flops"] == total
     seconds = report["roofline"]["seconds"]
-    assert seconds >= total / compile_report.PEAK_FLOPS["bf16"]
-    assert seconds >= report["roofline"]["bytes"] / compile_report.PEAK_BYTES
+    assert seconds >= total / hlo_census.PEAK_FLOPS["bf16"]
+    assert seconds >= report["roofline"]["bytes"] / hlo_census.PEAK_BYTES
 
 
 def test_layout_changes_say_what_they_move_and_whence(module):
-    rows = compile_report.census(module, PARAMETERS)["layout"]
+    rows = hlo_census.census(module, PARAMETERS)["layout"]
     found = {(row["change"], row["of"]): row for row in rows}
     assert found["copy", "weights"]["number"] == 2  # into the donated memory
     assert found["copy", "weights"]["bytes"] == 4 * (1152 + 2304)
@@ -113,6 +113,23 @@ def test_layout_changes_say_what_they_move_and_whence(module):
     transposed = [row for row in rows if row["change"] == "transpose"]
     assert {row["of"] for row in transposed} == {"weights"}
     assert sum(row["number"] for row in transposed) == 4
+
+
+def test_large_collectives_say_what_runs_beside_them():
+    text = """ENTRY %main (x: f32[1024,512]) -> f32[1024,512] {
+  %x = f32[1024,512]{1,0} parameter(0)
+  %s = (f32[1024,512]{1,0}, f32[1024,512]{1,0}) all-reduce-start(%x), to_apply=%add
+  %a = f32[8]{0} fusion(%x), kind=kLoop, calls=%fused
+  %b = f32[8]{0} fusion(%a), kind=kLoop, calls=%fused
+  %d = f32[1024,512]{1,0} all-reduce-done(%s)
+  ROOT %r = f32[1024,512]{1,0} all-reduce(%d), to_apply=%add
+}
+"""
+    module = hlo_text.parse(text)
+    found = hlo_census.collectives(module, module.kernels())["all-reduce"]
+    size = {"bytes": 2**21, "dtype": "f32"}
+    assert found["calls"] == 2 and found["bytes"] == 2**22
+    assert found["large"] == [size | {"beside": 2}, size | {"beside": 0}]
 
 
 def test_a_slice_of_activations_is_a_copy_between_layers():
@@ -126,7 +143,7 @@ def test_a_slice_of_activations_is_a_copy_between_layers():
   ROOT %s = bf16[2,4,2,16]{3,2,1,0} slice(%x), slice={[0:2], [0:8:2], [0:4:2], [0:16]}
 }
 """
-    (row,) = compile_report.census(hlo_text.parse(text), PARAMETERS)["layout"]
+    (row,) = hlo_census.census(hlo_text.parse(text), PARAMETERS)["layout"]
     assert row == {
         "change": "copy",
         "of": "activations",
@@ -160,7 +177,7 @@ def test_an_epilogue_counts_only_behind_the_product():
 }
 """
     module = hlo_text.parse(text)
-    found = compile_report.products(module, module.kernels())
+    found = hlo_census.products(module, module.kernels())
     assert found == {"number": 2, "with_addition": 1, "with_activation": 1}
     assert sum(map(module.flops, module.kernels())) == 2 * 2 * 4 * 8 * 2
 
@@ -170,7 +187,7 @@ def test_comparison_names_what_changed_and_nothing_else(module):
         ("program", "config", "precision", "devices", "batch", "height", "width"), 1
     )
     sizes = {"memory": {"peak": 5_000_000}}
-    before = about | sizes | compile_report.census(module, PARAMETERS)
+    before = about | sizes | hlo_census.census(module, PARAMETERS)
     after = before | {"kernels": 24, "memory": {"peak": 4_000_000}}
     assert compile_report.format_comparison(before, before).endswith("nothing")
     text = compile_report.format_comparison(after, before)

@@ -117,6 +117,18 @@ class Module:
             if i.opcode not in FREE and not i.opcode.endswith("-done")
         ]
 
+    def beside(self, start: Instruction) -> int:
+        """Kernels between an asynchronous instruction's start and its end."""
+        after = self.computations[self.entry]
+        after = after[after.index(start) + 1 :]
+        ends = (
+            i
+            for i, other in enumerate(after)
+            if other.opcode.endswith("-done") and start.name in other.operands
+        )
+        between = after[: next(ends, 0)]
+        return sum(i.opcode not in FREE and "-done" not in i.opcode for i in between)
+
     def inside(self, instruction: Instruction) -> Iterator[Instruction]:
         """The instruction, and those of the computation it calls, at any depth."""
         yield instruction
