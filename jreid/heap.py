@@ -21,8 +21,8 @@ def trim_after_compiling() -> None:
     except (OSError, AttributeError, TypeError):
         return
 
-    def listen(event: str, seconds: float, **_: object) -> None:
-        if event == COMPILED and seconds > LONG:
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event == COMPILED and duration_secs > LONG:
             trim(0)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
