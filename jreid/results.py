@@ -10,7 +10,7 @@ from jreid.about import about_run
 from jreid.config import Config
 from jreid.data.datasets import INFRARED, VISIBLE, Images
 from jreid.evaluation import pictures, protocols, table
-from jreid.evaluation.official_draw import read_permutations
+from jreid.evaluation.official_draw import read_permutations, shipped_draw
 from jreid.evaluation.protocols import RankList, Score
 from jreid.evaluation.scoring import TableProgress
 from jreid.evaluation.trials import (
@@ -104,7 +104,7 @@ def write_report(
     with replacing(folder / "ranks.png") as temporary:
         pictures.save_rank_sheet(
             temporary,
-            _example_lists(config, features["fused"], images),
+            example_lists(config, features["fused"], images),
             paths=images.paths,
             ids=images.ids,
             cameras=images.cameras,
@@ -123,22 +123,31 @@ def _settings(config: Config, images: Images) -> int:
     return 2  # both directions
 
 
-def _example_lists(
+def example_lists(
     config: Config, features: np.ndarray, images: Images
 ) -> list[RankList]:
-    """Rank lists of one trial; in both directions where the protocol has two."""
-    rows = config.evaluation.sheet_rows
+    """Rank lists of the first trial; in both directions where the protocol has two."""
+    rows, legacy = config.evaluation.sheet_rows, config.evaluation.legacy
     columns: dict[str, Any] = {
         "ids": images.ids,
         "cameras": images.cameras,
         "paths": images.paths,
     }
     if config.data.dataset == "sysu_mm01":
-        trials = [sysu_trial(**columns, trial=0)]
+        official = None
+        if config.evaluation.draw == "official":
+            given = config.evaluation.permutations
+            official = read_permutations(given) if given else shipped_draw()
+        trials = [sysu_trial(**columns, trial=0, official=official)]
     elif config.data.dataset == "llcm":
         columns["modality"] = images.modality
         trials = [
-            llcm_trial(**columns, trial=0, query_modality=modality)
+            llcm_trial(
+                **columns,
+                trial=0,
+                query_modality=modality,
+                swapped=legacy and modality == VISIBLE,
+            )
             for modality in (INFRARED, VISIBLE)
         ]
     else:

@@ -119,9 +119,9 @@ def test_trees_of_another_layout_are_refused(tmp_path, change, message):
 
 
 def test_too_few_people_and_empty_folders_are_refused(tmp_path, caplog):
-    with pytest.raises(ValueError, match="has 1 identities with .* at least two"):
+    with pytest.raises(ValueError, match="infrared images: 1; at least two"):
         read_folder(make_tree(tmp_path / "a", ("ada",), ("ada",)))
-    with pytest.raises(ValueError, match="has 0 identities with .* the same name"):
+    with pytest.raises(ValueError, match="infrared images: 0; .* the same name"):
         read_folder(make_tree(tmp_path / "b", ("ada", "bob"), ("Ada", "Bob")))
     with pytest.raises(ValueError, match="visible has no image in a folder"):
         read_folder(make_tree(tmp_path / "c", images=0))
@@ -181,7 +181,7 @@ def test_a_csv_file_may_lack_camera_and_split_and_order_its_columns(tmp_path):
         ((COLUMNS, *LINES, "e.jpg,ada,x,0,test"), "'ada' in the splits train and test"),
         ((COLUMNS, *LINES[:2]), "no image in the split test"),
         ((COLUMNS, LINES[0], LINES[2]), "has no infrared image"),
-        (("path,id,modality", "a.jpg,1,0", "b.jpg,2,1"), "has 0 identities with"),
+        (("path,id,modality", "a.jpg,1,0", "b.jpg,2,1"), "infrared images: 0;"),
     ],
 )
 def test_a_csv_file_with_a_mistake_is_refused_with_its_line(tmp_path, lines, message):

@@ -17,12 +17,14 @@ from naive_scores import (
 )
 from test_rerank import naive_rerank
 
+from jreid.config import Config, EvalConfig
 from jreid.data.sysu_mm01 import read_sysu_mm01
 from jreid.evaluation.distances import squared_distances
 from jreid.evaluation.official_draw import read_permutations, shipped_draw
 from jreid.evaluation.protocols import METRICS, score_sysu
 from jreid.evaluation.rerank import rerank
 from jreid.evaluation.trials import sysu_trial
+from jreid.results import example_lists
 
 CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 # SHA-256 of the published galleries of trials 0 to 9, as JSON lists of
@@ -101,6 +103,20 @@ def test_galleries_of_a_tree_are_the_published_ones(columns, draw_and_mode):
         )
     found = hashlib.sha256(json.dumps(galleries).encode()).hexdigest()
     assert found == FINGERPRINTS[draw_and_mode]
+
+
+def test_the_rank_sheet_shows_galleries_of_the_runs_draw(tree, columns, rng):
+    images = read_sysu_mm01(tree).test
+    config = Config(evaluation=EvalConfig(draw="official"))
+    lists = example_lists(config, rng.normal(size=(len(images), 4)), images)
+    shown = {int(row) for ranked in lists for row in ranked.nearest}
+    draws = {"official": shipped_draw(), "agw": None}
+    gallery = {
+        name: set(sysu_trial(**columns, trial=0, official=official).gallery)
+        for name, official in draws.items()
+    }
+    assert shown <= gallery["official"]
+    assert not shown <= gallery["agw"]
 
 
 @pytest.fixture(scope="module")

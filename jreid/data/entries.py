@@ -96,7 +96,7 @@ def _split(
         )
     if len(paired) < 2:
         raise ValueError(
-            f"{source} has {len(paired)} identities with visible and infrared images; "
+            f"{source}: identities with visible and infrared images: {len(paired)}; "
             "at least two are needed, one to train and one to test on (an identity "
             "must have the same name in both modalities)"
         )
