@@ -187,10 +187,11 @@ def test_batch_norm_of_constant_channels_is_its_bias(platform):
     np.testing.assert_allclose(var, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("size", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_a_frozen_norm_is_folded_into_its_convolution(rng, dtype):
+def test_a_frozen_norm_is_folded_into_its_convolution(rng, dtype, size, stride):
     options = {"dtype": dtype, "rngs": nnx.Rngs(0)}
-    conv = Conv(3, 4, 3, use_bias=True, **options)
+    conv = Conv(3, 4, size, stride=stride, use_bias=True, **options)
     norm = BatchNorm(4, **options)
     assert conv.bias is not None and norm.bias is not None
     for array in (conv.bias, norm.bias, norm.mean):
