@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jreid.workdir import write_text
+from jreid.workdir import replacing, write_text
 
 MODALITIES = ("visible", "infrared")
 JOB, LIST, ERRORS = "job.json", "images.txt", "errors.parquet"
@@ -133,22 +132,42 @@ def list_folder(folder: Path, modality: str = "") -> Iterator[str]:
         if (real := os.path.realpath(folder / inside)) in seen:
             continue
         seen.add(real)
-        with os.scandir(folder / inside) as entries:
-            found = sorted((entry.name, entry.is_dir()) for entry in entries)
+        try:
+            with os.scandir(folder / inside) as entries:
+                found = sorted((entry.name, entry.is_dir()) for entry in entries)
+        except OSError as error:
+            raise ValueError(f"{folder / inside} cannot be listed: {error}") from error
+        named = {part.lower() for part in Path(inside).parts} & {*MODALITIES}
+        own = modality or (named.pop() if len(named) == 1 else "")
         for name, _ in (pair for pair in found if not pair[1]):
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                path = os.path.join(inside, name)
-                named = {part.lower() for part in Path(inside).parts} & {*MODALITIES}
-                own = modality or (named.pop() if len(named) == 1 else "")
-                yield f"{path}\t{own}\n"
+                yield f"{_listable(os.path.join(inside, name), folder)}\t{own}\n"
         pending += [
             os.path.join(inside, name) for name, is_dir in found[::-1] if is_dir
         ]
 
 
+def _listable(path: str, folder: Path) -> str:
+    """The path, if a line of a list can hold it; else ValueError."""
+    if set("\t\r\n") & set(path) or not _is_utf8(path):
+        raise ValueError(
+            f"the name {path!r} in {folder} has a tab, a line break or what is not "
+            "UTF-8, which a list cannot hold: rename the file or its folder"
+        )
+    return path
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Python keeps other bytes as lone surrogates
+        return False
+    return True
+
+
 def write_list(path: Path, lines: Iterable[str]) -> None:
     """Writes the lines as they come, and gives the file its name when it is whole."""
-    with _replacing(path) as temporary, open(temporary, "w") as file:
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.writelines(lines)
 
 
@@ -275,8 +294,11 @@ def embed_shard(
             done += len(batch)
             progress(done)
     unreadable = [(*rows[row], reasons[row]) for row in sorted(reasons)]
+    errors = _errors_path(out, shard)
     if unreadable:
-        _write_errors(_errors_path(out, shard), unreadable)
+        _write_errors(errors, unreadable)
+    else:  # a try that was interrupted may have found some that are mended now
+        errors.unlink(missing_ok=True)
     kept = [row for row in range(len(rows)) if row not in reasons]
     _write_shard(
         shard_path(out, shard, len(images)), [rows[row] for row in kept], table[kept]
@@ -299,7 +321,7 @@ def finish_job(out: Path, images: ImageList) -> int | None:
     ]
     count = 0
     with (
-        _replacing(out / ERRORS) as temporary,
+        replacing(out / ERRORS) as temporary,
         parquet.ParquetWriter(temporary, _errors_schema()) as writer,
     ):
         for path in found:
@@ -319,7 +341,7 @@ def _write_shard(path: Path, rows: list[tuple[str, str]], vectors: np.ndarray) -
         "modality": pyarrow.array([own for _, own in rows], pyarrow.string()),
         "embedding": pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
     }
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         parquet.write_table(pyarrow.table(columns), temporary)
 
 
@@ -336,21 +358,5 @@ def _write_errors(path, rows) -> None:
 
     schema = _errors_schema()
     columns = [list(column) for column in zip(*rows, strict=True)]
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         parquet.write_table(pyarrow.table(columns, schema=schema), temporary)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[str]:
-    """A temporary file that takes the name of `path` if the block succeeds."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

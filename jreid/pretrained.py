@@ -5,15 +5,12 @@ The file is an .npz of one stem and the trunk by our own names ("stem/conv1/kern
 `tools/convert_torchvision.py` writes it.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +18,7 @@ from flax import nnx
 
 from jreid.leaves import named_leaves
 from jreid.models.resnet import Stem, Trunk
-from jreid.workdir import write_text
+from jreid.workdir import replacing, write_text
 
 FORMAT = "jreid ResNet weights, version 1"
 RECORD = "pretrained.json"
@@ -71,7 +68,7 @@ def write_pretrained(
     """
     about = {"format": FORMAT, **about}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as file:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
 
 
@@ -179,20 +176,3 @@ def _how_to_get(path: Path, depth: int) -> str:
         f"  python tools/convert_torchvision.py {source} {path}\n"
         f"(the second needs torch: pip install torch), or {FROM_SCRATCH}"
     )
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` when the block ends without an error."""
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        try:
-            os.fchmod(file.fileno(), 0o644)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise

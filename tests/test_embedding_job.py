@@ -109,6 +109,27 @@ def test_a_restart_does_what_is_missing_and_parts_share_the_shards(tmp_path):
     ]
 
 
+def test_an_image_mended_after_an_interrupted_try_is_no_error(tmp_path):
+    """The try ended between the shard's errors and its embeddings."""
+    (tmp_path / "out").mkdir()
+    file = write_list(tmp_path, ["bad.jpg", "b.jpg"])
+    images = jobs.index_list(file, root=tmp_path, modality="visible")
+    run(tmp_path / "out", images)
+    jobs.shard_path(tmp_path / "out", 0, 1).unlink()
+    options = {"embed": embed, "size": SIZE, "batch_size": 4}
+
+    def mended(paths):
+        return read(paths)[0], [None] * len(paths)
+
+    jobs.embed_shard(tmp_path / "out", images, 0, read=mended, **options)
+    assert jobs.finish_job(tmp_path / "out", images) == 0
+    assert parquet.read_table(tmp_path / "out" / jobs.ERRORS).num_rows == 0
+    assert [row["path"] for row in stored(tmp_path / "out", images)] == [
+        "bad.jpg",
+        "b.jpg",
+    ]
+
+
 def test_a_shard_that_fails_leaves_no_file(tmp_path):
     images = jobs.index_list(write_list(tmp_path, MIXED), root=tmp_path)
     out = tmp_path / "out"
@@ -182,6 +203,37 @@ def test_a_folder_is_listed_in_order_with_the_modality_of_its_folders(tmp_path):
     jobs.write_list(tmp_path / "list.txt", jobs.list_folder(tmp_path, "visible"))
     images = jobs.index_list(tmp_path / "list.txt", root=tmp_path)
     assert images.rows(0)[0] == ("d.jpg", "visible")
+
+
+@pytest.mark.parametrize("name", [b"a\tb.jpg", b"a\nb.jpg", b"a\r.jpg", b"\xff.jpg"])
+def test_a_name_that_no_list_can_hold_is_refused(tmp_path, name):
+    (tmp_path / "visible").mkdir()
+    (tmp_path / "visible" / os.fsdecode(name)).touch()
+    with pytest.raises(ValueError, match=f"visible/.*in {tmp_path} .* rename the file"):
+        jobs.write_list(tmp_path / "list.txt", jobs.list_folder(tmp_path))
+    assert os.listdir(tmp_path) == ["visible"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(jobs.os, "scandir", refuse)
+    with pytest.raises(ValueError, match=f"{tmp_path} cannot be listed: .*denied"):
+        jobs.write_list(tmp_path / "list.txt", jobs.list_folder(tmp_path))
+
+
+def test_a_full_disk_is_told_with_the_shard_that_it_cut(tmp_path, monkeypatch):
+    images = jobs.index_list(write_list(tmp_path, MIXED), root=tmp_path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parquet, "write_table", full)
+    shard = jobs.shard_path(tmp_path / "out", 0, 1)
+    with pytest.raises(OSError, match=f"cannot write {shard}: .*No space left"):
+        run(tmp_path / "out", images)
+    assert os.listdir(tmp_path / "out") == []
 
 
 MEMORY = """
