@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import sys
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,10 +23,10 @@ from jax._src.distributed import global_state  # the coordinator's address, foun
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jreid.watch import FAILED, Watch, wait_for_verdict
+from jreid.watch import FAILED, REMEDY, Watch, delay_abort, wait_for_verdict
 
 AUTO = "auto"  # coordinator: SLURM, Open MPI or Kubernetes tells
-DAY = 24 * 3600  # seconds that finished processes wait for the one that scores
+ARRIVAL = 300.0  # seconds that a process waits for all others to be started
 
 Tree = Any
 
@@ -51,6 +52,7 @@ def joined(
         yield
         return
     _initialise(coordinator, processes, process, timeout)
+    delay_abort()
     watch = None
     try:
         watch = _watch(timeout)
@@ -73,15 +75,17 @@ def _initialise(coordinator: str, processes: int, process: int, timeout: float) 
     # It would take SIGTERM, which the training loop answers itself.
     jax.config.update("jax_enable_preemption_service", False)
     found = coordinator == AUTO
+    late = threading.Timer(ARRIVAL, _not_all_came)
+    late.start()
     try:
         jax.distributed.initialize(
             coordinator_address=None if found else coordinator,
             num_processes=None if found else processes,
             process_id=None if found else process,
             cluster_detection_method=None if found else "deactivate",
+            initialization_timeout=round(ARRIVAL) + 60,
             # Later than the watch, which names the lost process.
             heartbeat_timeout_seconds=round(timeout) + 20,
-            shutdown_timeout_seconds=DAY,
         )
     except (ValueError, RuntimeError) as error:
         raise ValueError(
@@ -91,6 +95,20 @@ def _initialise(coordinator: str, processes: int, process: int, timeout: float) 
             "N - 1; 'auto' finds them under SLURM, Open MPI and, with the package "
             "kubernetes, in an indexed Job or a JobSet"
         ) from error
+    finally:
+        late.cancel()
+
+
+def _not_all_came() -> None:
+    """Ends this process with a line, where JAX would by abort()."""
+    print(
+        f"error: not all processes of the run have come within {ARRIVAL:g} seconds, or "
+        "they cannot reach process 0. Start the same command on all hosts, and look "
+        "for an error of the others",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(FAILED)
 
 
 def _watch(timeout: float) -> Watch:
@@ -104,20 +122,39 @@ def _watch(timeout: float) -> Watch:
             ("", 0), family=family, backlog=count, dualstack_ipv6=both
         )
         port = server.getsockname()[1]
-    # A line of each: its host; of process 0 also its port, and what strangers lack.
-    line = f"{port} {os.urandom(8).hex()} {os.uname().nodename}".encode()[:300]
-    mine = np.zeros(300, np.uint8)
-    mine[: len(line)] = np.frombuffer(line, np.uint8)
-    everyone = np.asarray(multihost_utils.process_allgather(mine)).reshape(count, -1)
-    lines = [bytes(row).rstrip(b"\0").decode().split(maxsplit=2) for row in everyone]
-    watch = Watch(number, [host for _, _, host in lines], timeout)
-    port, token = int(lines[0][0]), lines[0][1]
+    # Of each its host; of process 0 also its port, and what strangers lack.
+    lines = _told(f"{port} {os.urandom(8).hex()} {os.uname().nodename}", timeout)
+    watch = Watch(number, [line.split(" ", 2)[2] for line in lines], timeout)
+    port, token, _ = lines[0].split(" ", 2)
     if server is not None:
         watch.listen(server, token)
     else:
         address = str(global_state.coordinator_address)
-        watch.connect(address.rsplit(":", 1)[0].strip("[]"), port, token)
+        watch.connect(address.rsplit(":", 1)[0].strip("[]"), int(port), token)
     return watch
+
+
+def _told(line: str, timeout: float) -> list[str]:
+    """The lines of all processes, in their order.
+
+    Through JAX's coordinator and not a collective, in which a process that is lost
+    already would be waited for until JAX aborts without its name.
+    """
+    client = global_state.client
+    assert client is not None
+    client.key_value_set(f"jreid/{jax.process_index()}", line)
+    lines = []
+    for number in range(jax.process_count()):
+        try:
+            key = f"jreid/{number}"
+            lines.append(client.blocking_key_value_get(key, round(1000 * timeout)))
+        except jax.errors.JaxRuntimeError as error:
+            raise ConnectionError(
+                f"process {number} (of 0 to {jax.process_count() - 1}) is lost: it "
+                f"began to join, but did not end ({str(error).splitlines()[0]}). "
+                f"{REMEDY}"
+            ) from error
+    return lines
 
 
 def _broke_off(error: BaseException) -> bool:

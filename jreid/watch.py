@@ -17,7 +17,6 @@ import threading
 import time
 
 PERIOD = 1.0  # seconds between two signs of life
-JOINING = 60.0  # seconds in which the connections are made
 GRACE = 3.0  # seconds to say oneself what another process has failed of as well
 
 FAILED = 2  # exit code
@@ -40,13 +39,14 @@ class Watch:
     def __init__(self, number: int, hosts: list[str], timeout: float):
         self.number, self.hosts, self.timeout = number, hosts, timeout
         self._peers: dict[int, socket.socket] = {}
-        self._left: set[int] = set()  # processes that ended as they should
+        self._left: set[int] = set()  # processes that have done their work
         self._leaving = threading.Event()
+        self._all_left = threading.Event()
         self._ending = threading.Lock()
 
     def listen(self, server: socket.socket, token: str) -> None:
         """Process 0: waits on a bound socket for all others, then watches them."""
-        server.settimeout(JOINING)
+        server.settimeout(self.timeout)
         greetings = {_hello(n, token): n for n in range(1, len(self.hosts))}
         try:
             while len(self._peers) < len(self.hosts) - 1:
@@ -67,7 +67,7 @@ class Watch:
     def connect(self, host: str, port: int, token: str) -> None:
         """Any other process: connects to process 0 and watches it."""
         try:
-            connection = socket.create_connection((host, port), JOINING)
+            connection = socket.create_connection((host, port), self.timeout)
         except OSError as error:
             raise ConnectionError(
                 f"no connection to {self._name(0)} at {host}:{port}: {error}"
@@ -82,12 +82,17 @@ class Watch:
         self._tell({"failed": self.number, "reason": reason[:2000]})
 
     def leave(self) -> None:
-        """Tells the others that this process ends as it should."""
-        self._leaving.set()
-        self._tell({"left": self.number})
+        """Tells the others that this process is done, and watches until all are."""
+        if self.number:
+            self._tell({"left": self.number})
+            self._leaving.wait()
+        else:
+            self._note_left(0)
+            self._all_left.wait()
+            self._leaving.set()
+            self._tell({"left": 0})
 
     def _start(self) -> None:
-        _delay_abort()
         threading.Thread(target=self._beat, daemon=True).start()
         for number, connection in self._peers.items():
             arguments = (number, connection)
@@ -105,7 +110,7 @@ class Watch:
             for line in connection.makefile("r"):
                 message = json.loads(line)
                 if "left" in message:
-                    self._left.add(number)
+                    self._note_left(number)
                 elif "failed" in message:
                     self._end(message["failed"], message["reason"], failed=True)
                 elif "lost" in message:
@@ -114,8 +119,15 @@ class Watch:
             silence = f"no sign of life for {self.timeout:g} seconds"
         except (OSError, ValueError) as error:
             silence = str(error)
-        if number not in self._left and not self._leaving.is_set():
+        if not self._leaving.is_set():
             self._end(number, silence)
+
+    def _note_left(self, number: int) -> None:
+        self._left.add(number)
+        if self.number:  # process 0 is the last to say so
+            self._leaving.set()
+        elif len(self._left) == len(self.hosts):
+            self._all_left.set()
 
     def _end(self, number: int, reason: str, *, failed: bool = False) -> None:
         """Ends this process, after the others were told."""
@@ -166,7 +178,7 @@ def _send(connection: socket.socket, message: dict[str, object]) -> None:
     connection.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _delay_abort() -> None:
+def delay_abort() -> None:
     """Gives the watch six seconds before JAX's own abort when process 0 is lost.
 
     JAX's client ends its process by abort() a millisecond after the same event. The

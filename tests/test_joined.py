@@ -53,14 +53,12 @@ with distributed.joined(coordinator, 2, number, 10.0):
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("killed", [-1, 0, 1])
-def test_two_processes(killed):
+def start(program, killed):
     with socket.create_server(("127.0.0.1", 0)) as free:
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-    running = [
+    return [
         subprocess.Popen(
-            [sys.executable, "-c", PROCESS, str(number), coordinator, str(killed)],
+            [sys.executable, "-c", program, str(number), coordinator, str(killed)],
             cwd=ROOT,
             env=dict(os.environ) | {"JAX_NUM_CPU_DEVICES": "2"},
             stdout=subprocess.PIPE,
@@ -69,6 +67,12 @@ def test_two_processes(killed):
         )
         for number in range(2)
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [-1, 0, 1])
+def test_two_processes(killed):
+    running = start(PROCESS, killed)
     for number, process in enumerate(running):
         out, err = process.communicate(timeout=300)
         assert f"stopped after 4 by {int(signal.SIGTERM)}" in out, err
@@ -81,3 +85,42 @@ def test_two_processes(killed):
             host = os.uname().nodename
             assert f"process {killed} (of 0 to 1) on host {host} is lost" in err
             assert "Traceback" not in err
+
+
+JOINING = """
+import os, signal, sys
+from jreid import distributed
+number, coordinator, killed = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+began = distributed._watch
+def watch(timeout):
+    if number == killed:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return began(timeout)
+distributed._watch = watch
+try:
+    with distributed.joined(coordinator, 2, number, 10.0):
+        pass
+except OSError as error:
+    sys.exit(f"error: {error}")
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_they_join_is_named():
+    running = start(JOINING, 1)
+    _, err = running[0].communicate(timeout=300)
+    assert running[0].returncode == 2, err
+    assert "error: process 1 (of 0 to 1) is lost" in err
+    assert running[1].wait() == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alone", [0, 1])
+def test_a_process_whose_others_never_come_says_so(alone):
+    program = "from jreid import distributed\ndistributed.ARRIVAL = 3.0\n" + JOINING
+    running = start(program, -1)
+    running[1 - alone].kill()
+    running[1 - alone].communicate()
+    _, err = running[alone].communicate(timeout=300)
+    assert running[alone].returncode == 2, err
+    assert "error: not all processes of the run have come within 3 seconds" in err

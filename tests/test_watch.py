@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -86,5 +87,27 @@ def test_the_others_say_why_a_process_failed():
 def test_processes_that_leave_one_after_the_other_are_not_lost():
     running = start("leave")
     for process in reversed(running):
-        _, err = process.communicate("\n", timeout=30)
+        time.sleep(0.5)
+        assert all(waiting.poll() is None for waiting in running), "not all have left"
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in running:
+        _, err = process.communicate(timeout=30)
         assert (process.returncode, err) == (0, "")
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_who_has_left_still_learns_of_a_loss(lost):
+    """As those that wait for process 0 to end its scores."""
+    running = start("leave")
+    for process in running[1:]:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    time.sleep(0.5)
+    running[lost].kill()
+    for number, process in enumerate(running):
+        process.wait(timeout=30)  # communicate() would let process 0 leave
+        _, err = process.communicate()
+        if number != lost:
+            assert process.returncode == 2
+            assert f"process {lost} (of 0 to 2) on host" in err and "is lost" in err
