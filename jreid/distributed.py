@@ -113,7 +113,8 @@ def _not_all_came() -> None:
 
 def _watch(timeout: float) -> Watch:
     """Connects the processes for the watch; they learn each other's hosts."""
-    number, count = jax.process_index(), jax.process_count()
+    # Not JAX's own count, which would wait for the devices of one that is lost.
+    number, count = global_state.process_id, global_state.num_processes
     server, port = None, 0
     if number == 0:
         both = socket.has_dualstack_ipv6()
@@ -123,7 +124,8 @@ def _watch(timeout: float) -> Watch:
         )
         port = server.getsockname()[1]
     # Of each its host; of process 0 also its port, and what strangers lack.
-    lines = _told(f"{port} {os.urandom(8).hex()} {os.uname().nodename}", timeout)
+    line = f"{port} {os.urandom(8).hex()} {os.uname().nodename}"
+    lines = _told(line, number, count, timeout)
     watch = Watch(number, [line.split(" ", 2)[2] for line in lines], timeout)
     port, token, _ = lines[0].split(" ", 2)
     if server is not None:
@@ -134,7 +136,7 @@ def _watch(timeout: float) -> Watch:
     return watch
 
 
-def _told(line: str, timeout: float) -> list[str]:
+def _told(line: str, number: int, count: int, timeout: float) -> list[str]:
     """The lines of all processes, in their order.
 
     Through JAX's coordinator and not a collective, in which a process that is lost
@@ -142,17 +144,16 @@ def _told(line: str, timeout: float) -> list[str]:
     """
     client = global_state.client
     assert client is not None
-    client.key_value_set(f"jreid/{jax.process_index()}", line)
+    client.key_value_set(f"jreid/{number}", line)
     lines = []
-    for number in range(jax.process_count()):
+    for other in range(count):
         try:
-            key = f"jreid/{number}"
+            key = f"jreid/{other}"
             lines.append(client.blocking_key_value_get(key, round(1000 * timeout)))
         except jax.errors.JaxRuntimeError as error:
             raise ConnectionError(
-                f"process {number} (of 0 to {jax.process_count() - 1}) is lost: it "
-                f"began to join, but did not end ({str(error).splitlines()[0]}). "
-                f"{REMEDY}"
+                f"process {other} (of 0 to {count - 1}) is lost: it began to join, but "
+                f"did not end ({str(error).splitlines()[0]}). {REMEDY}"
             ) from error
     return lines
 
