@@ -9,6 +9,7 @@ state ("params/trunk/layer1/0/conv1/kernel"), and `leaves`, JSON with the shape,
 and CRC-32 of each.
 """
 
+import logging
 import pathlib
 import tempfile
 from typing import Any
@@ -24,6 +25,19 @@ REMEDY = (
     "Take an earlier checkpoint with --config.checkpoint.step= (in training) or --step "
     "(in evaluation)"
 )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for what Orbax's threads log of every array of a save that failed.
+
+    Hundreds of lines would hide the one error, which is raised as well.
+    """
+    theirs = "orbax" in record.pathname or "never retrieved" in record.getMessage()
+    return not (theirs and record.exc_info)
+
+
+logging.getLogger("absl").addFilter(_is_news)
+logging.getLogger("asyncio").addFilter(_is_news)
 
 
 class Checkpoints:

@@ -43,7 +43,7 @@ from jreid.state import (
     network_structure,
 )
 from jreid.trained import Embedder, write_training_set
-from jreid.workdir import open_workdir, write_text
+from jreid.workdir import open_workdir, require_shared, write_text
 
 
 @dataclass
@@ -68,6 +68,7 @@ def train(config: Config, workdir: Path) -> int:
     opened = open_workdir(workdir, as_dict(config), may_differ=RESUMABLE)
     with opened if main else contextlib.nullcontext():
         distributed.agree(_common(config))
+        require_shared(workdir)
         run = _prepare(config, workdir)
         if main:
             write_training_set(workdir, run.images)

@@ -42,11 +42,23 @@ def open_workdir(
     with _lock(folder):
         if (folder / CONFIG).exists() and _holds_work(folder):
             _refuse_changes(folder, json.loads(text), may_differ)
-        try:
-            write_text(folder / CONFIG, text)
-        except OSError as error:
-            raise _unwritable(folder, error) from error
+        write_text(folder / CONFIG, text)
         yield folder
+
+
+def require_shared(folder: str | pathlib.Path) -> None:
+    """Of several processes: refuses a folder that is not the one `open_workdir` made.
+
+    Otherwise each would write its part of a checkpoint on a disk of its own.
+
+    Raises FileNotFoundError.
+    """
+    path = pathlib.Path(folder).absolute() / CONFIG
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}, which process 0 has written, is not seen on host "
+            f"{os.uname().nodename}: --workdir must be on storage that all hosts share"
+        )
 
 
 def read_config(folder: str | pathlib.Path) -> dict[str, Any]:

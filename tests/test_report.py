@@ -20,7 +20,7 @@ import pytest
 from jreid import progress as progress_module
 from jreid.progress import Progress, duration
 from jreid.report import make_reporter, parameter_table
-from jreid.workdir import open_workdir, read_config
+from jreid.workdir import open_workdir, read_config, require_shared
 
 
 def read_lines(workdir):
@@ -266,6 +266,13 @@ def test_second_run_is_refused(tmp_path):
         f"{tmp_path} is in use by another run (process {os.getpid()}" in second.stderr
     )
     assert subprocess.run(command).returncode == 0, "the lock outlived its run"
+
+
+def test_a_workdir_that_is_not_shared_is_refused(tmp_path):
+    with open_workdir(tmp_path / "here", {}):
+        require_shared(tmp_path / "here")
+    with pytest.raises(FileNotFoundError, match="there/config.json.* all hosts share"):
+        require_shared(tmp_path / "there")
 
 
 def test_workdir_that_cannot_be_used(tmp_path):
