@@ -229,6 +229,9 @@ class StopVote:
 
     In every step each process hands in the signal it has received; the largest is
     computed on the devices, behind the step, and read one step later.
+
+    Made while the processes are in step, it also connects their devices: Gloo gives
+    this 30 seconds, and the compilations of a step may differ by more.
     """
 
     def __init__(self, mesh: Mesh):
@@ -236,7 +239,8 @@ class StopVote:
         self._alone = jax.process_count() == 1
         replicated = NamedSharding(mesh, PartitionSpec())
         self._largest = jax.jit(jnp.max, out_shardings=replicated)
-        self._last: jax.Array | None = None
+        self._last = np.int32(0) if self._alone else self._hand_in(0)
+        jax.block_until_ready(self._last)
 
     def __call__(self, received: int) -> int:
         """Hands in this step's signal, 0 for none; the same answer on all processes.
@@ -246,9 +250,12 @@ class StopVote:
         """
         if self._alone:
             return received
+        before = self._last
+        self._last = self._hand_in(received)
+        return int(before)
+
+    def _hand_in(self, received: int) -> jax.Array:
         count = self._mesh.devices.size
         own = own_rows(self._mesh, count)
         flags = np.full(own.stop - own.start, received, np.int32)
-        before = self._last
-        self._last = self._largest(to_devices(flags, self._mesh, count))
-        return 0 if before is None else int(before)
+        return self._largest(to_devices(flags, self._mesh, count))

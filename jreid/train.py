@@ -160,6 +160,7 @@ def _loop(config: Config, workdir: Path, run: Run) -> int:
         Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as saved,
         Interrupt() as interrupt,
     ):
+        vote = StopVote(run.mesh)
         start = _restore(config, saved, run)
         reporter = SilentReporter()
         if distributed.is_main():
@@ -182,7 +183,6 @@ def _loop(config: Config, workdir: Path, run: Run) -> int:
             own = own_rows(run.mesh, slots)
             batches = system.training_batches(config, run.images, start, stop, own)
             window = ScalarWindow(start + 1, images_per_step)
-            vote = StopVote(run.mesh)
             for step, batch in enumerate(window.timed(batches), start=start + 1):
                 batch = to_devices(batch, run.mesh, slots)
                 run.state, scalars = run.train_step(run.state, batch)

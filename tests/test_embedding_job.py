@@ -116,12 +116,13 @@ def test_an_image_mended_after_an_interrupted_try_is_no_error(tmp_path):
     images = jobs.index_list(file, root=tmp_path, modality="visible")
     run(tmp_path / "out", images)
     jobs.shard_path(tmp_path / "out", 0, 1).unlink()
-    options = {"embed": embed, "size": SIZE, "batch_size": 4}
 
     def mended(paths):
-        return read(paths)[0], [None] * len(paths)
+        return read(paths)[0], [None for _ in paths]
 
-    jobs.embed_shard(tmp_path / "out", images, 0, read=mended, **options)
+    jobs.embed_shard(
+        tmp_path / "out", images, 0, read=mended, embed=embed, size=SIZE, batch_size=4
+    )
     assert jobs.finish_job(tmp_path / "out", images) == 0
     assert parquet.read_table(tmp_path / "out" / jobs.ERRORS).num_rows == 0
     assert [row["path"] for row in stored(tmp_path / "out", images)] == [

@@ -125,3 +125,26 @@ def test_a_process_whose_others_never_come_says_so(alone):
     _, err = running[alone].communicate(timeout=300)
     assert running[alone].returncode == 2, err
     assert "error: not all processes of the run have come within 3 seconds" in err
+
+
+UNEQUAL = """
+import sys, time
+from jreid import distributed
+number, coordinator, late = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+with distributed.joined(coordinator, 2, number, 10.0):
+    from jreid.state import data_mesh
+    vote = distributed.StopVote(data_mesh())
+    if number == late:
+        time.sleep(40)  # as with a compilation that takes longer here
+    vote(0)
+    vote(number)
+    print("agreed on", vote(0), flush=True)
+"""
+
+
+@pytest.mark.long
+def test_a_process_may_compile_longer_than_the_other():
+    for process in (running := start(UNEQUAL, 1)):
+        out, err = process.communicate(timeout=300)
+        assert "agreed on 1" in out, err
+    assert [process.returncode for process in running] == [0, 0]
