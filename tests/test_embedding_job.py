@@ -118,7 +118,8 @@ def test_an_image_mended_after_an_interrupted_try_is_no_error(tmp_path):
     jobs.shard_path(tmp_path / "out", 0, 1).unlink()
 
     def mended(paths):
-        return read(paths)[0], [None for _ in paths]
+        pixels, reasons = read(paths)
+        return pixels, [None if reason else reason for reason in reasons]
 
     jobs.embed_shard(
         tmp_path / "out", images, 0, read=mended, embed=embed, size=SIZE, batch_size=4
