@@ -4,6 +4,7 @@ It does the jobs of the list in the JSON one after the other, so that what they 
 common (imports, compilation, joining) is paid for once.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ from test_train import tiny_config
 
 from jreid import distributed, results, system, train
 from jreid.distributed import StopVote
+from jreid.state import make_train_step
 
 SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
 
@@ -60,6 +62,19 @@ class SignalledVote(StopVote):
         return super().__call__(received)
 
 
+@functools.cache
+def train_step_made_once():
+    """The jobs differ in nothing that is compiled: all take the first one's step."""
+    made = []
+
+    def make(*arguments):
+        if not made:
+            made.append(make_train_step(*arguments))
+        return made[0]
+
+    return make
+
+
 def run(job, number):
     workdir = pathlib.Path(job["workdir"])
     make_batches = system.training_batches
@@ -76,6 +91,7 @@ def run(job, number):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(system, "training_batches", training_batches)
         patched.setattr(train, "StopVote", SignalledVote)
+        patched.setattr(train, "make_train_step", train_step_made_once())
         if not job.get("scored"):
             patched.setattr(results, "write_report", lambda *_: [])
             patched.setattr(results, "print_report", lambda *_: None)
