@@ -5,7 +5,8 @@
 Each "device" is a process held to a core of its own; two of them talk over loopback, as
 two machines would. Measured are the training step on one (C, and its share of the batch
 alone), an all-reduce of the gradients' size (S / B), a small one (L), and the step on
-two, which the model predicts. The least of all steps counts, as other programs may run.
+two, which the model predicts; the least and the median of several calls. Where other
+programs run, two processes wait for each other's turns, and only the median shows it.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -42,21 +44,24 @@ def main(argv: list[str]) -> int:
     whole = run([cores[0]], share=1, **options)
     half = run([cores[0]], share=2, **options)
     both = run(cores, share=1, **options)
-    reduce = both["reduce"] + both["small"] * both["collectives"]
-    rows = {
-        "C: a step on one core": whole["step"],
-        "half its batch on one core": half["step"],
-        "S / B: all-reduce of the gradients": both["reduce"],
-        "L: a small all-reduce": both["small"],
-        f"predicted for two, C / 2 + S / B + {both['collectives']} L": (
-            whole["step"] / 2 + reduce
-        ),
-        "the same with the half batch's time for C / 2": half["step"] + reduce,
-        "measured on two": both["step"],
-    }
+    count = both["collectives"]
     print(f"gradients: {both['bytes'] / 1e6:.1f} MB; images: {whole['images']}")
+    print(f"{'milliseconds':52} {'least':>9} {'median':>9}")
+    rows = {
+        "C: a step on one core": lambda i: whole["step"][i],
+        "half its batch on one core": lambda i: half["step"][i],
+        "S / B: all-reduce of the gradients": lambda i: both["reduce"][i],
+        "L: a small all-reduce": lambda i: both["small"][i] / SMALL,
+        f"predicted for two, C / 2 + S / B + {count} L": lambda i: (
+            whole["step"][i] / 2 + both["reduce"][i] + count * both["small"][i] / SMALL
+        ),
+        "the same with the half batch's time for C / 2": lambda i: (
+            half["step"][i] + both["reduce"][i] + count * both["small"][i] / SMALL
+        ),
+        "measured on two": lambda i: both["step"][i],
+    }
     for name, seconds in rows.items():
-        print(f"{name:52} {1000 * seconds:9.2f} ms")
+        print(f"{name:52} {1000 * seconds(0):9.2f} {1000 * seconds(1):9.2f}")
     return 0
 
 
@@ -148,14 +153,14 @@ def measure(config, steps: int) -> dict:
         "images": 2 * slots,
         "bytes": bytes_,
         "collectives": collectives,
-        "step": least(train, steps),
-        "reduce": least(lambda: total(gradients), steps),
-        "small": least(lambda: chain(few), steps) / SMALL,
+        "step": timed(train, steps),
+        "reduce": timed(lambda: total(gradients), steps),
+        "small": timed(lambda: chain(few), steps),
     }
 
 
-def least(call: Callable[[], object], times: int) -> float:
-    """Least seconds of a call, the first left out."""
+def timed(call: Callable[[], object], times: int) -> tuple[float, float]:
+    """Least and median seconds of a call, the first left out."""
     import jax
 
     seconds = []
@@ -163,7 +168,7 @@ def least(call: Callable[[], object], times: int) -> float:
         start = time.perf_counter()
         jax.block_until_ready(call())
         seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+    return min(seconds[1:]), statistics.median(seconds[1:])
 
 
 if __name__ == "__main__":
