@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -59,7 +60,11 @@ def seconds_until_the_others_end(running, lost) -> float:
     start = time.monotonic()
     for process in running:
         if process is not running[lost]:
-            error = process.communicate(timeout=AT_ONCE)[1]
+            try:
+                error = process.communicate(timeout=AT_ONCE)[1]
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGSEGV)  # Python says where it is
+                raise AssertionError(process.communicate()[1]) from None
             assert process.returncode == 2, error
             name = f"process {lost} (of 0 to 1) on host {os.uname().nodename} is lost"
             assert f"error: {name}" in error and "Traceback" not in error, error
@@ -97,6 +102,7 @@ def start(script, workdir, cache, processes) -> list[subprocess.Popen]:
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_NUM_CPU_DEVICES": str(processes),
+        "PYTHONFAULTHANDLER": "1",
     }
     command = [sys.executable, "-m", "jreid.train", f"--config={script}"]
     command.append(f"--workdir={workdir}")
