@@ -18,7 +18,7 @@ import pytest
 from test_train import assert_same_state, final_state, metrics, tree
 
 pytestmark = pytest.mark.long
-PATIENCE = 1200  # seconds, for six runs on a busy machine
+PATIENCE = 2400  # seconds, for six runs on a busy machine
 HERE = pathlib.Path(__file__).parent
 __all__ = ["tree"]
 
@@ -161,9 +161,10 @@ def assert_close_state(one, other):
     first, second = final_state(one), final_state(other)
     assert first.keys() == second.keys()
     for name, array in first.items():
-        scale = np.abs(array).max() + 1e-6
+        # What is 0 but for rounding, as a mean behind a BatchNorm, is rounded anew.
+        atol = 1e-4 * np.abs(array).max() + 1e-6
         np.testing.assert_allclose(
-            second[name], array, rtol=1e-4, atol=1e-4 * scale, err_msg=name
+            second[name], array, rtol=1e-4, atol=atol, err_msg=name
         )
 
 
