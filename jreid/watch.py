@@ -8,6 +8,7 @@ or the network fails, the bytes sent every second stay away.
 
 import contextlib
 import ctypes
+import faulthandler
 import json
 import os
 import signal
@@ -43,6 +44,7 @@ class Watch:
         self._leaving = threading.Event()
         self._all_left = threading.Event()
         self._ending = threading.Lock()
+        self._beating = threading.Thread(target=self._beat, daemon=True)
 
     def listen(self, server: socket.socket, token: str) -> None:
         """Process 0: waits on a bound socket for all others, then watches them."""
@@ -91,16 +93,24 @@ class Watch:
             self._all_left.wait()
             self._leaving.set()
             self._tell({"left": 0})
+        self._beating.join()
+        faulthandler.cancel_dump_traceback_later()
 
     def _start(self) -> None:
-        threading.Thread(target=self._beat, daemon=True).start()
+        self._beating.start()
         for number, connection in self._peers.items():
             arguments = (number, connection)
             threading.Thread(target=self._read, args=arguments, daemon=True).start()
 
     def _beat(self) -> None:
-        while not self._leaving.wait(PERIOD):
+        beating = True
+        while beating:
+            # Ends this process, printing where it is, unless called again in time: when
+            # native code hangs, which keeps Python's threads from noticing anything,
+            # and when it has failed but a thread of it waits for a lost process.
+            faulthandler.dump_traceback_later(self.timeout, exit=True)
             self._tell({})
+            beating = not self._leaving.wait(PERIOD)
 
     def _read(self, number: int, connection: socket.socket) -> None:
         """Follows one connection until it ends."""
@@ -117,6 +127,8 @@ class Watch:
                     self._end(message["lost"], message["reason"])
         except TimeoutError:
             silence = f"no sign of life for {self.timeout:g} seconds"
+        except ConnectionError:
+            pass  # reset, where bytes were on their way: closed as well
         except (OSError, ValueError) as error:
             silence = str(error)
         if not self._leaving.is_set():

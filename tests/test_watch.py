@@ -12,7 +12,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 
 PROCESS = """
-import socket, sys, time
+import ctypes, socket, sys, time
 from jreid.watch import Watch
 number, port, does = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 watch = Watch(number, ["one", "two", "three"], 3.0)
@@ -27,6 +27,8 @@ sys.stdin.readline()
 if does == "fail" and number == 1:
     watch.fail("no such image")
     sys.exit(2)
+if does == "hang" and number == 1:
+    ctypes.PyDLL(None).sleep(60)  # no other thread of Python's runs meanwhile
 if does == "leave":
     watch.leave()
     sys.exit(0)
@@ -73,6 +75,19 @@ def test_the_others_name_the_lost_process_and_end(lost, sent, reason):
             assert reason in err
     running[lost].kill()
     running[lost].communicate()
+
+
+def test_a_process_that_hangs_in_native_code_ends_as_well():
+    running = start("hang")
+    running[1].stdin.write("\n")
+    running[1].stdin.flush()
+    for number, process in enumerate(running):
+        _, err = process.communicate(timeout=30)
+        if number == 1:
+            assert process.returncode == 1 and "line" in err and "sleep" not in err
+        else:
+            assert process.returncode == 2
+            assert "process 1 (of 0 to 2) on host two is lost" in err
 
 
 def test_the_others_say_why_a_process_failed():
