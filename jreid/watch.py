@@ -145,8 +145,9 @@ class Watch:
         """Ends this process, after the others were told."""
         with self._ending:  # never released: the first reason counts
             self._tell({"failed" if failed else "lost": number, "reason": reason})
-            if failed:
-                time.sleep(GRACE)
+            # Bytes that arrive unread at the end would reset the connections, and what
+            # was told with them.
+            time.sleep(GRACE if failed else PERIOD / 2)
             what = "failed" if failed else "is lost"
             print(
                 f"error: {self._name(number)} {what}: {reason}. {REMEDY}",
