@@ -1,5 +1,6 @@
 """Checkpoints: bit-exact, the last n, never a half-written or damaged one."""
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,21 @@ def same_bits(left, right):
     for one, other in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
         assert one.dtype == other.dtype and one.shape == other.shape
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+@pytest.fixture
+def collected():
+    """What the test leaves is collected here, not in some later test."""
+    yield
+    gc.collect()
+
+
+def abandoning(test):
+    """Orbax abandons the other arrays when it meets a damaged one, and then warns."""
+    ignore = "ignore::pytest.PytestUnraisableExceptionWarning"
+    return pytest.mark.filterwarnings(ignore)(
+        pytest.mark.usefixtures("collected")(test)
+    )
 
 
 def test_round_trip_is_bit_exact(tmp_path):
@@ -126,6 +142,7 @@ def test_missing_checkpoints_are_named(tmp_path):
         reader.save(5, make_state())
 
 
+@abandoning
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "missing"])
 @pytest.mark.parametrize("which", ["arrays", "leaves/metadata"])
 def test_damaged_checkpoint_is_refused(tmp_path, damage, which):
@@ -159,8 +176,7 @@ def damaged(content, how):
     return {"flipped": flipped, "truncated": content[:middle], "empty": b""}[how]
 
 
-# Orbax abandons the other arrays when it meets a damaged one.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@abandoning
 @pytest.mark.parametrize("how", ["flipped", "truncated", "empty", "missing"])
 def test_whichever_file_is_damaged_no_wrong_bit_is_read(tmp_path, how):
     """Some files are read by nobody; the other checkpoint is always there."""
@@ -188,6 +204,7 @@ def test_whichever_file_is_damaged_no_wrong_bit_is_read(tmp_path, how):
     assert refused >= 3  # the arrays, their list, the manifest
 
 
+@abandoning
 def test_damaged_metadata_of_orbax_is_refused(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, make_state(width=3))
