@@ -156,6 +156,8 @@ def test_a_run_killed_again_and_again_ends_bit_identical(
     kills, finished, steps, waits = 0, 0, [], []
     workdir = tmp_path / "run-0"
     while kills < KILLS or not finished:
+        # Until process 0 has taken it again, the others wait for it to join.
+        (workdir / "lock").unlink(missing_ok=True)
         running = start(script, workdir, cache, processes)
         lost = draw.randrange(processes)
         alive = kills < KILLS and wait_for_moment(moment, workdir, running, draw)
