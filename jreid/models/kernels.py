@@ -318,7 +318,7 @@ def _normalise_forward(x, scale, bias, near, epsilon):
     mean, var = _by_platform(_moments_on_cpu, _moments, x, near)
     factor = scale * jax.lax.rsqrt(var + epsilon)
     shift = bias - mean * factor
-    y = at_least_float32(x) * _wide(factor, x) + _wide(shift, x)
+    y = at_least_float32(x) * wide(factor, x) + wide(shift, x)
     return (y.astype(x.dtype), mean, var), (x, scale, mean, var)
 
 
@@ -334,8 +334,8 @@ def _normalise_backward(epsilon, saved, gradients):
     a = scale * inverse
     b = -a * jnp.square(inverse) * covariance
     c = -a * dbias / count
-    deviation = at_least_float32(x) - _wide(mean, x)
-    dx = _wide(a, x) * at_least_float32(dy) + (_wide(b, x) * deviation + _wide(c, x))
+    deviation = at_least_float32(x) - wide(mean, x)
+    dx = wide(a, x) * at_least_float32(dy) + (wide(b, x) * deviation + wide(c, x))
     return dx.astype(x.dtype), dscale, dbias, jnp.zeros_like(mean)
 
 
@@ -347,12 +347,13 @@ def _channel_mean(maps):
     return maps.mean(tuple(range(maps.ndim - 1)))
 
 
-def _wide(vector, like):
+def wide(vector, like):
+    """The vector with axes of length 1 before its own, as many as `like` has."""
     return jnp.expand_dims(vector, tuple(range(like.ndim - 1)))
 
 
 def _moments(x, near):
-    deviation = at_least_float32(x) - _wide(near, x)
+    deviation = at_least_float32(x) - wide(near, x)
     mean = _channel_mean(deviation)
     var = _channel_mean(jnp.square(deviation)) - jnp.square(mean)
     return near + mean, jnp.maximum(var, 0)
@@ -367,11 +368,11 @@ def _moments_on_cpu(x, _):
 
 
 def _two_pass_variance(x, mean):
-    return _channel_mean(jnp.square(at_least_float32(x) - _wide(mean, x)))
+    return _channel_mean(jnp.square(at_least_float32(x) - wide(mean, x)))
 
 
 def _covariance(x, dy, mean, var):
-    deviation = at_least_float32(x) - _wide(mean, x)
+    deviation = at_least_float32(x) - wide(mean, x)
     return _channel_mean(deviation * at_least_float32(dy))
 
 

@@ -18,6 +18,7 @@ from jreid.models.kernels import (
     convolution,
     normalise_batch,
     pointwise,
+    wide,
 )
 
 Initializer = Callable[..., Array]
@@ -59,7 +60,7 @@ class Conv(nnx.Module):
             y = pointwise(x[:, :: self.stride, :: self.stride], kernel[0, 0])
         else:
             y = convolution(x, kernel, self.stride)
-        return y if self.bias is None else y + _wide(self.bias[...].astype(y.dtype), y)
+        return y if self.bias is None else y + wide(self.bias[...].astype(y.dtype), y)
 
 
 class Linear(nnx.Module):
@@ -126,7 +127,7 @@ class BatchNorm(nnx.Module):
     def __call__(self, x: Float[Array, "*n c"]) -> Float[Array, "*n c"]:
         if self.use_running_average:
             scale, shift = self.frozen()
-            y = at_least_float32(x) * _wide(scale, x) + _wide(shift, x)
+            y = at_least_float32(x) * wide(scale, x) + wide(shift, x)
         else:
             y, mean, var = normalise_batch(
                 x, *self._scale_and_bias(), self.mean[...], self.epsilon
@@ -179,10 +180,6 @@ def folded(
     if conv.bias is not None:
         shift = shift + conv.bias[...] * scale
     kernel = conv.kernel[...]
-    kernel = (kernel * _wide(scale, kernel)).astype(conv.dtype)
+    kernel = (kernel * wide(scale, kernel)).astype(conv.dtype)
     y = convolution(x.astype(conv.dtype), kernel, conv.stride)
-    return y + _wide(shift.astype(y.dtype), y)
-
-
-def _wide(vector, like):
-    return jnp.expand_dims(vector, tuple(range(like.ndim - 1)))
+    return y + wide(shift.astype(y.dtype), y)
