@@ -18,12 +18,12 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jreid import embedding_job as jobs
 from jreid import system
 from jreid.config import Config, config_from_dict, config_hash, validate
 from jreid.progress import Progress
-from jreid.trained import TrainedNetwork, restore_network
-from jreid.workdir import read_config
+from jreid.run import embedding_job as jobs
+from jreid.run.trained import TrainedNetwork, restore_network
+from jreid.run.workdir import read_config
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

@@ -13,11 +13,13 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from jreid import features, splits
 from jreid.config import DRAWS, Config, config_from_dict, validate
-from jreid.evaluation import compare, features_file
+from jreid.evaluation import compare
+from jreid.evaluation.files import features_file
+from jreid.evaluation.files import scored_features as features
 from jreid.evaluation.trials import SYSU_GALLERY_CAMERAS
-from jreid.workdir import read_config
+from jreid.run import splits
+from jreid.run.workdir import read_config
 
 # Each way of scoring, and the options that it takes besides --traceback. An option
 # left out is None.
@@ -120,7 +122,8 @@ def score_runs(given: argparse.Namespace) -> None:
     if len(runs) > 1:
         splits.score_splits(runs, step=given.step, out=given.out)
         return
-    from jreid import results, system, trained  # import JAX
+    from jreid import system
+    from jreid.run import results, trained  # import JAX
 
     system.quieten_tensorflow()
     config, folder = runs[0].config, runs[0].folder

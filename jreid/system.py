@@ -11,7 +11,6 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jreid import optim
 from jreid.config import BranchConfig, Config
 from jreid.data import datasets
 from jreid.data.folder import read_folder
@@ -25,8 +24,9 @@ from jreid.models.non_local import NonLocal
 from jreid.models.pooling import GeM, average_pool, maximum_pool
 from jreid.models.resnet import Stem, Trunk, stage_channels
 from jreid.models.two_stream import Branch, TwoStreamNetwork
-from jreid.objective import make_objective, paper_terms
 from jreid.progress import Progress
+from jreid.training import optim
+from jreid.training.objective import make_objective, paper_terms
 
 STREAMS = datasets.MODALITY_NAMES  # stem of each column of a batch's slots
 

@@ -24,26 +24,29 @@ from absl import app, flags, logging
 from jax.sharding import Mesh
 from ml_collections import config_flags
 
-from jreid import distributed, launch, pretrained, results, system
-from jreid.about import about_run
-from jreid.checkpoint import Checkpoints, saved_steps
+from jreid import system
 from jreid.config import RESUMABLE, Config, as_dict, validate
-from jreid.distributed import StopVote, own_rows, to_devices
-from jreid.heap import trim_after_compiling
-from jreid.interrupt import Interrupt
+from jreid.processes import distributed
+from jreid.processes.distributed import StopVote, own_rows, to_devices
+from jreid.processes.heap import trim_after_compiling
+from jreid.processes.interrupt import Interrupt
 from jreid.progress import Progress
-from jreid.report import SilentReporter, make_reporter, parameter_table
-from jreid.scalars import DivergedError, ScalarWindow
-from jreid.splits import SPLITS
-from jreid.state import (
+from jreid.run import pretrained, results
+from jreid.run import split_training as launch
+from jreid.run.about import about_run
+from jreid.run.checkpoint import Checkpoints, saved_steps
+from jreid.run.splits import SPLITS
+from jreid.run.trained import Embedder, write_training_set
+from jreid.run.workdir import open_workdir, require_shared, write_text
+from jreid.training.learner import (
     TrainState,
     data_mesh,
     init_state,
     make_train_step,
     network_structure,
 )
-from jreid.trained import Embedder, write_training_set
-from jreid.workdir import open_workdir, require_shared, write_text
+from jreid.training.reporter import SilentReporter, make_reporter, parameter_table
+from jreid.training.scalars import DivergedError, ScalarWindow
 
 
 @dataclass

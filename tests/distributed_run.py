@@ -16,9 +16,11 @@ import zlib
 import pytest
 from test_train import tiny_config
 
-from jreid import distributed, results, system, train
-from jreid.distributed import StopVote
-from jreid.state import make_train_step
+from jreid import system, train
+from jreid.processes import distributed
+from jreid.processes.distributed import StopVote
+from jreid.run import results
+from jreid.training.learner import make_train_step
 
 SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
 

@@ -16,10 +16,10 @@ import torch
 from configs import sysu
 from jreid import system
 from jreid.config import Config
-from jreid.leaves import named_leaves
 from jreid.models import resnet
 from jreid.models.layers import BatchNorm, Conv, Linear
-from jreid.state import (
+from jreid.run.leaves import named_leaves
+from jreid.training.learner import (
     abstract_params_and_stats,
     data_mesh,
     network_structure,

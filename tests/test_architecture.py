@@ -12,16 +12,16 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 
 # A module imports from its own line or the lines above it, and never in a circle.
 LAYERS = """
-config heap interrupt leaves progress shapes torch_names watch
-distributed
-models.* losses scalars data.datasets data.sampling data.synvi data.augment
+config progress shapes models.torch_names processes.* run.leaves
+models.* losses training.scalars data.datasets data.sampling data.synvi data.augment
 data.image_file data.lists
 data.sysu_mm01 data.regdb data.llcm data.entries
 data.csv_file
 data.folder
-optim objective data.decoding evaluation.* data.builders
-state workdir checkpoint report data.pipeline embedding embedding_job data.records
-about system pretrained results score_files trained splits features launch
+run.workdir run.checkpoint
+training.* data.decoding evaluation.* data.builders
+data.pipeline run.embedder run.embedding_job data.records
+run.about system run.pretrained run.results run.trained run.splits run.split_training
 embed evaluate train prepare
 """
 LEVELS = {

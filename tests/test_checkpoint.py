@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from jreid.checkpoint import Checkpoints
+from jreid.run.checkpoint import Checkpoints
 
 
 class State(NamedTuple):
@@ -218,7 +218,7 @@ def test_damaged_metadata_of_orbax_is_refused(tmp_path):
 CHILD = """
 import os, resource, signal, sys, time
 import jax, jax.numpy as jnp
-from jreid.checkpoint import Checkpoints
+from jreid.run.checkpoint import Checkpoints
 
 mode, folder = sys.argv[1:]
 if mode == "restore":
@@ -296,7 +296,7 @@ def test_folder_that_cannot_be_made(tmp_path):
 
 
 def test_no_tensorflow():
-    code = "import sys, jreid.checkpoint; assert 'tensorflow' not in sys.modules"
+    code = "import sys, jreid.run.checkpoint; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -8,8 +8,8 @@ import pytest
 import test_train
 
 from jreid import evaluate, system
-from jreid.state import make_embed, network_structure
 from jreid.system import STREAMS
+from jreid.training.learner import make_embed, network_structure
 from tools import convert_agw
 
 torch = pytest.importorskip("torch")

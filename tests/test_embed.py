@@ -5,7 +5,8 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-from jreid import embed, embedding_job, train
+from jreid import embed, train
+from jreid.run import embedding_job
 from tests.test_train import tiny_config, tree
 
 __all__ = ["tree"]  # a fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
-from jreid import embedding_job as jobs
+from jreid.run import embedding_job as jobs
 
 SIZE = 3
 
@@ -242,7 +242,7 @@ MEMORY = """
 import resource, sys, tempfile
 from pathlib import Path
 import numpy as np
-from jreid import embedding_job as jobs
+from jreid.run import embedding_job as jobs
 from tests.test_embedding_job import embed, read, SIZE
 
 out = Path(sys.argv[1])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jreid import evaluate
-from jreid.evaluation.features_file import score_file
+from jreid.evaluation.files.features_file import score_file
 from jreid.evaluation.table import format_table, read_results
 
 

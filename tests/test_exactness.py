@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jreid.evaluation import neighbours, rerank
 from jreid.evaluation.distances import (
     largest_length,
     pair_distances,
     squared_distances,
 )
 from jreid.evaluation.ranking import nearest_gallery, rank
+from jreid.evaluation.rerank.galleries import galleries as rerank
+from jreid.evaluation.rerank.galleries import neighbours
 
 K1, K2, ORIGINAL_WEIGHT = 20, 6, 0.3
 

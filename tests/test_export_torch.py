@@ -20,11 +20,11 @@ import torch
 from PIL import Image
 
 from jreid import system
-from jreid.checkpoint import Checkpoints
 from jreid.config import as_dict
 from jreid.data import decoding
 from jreid.data.image_file import read_rgb
-from jreid.state import make_embed, network_structure
+from jreid.run.checkpoint import Checkpoints
+from jreid.training.learner import make_embed, network_structure
 from tools import export_torch
 
 ROOT = pathlib.Path(__file__).parent.parent

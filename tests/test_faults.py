@@ -19,11 +19,12 @@ from test_train import (
 )
 
 from configs import sysu
-from jreid import results, system, train, workdir
+from jreid import system, train
 from jreid.data import pipeline
-from jreid.report import Reporter, make_reporter
-from jreid.scalars import DivergedError, ScalarWindow
-from jreid.workdir import replacing
+from jreid.run import results, workdir
+from jreid.run.workdir import replacing
+from jreid.training.reporter import Reporter, make_reporter
+from jreid.training.scalars import DivergedError, ScalarWindow
 
 
 def test_the_batch_of_a_divergence_is_listed(tree, tmp_path):  # noqa: F811
@@ -167,7 +168,7 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoints(
 
 TOO_LARGE = """
 import pathlib, resource, sys
-from jreid.workdir import write_text
+from jreid.run.workdir import write_text
 
 path = pathlib.Path(sys.argv[1])
 write_text(path, "old")

@@ -13,7 +13,7 @@ import scipy.io
 import scipy.sparse
 
 from jreid.evaluation import protocols
-from jreid.evaluation.features_file import read_features, score_file
+from jreid.evaluation.files.features_file import read_features, score_file
 from jreid.evaluation.table import format_table
 
 MATLAB_HEADER = b"MATLAB 7.3 MAT-file".ljust(512, b"\0")

@@ -22,14 +22,15 @@ from hypothesis import HealthCheck, given, settings
 from ml_collections import config_flags
 from PIL import Image
 
-from jreid import embedding_job, pretrained, train, workdir
+from jreid import train
 from jreid.config import as_dict, config_from_dict, validate
 from jreid.data import image_file, lists
 from jreid.data.folder import read_folder
 from jreid.data.regdb import read_regdb
-from jreid.evaluation.features_file import read_features
+from jreid.evaluation.files.features_file import read_features
 from jreid.evaluation.official_draw import read_permutations
 from jreid.evaluation.table import read_results
+from jreid.run import embedding_job, pretrained, workdir
 from tools import tensor_files
 
 ROOT = pathlib.Path(__file__).parent.parent

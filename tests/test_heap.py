@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PROGRAM = """
 import ctypes, sys
 import jax
-from jreid import heap
+from jreid.processes import heap
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 libc.free.argtypes = (ctypes.c_void_p,)

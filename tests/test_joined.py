@@ -13,13 +13,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 PROCESS = """
 import os, signal, sys, time
-from jreid import distributed
-from jreid.interrupt import Interrupt
+from jreid.processes import distributed
+from jreid.processes.interrupt import Interrupt
 number, coordinator, killed = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 with distributed.joined(coordinator, 2, number, 10.0):
     import jax
     import numpy as np
-    from jreid.state import data_mesh
+    from jreid.training.learner import data_mesh
     mesh = data_mesh()
     own = distributed.own_rows(mesh, 12)
     assert own == slice(6 * number, 6 * number + 6)
@@ -89,7 +89,7 @@ def test_two_processes(killed):
 
 JOINING = """
 import os, signal, sys
-from jreid import distributed
+from jreid.processes import distributed
 number, coordinator, killed = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 began = distributed._watch
 def watch(timeout):
@@ -129,10 +129,10 @@ def test_a_process_whose_others_never_come_says_so(alone):
 
 UNEQUAL = """
 import sys, time
-from jreid import distributed
+from jreid.processes import distributed
 number, coordinator, late = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 with distributed.joined(coordinator, 2, number, 10.0):
-    from jreid.state import data_mesh
+    from jreid.training.learner import data_mesh
     vote = distributed.StopVote(data_mesh())
     if number == late:
         time.sleep(40)  # as with a compilation that takes longer here

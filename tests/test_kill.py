@@ -26,8 +26,8 @@ from test_train import (
     tree,  # noqa: F401  (a fixture)
 )
 
-from jreid.checkpoint import Checkpoints
 from jreid.config import as_dict
+from jreid.run.checkpoint import Checkpoints
 
 KILLS = int(os.environ.get("JREID_KILLS", "1"))
 PATIENCE = 900  # seconds
@@ -182,7 +182,7 @@ def lines(workdir: pathlib.Path) -> int:
 
 WRITER = """
 import sys, jax.numpy as jnp
-from jreid.checkpoint import Checkpoints
+from jreid.run.checkpoint import Checkpoints
 with Checkpoints(sys.argv[1]) as checkpoints:
     step = checkpoints.latest_step() or 0
     while True:

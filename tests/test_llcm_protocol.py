@@ -14,7 +14,7 @@ from jreid.evaluation.protocols import (
     score_llcm,
     score_regdb,
 )
-from jreid.evaluation.rerank import rerank
+from jreid.evaluation.rerank.galleries import rerank
 from jreid.evaluation.trials import llcm_trial
 
 VISIBLE, INFRARED = 0, 1

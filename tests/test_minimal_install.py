@@ -92,7 +92,7 @@ def test_matplotlib_is_all_that_a_picture_needs(features, tmp_path):
 
 def test_three_lines_of_python_do_the_same(python, features):
     code = (
-        "from jreid.evaluation.features_file import score_file\n"
+        "from jreid.evaluation.files.features_file import score_file\n"
         "from jreid.evaluation.table import format_table\n"
         f"print(format_table(score_file({str(features)!r}, 'sysu', trials=2)))"
     )

@@ -15,7 +15,7 @@ from jreid.models.non_local import NonLocal
 from jreid.models.pooling import GeM, average_pool, maximum_pool
 from jreid.models.resnet import Trunk
 from jreid.models.two_stream import Branch, TwoStreamNetwork
-from jreid.state import network_structure
+from jreid.training.learner import network_structure
 
 STREAMS = ("visible", "infrared")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jreid import losses
-from jreid.objective import Term, make_objective, paper_terms
+from jreid.training.objective import Term, make_objective, paper_terms
 
 PAPER_NAMES = {
     "identity_v1",

@@ -22,9 +22,9 @@ from jreid.data.sysu_mm01 import read_sysu_mm01
 from jreid.evaluation.distances import squared_distances
 from jreid.evaluation.official_draw import read_permutations, shipped_draw
 from jreid.evaluation.protocols import METRICS, score_sysu
-from jreid.evaluation.rerank import rerank
+from jreid.evaluation.rerank.galleries import rerank
 from jreid.evaluation.trials import sysu_trial
-from jreid.results import example_lists
+from jreid.run.results import example_lists
 
 CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 # SHA-256 of the published galleries of trials 0 to 9, as JSON lists of

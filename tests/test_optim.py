@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jreid import optim
+from jreid.training import optim
 
 PARAMS = {
     "stems": {"0": {"conv1": {"kernel": 0.5}}},

@@ -9,7 +9,7 @@ import pytest
 
 from configs import sysu
 from jreid import system
-from jreid.state import abstract_params_and_stats, data_mesh
+from jreid.training.learner import abstract_params_and_stats, data_mesh
 from tools.torch_reference import from_config, weights
 
 

@@ -9,8 +9,8 @@ import parity
 import torch
 
 from jreid import system
-from jreid.leaves import named_leaves
-from jreid.state import TrainState, make_train_step, network_structure
+from jreid.run.leaves import named_leaves
+from jreid.training.learner import TrainState, make_train_step, network_structure
 from tools.torch_reference import from_config, weights
 from tools.torch_reference.step import make_step
 

@@ -17,11 +17,11 @@ from flax import nnx
 
 from configs import custom, demo, llcm, regdb, sysu
 from jreid import system, train
-from jreid.checkpoint import Checkpoints
 from jreid.config import Config, ModelConfig, validate
-from jreid.leaves import named_leaves
 from jreid.models.resnet import Stem, Trunk
-from jreid.pretrained import (
+from jreid.run.checkpoint import Checkpoints
+from jreid.run.leaves import named_leaves
+from jreid.run.pretrained import (
     describe,
     load_pretrained,
     new_parts,
@@ -29,7 +29,11 @@ from jreid.pretrained import (
     source_name,
     write_record,
 )
-from jreid.state import abstract_params_and_stats, data_mesh, network_structure
+from jreid.training.learner import (
+    abstract_params_and_stats,
+    data_mesh,
+    network_structure,
+)
 from tools import convert_torchvision
 
 torch = pytest.importorskip("torch")

@@ -26,7 +26,7 @@ from jreid.evaluation.protocols import (
     score_regdb,
     score_sysu,
 )
-from jreid.evaluation.rerank import rerank
+from jreid.evaluation.rerank.galleries import rerank
 from jreid.evaluation.trials import sysu_trial
 
 GALLERY_CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}

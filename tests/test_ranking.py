@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from jreid.evaluation.distances import squared_distances
-from jreid.evaluation.neighbours import nearest_columns
 from jreid.evaluation.ranking import nearest_gallery, rank
+from jreid.evaluation.rerank.neighbours import nearest_columns
 
 
 def naive_rank(distances, query_ids, gallery_ids, excluded, count_identities):

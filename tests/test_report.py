@@ -19,8 +19,8 @@ import pytest
 
 from jreid import progress as progress_module
 from jreid.progress import Progress, duration
-from jreid.report import make_reporter, parameter_table
-from jreid.workdir import open_workdir, read_config, require_shared
+from jreid.run.workdir import open_workdir, read_config, require_shared
+from jreid.training.reporter import make_reporter, parameter_table
 
 
 def read_lines(workdir):
@@ -100,7 +100,7 @@ def test_parameter_table():
 
 def test_importing_loads_no_tensorflow(tmp_path):
     code = (
-        "import sys, jreid.report as r; r.parameter_table({});"
+        "import sys, jreid.training.reporter as r; r.parameter_table({});"
         f"r.make_reporter({str(tmp_path)!r}, total_steps=1, first_step=1,"
         " images_per_step=1, tensorboard=False).close();"
         "assert 'tensorflow' not in sys.modules"
@@ -256,7 +256,7 @@ def test_workdir_without_results_takes_another_config(tmp_path):
 
 def test_second_run_is_refused(tmp_path):
     code = (
-        "import sys; from jreid.workdir import open_workdir\n"
+        "import sys; from jreid.run.workdir import open_workdir\n"
         "with open_workdir(sys.argv[1], {}): pass"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from jreid.evaluation.distances import squared_distances
-from jreid.evaluation.neighbours import nearest_columns
-from jreid.evaluation.rerank import (
+from jreid.evaluation.rerank.galleries import (
     rerank,
     rerank_blocks,
     rerank_galleries,
     rerank_top,
 )
+from jreid.evaluation.rerank.neighbours import nearest_columns
 
 
 def naive_rerank(query, gallery, k1, k2, original_weight):

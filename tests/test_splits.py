@@ -17,15 +17,17 @@ import pytest
 from PIL import Image
 
 from configs import regdb
-from jreid import evaluate, launch, results, splits, system
-from jreid.about import about_run
+from jreid import evaluate, system
 from jreid.config import Config, as_dict, config_from_dict
 from jreid.data.datasets import drop_unpaired
+from jreid.evaluation.files.score_files import write_scores
 from jreid.evaluation.protocols import METRICS
 from jreid.evaluation.table import read_results
-from jreid.launch import Child
-from jreid.score_files import write_scores
-from jreid.splits import SplitRun
+from jreid.run import results, splits
+from jreid.run import split_training as launch
+from jreid.run.about import about_run
+from jreid.run.split_training import Child
+from jreid.run.splits import SplitRun
 
 ROOT = pathlib.Path(__file__).parent.parent
 LAST_STEP = 2
@@ -125,7 +127,7 @@ def score(capsys, *arguments):
 
 @pytest.fixture
 def no_recomputing(monkeypatch):
-    from jreid import trained
+    from jreid.run import trained
 
     def refuse(*_):
         raise AssertionError("computed again")
@@ -260,7 +262,7 @@ def test_a_config_that_names_another_split_is_noticed(finished, capsys):
 def test_scores_are_reused_only_if_they_are_the_same(
     finished, tmp_path, capsys, monkeypatch, arguments, again
 ):
-    from jreid import trained
+    from jreid.run import trained
 
     (finished[1].folder / "results.json").write_text("{}")  # damaged
     computed = []

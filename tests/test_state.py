@@ -15,7 +15,7 @@ import pytest
 from jreid import system
 from jreid.config import Config, ModelConfig
 from jreid.models import layers, non_local, resnet
-from jreid.state import (
+from jreid.training.learner import (
     TrainState,
     data_mesh,
     init_state,

@@ -11,8 +11,8 @@ import pytest
 
 from configs import demo, sysu
 from jreid.config import as_dict
-from jreid.state import data_mesh, init_state, make_embed, network_structure
 from jreid.system import STREAMS, build_schedule, build_tx, make_network
+from jreid.training.learner import data_mesh, init_state, make_embed, network_structure
 from tools import benchmark
 from tools.benchmark_pipeline import make_files
 from tools.throughput import flops, summary

@@ -15,13 +15,14 @@ import pytest
 from PIL import Image
 
 from configs import sysu
-from jreid import evaluate, system, train, trained
-from jreid.checkpoint import Checkpoints
+from jreid import evaluate, system, train
 from jreid.config import Config, as_dict, config_from_dict, config_hash
-from jreid.evaluation.features_file import score_file
+from jreid.evaluation.files.features_file import score_file
 from jreid.evaluation.table import read_results
-from jreid.report import Reporter
-from jreid.scalars import DivergedError
+from jreid.run import trained
+from jreid.run.checkpoint import Checkpoints
+from jreid.training.reporter import Reporter
+from jreid.training.scalars import DivergedError
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -75,7 +76,7 @@ def final_state(workdir: pathlib.Path) -> dict[str, np.ndarray]:
 def abstract_state(config, classes):
     from functools import partial
 
-    from jreid.state import data_mesh, init_state
+    from jreid.training.learner import data_mesh, init_state
 
     make_network = partial(system.make_network, config, classes)
     tx = system.build_tx(config, system.build_schedule(config, 2))

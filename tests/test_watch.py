@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 PROCESS = """
 import ctypes, socket, sys, time
-from jreid.watch import Watch
+from jreid.processes.watch import Watch
 number, port, does = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 watch = Watch(number, ["one", "two", "three"], 3.0)
 if number == 0:

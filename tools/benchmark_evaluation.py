@@ -17,7 +17,7 @@ import numpy as np
 from jreid.evaluation.distances import squared_distances
 from jreid.evaluation.protocols import score_sysu
 from jreid.evaluation.ranking import rank
-from jreid.evaluation.rerank import rerank_galleries
+from jreid.evaluation.rerank.galleries import rerank_galleries
 from jreid.evaluation.trials import Trial, sysu_trial
 
 IDENTITIES = range(1, 97)

@@ -20,9 +20,9 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from jreid.evaluation.rerank import rerank_top
+from jreid.evaluation.rerank.galleries import rerank_top
 from jreid.progress import Progress
-from jreid.workdir import write_text
+from jreid.run.workdir import write_text
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 RESULTS = DOCS / "reranking.json"

@@ -88,7 +88,7 @@ def work(job: dict, rest: list[str]) -> None:
     """One process: measures, and prints what it found as JSON."""
     os.sched_setaffinity(0, {job["core"]})  # before JAX makes its threads
     config, _ = read_config(rest, default="configs/demo.py")
-    from jreid import distributed
+    from jreid.processes import distributed
 
     with distributed.joined(job["coordinator"], job["processes"], job["process"], 60.0):
         config.data.identities //= job["share"]
@@ -103,8 +103,13 @@ def measure(config, steps: int) -> dict:
     from jax.sharding import NamedSharding, PartitionSpec
 
     from jreid import system
-    from jreid.distributed import own_rows, to_devices
-    from jreid.state import data_mesh, init_state, make_train_step, network_structure
+    from jreid.processes.distributed import own_rows, to_devices
+    from jreid.training.learner import (
+        data_mesh,
+        init_state,
+        make_train_step,
+        network_structure,
+    )
 
     mesh, slots = data_mesh(), system.slots(config)
     make_network = partial(system.make_network, config, 200)

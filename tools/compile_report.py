@@ -148,7 +148,7 @@ def compile_for_gpu(config: Config, given: argparse.Namespace):
     from jax.sharding import NamedSharding, PartitionSpec
 
     from jreid import system
-    from jreid.state import (
+    from jreid.training.learner import (
         data_mesh,
         init_state,
         make_embed,

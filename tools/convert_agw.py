@@ -29,15 +29,15 @@ import jax
 import numpy as np
 
 from jreid import system
-from jreid.checkpoint import Checkpoints
 from jreid.config import DATASETS, BranchConfig, Config, as_dict, validate
 from jreid.data.datasets import drop_unpaired
 from jreid.data.sampling import steps_per_epoch
-from jreid.leaves import named_leaves
-from jreid.state import abstract_params_and_stats, data_mesh
-from jreid.torch_names import Conversion, agw_name, convert
-from jreid.trained import write_training_set
-from jreid.workdir import open_workdir, write_text
+from jreid.models.torch_names import Conversion, agw_name, convert
+from jreid.run.checkpoint import Checkpoints
+from jreid.run.leaves import named_leaves
+from jreid.run.trained import write_training_set
+from jreid.run.workdir import open_workdir, write_text
+from jreid.training.learner import abstract_params_and_stats, data_mesh
 from tools.convert_torchvision import resnet_depth
 from tools.tensor_files import Tensors, read_tensors
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from jreid.models.resnet import BLOCKS, BasicBlock
-from jreid.pretrained import resnet_shapes, write_pretrained
-from jreid.torch_names import Conversion, convert, torch_name
+from jreid.models.torch_names import Conversion, convert, torch_name
+from jreid.run.pretrained import resnet_shapes, write_pretrained
 from tools.tensor_files import Tensors, read_tensors
 
 

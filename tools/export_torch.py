@@ -30,16 +30,16 @@ except ImportError:
     sys.exit('error: torch is not installed: pip install "jreid[torch]"')
 
 from jreid import system
-from jreid.checkpoint import Checkpoints
 from jreid.config import Config, config_from_dict, validate
-from jreid.state import (
+from jreid.run.checkpoint import Checkpoints
+from jreid.run.trained import read_identities
+from jreid.run.workdir import read_config, write_text
+from jreid.training.learner import (
     abstract_params_and_stats,
     data_mesh,
     make_embed,
     network_structure,
 )
-from jreid.trained import read_identities
-from jreid.workdir import read_config, write_text
 from tools.torch_reference import from_config, network, standalone, weights
 
 LIMIT = 1e-4  # allowed difference of the two programs' unit vectors

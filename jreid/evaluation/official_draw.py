@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jreid.evaluation.matlab_file import read_matlab
+from jreid.evaluation.files.matlab_file import read_matlab
 from jreid.shapes import Int
 
 _SHIPPED = "sysu_mm01_official.csv"

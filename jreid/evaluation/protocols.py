@@ -10,7 +10,7 @@ from jreid.evaluation.distances import check_features, squared_distances
 from jreid.evaluation.official_draw import OfficialDraw, shipped_draw
 from jreid.evaluation.ranking import nearest_gallery
 from jreid.evaluation.score import METRICS, ByIdentity, Score, mean_over_splits
-from jreid.evaluation.scoring import TableProgress, score_settings
+from jreid.evaluation.score_settings import TableProgress, score_settings
 from jreid.evaluation.trials import Trial, llcm_trial, regdb_trial, sysu_trial
 from jreid.shapes import Float, Int
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jreid.evaluation.neighbours import nearest_columns
+from jreid.evaluation.rerank.neighbours import nearest_columns
 from jreid.shapes import Bool, Float, Int
 
 _BLOCK_ENTRIES = 2**18

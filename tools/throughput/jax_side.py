@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jreid import state, system
+from jreid import system
 from jreid.config import Config
-from jreid.heap import trim_after_compiling
+from jreid.processes.heap import trim_after_compiling
+from jreid.training import learner as state
 from tools.throughput.case import CLASSES, Case, product_size, random_batch
 
 

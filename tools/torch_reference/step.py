@@ -25,7 +25,7 @@ PRETRAINED = ("stems.", "trunk.")
 
 @dataclass(frozen=True)
 class Objective:
-    """Weights and options of eq. 9, as jreid.objective.paper_terms has them."""
+    """Weights and options of eq. 9, as `paper_terms` has them."""
 
     branches: Sequence[str] = ("v1", "v2")
     refined: Sequence[str] = ("v1", "v2")

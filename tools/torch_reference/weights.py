@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jreid.leaves import named_leaves
-from jreid.torch_names import from_torch_layout, to_torch_layout, torch_name
+from jreid.models.torch_names import from_torch_layout, to_torch_layout, torch_name
+from jreid.run.leaves import named_leaves
 
 Tree = Any  # nested dicts of arrays
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jreid.workdir import replacing, write_text
+from jreid.run.workdir import replacing, write_text
 
 MODALITIES = ("visible", "infrared")
 JOB, LIST, ERRORS = "job.json", "images.txt", "errors.parquet"

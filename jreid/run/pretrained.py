@@ -16,9 +16,9 @@ import jax
 import numpy as np
 from flax import nnx
 
-from jreid.leaves import named_leaves
 from jreid.models.resnet import Stem, Trunk
-from jreid.workdir import replacing, write_text
+from jreid.run.leaves import named_leaves
+from jreid.run.workdir import replacing, write_text
 
 FORMAT = "jreid ResNet weights, version 1"
 RECORD = "pretrained.json"

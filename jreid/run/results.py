@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from jreid.about import about_run
 from jreid.config import Config
 from jreid.data.datasets import INFRARED, VISIBLE, Images
 from jreid.evaluation import pictures, protocols, table
 from jreid.evaluation.official_draw import read_permutations, shipped_draw
 from jreid.evaluation.protocols import RankList, Score
-from jreid.evaluation.scoring import TableProgress
+from jreid.evaluation.score_settings import TableProgress
 from jreid.evaluation.trials import (
     llcm_trial,
     regdb_trial,
@@ -21,8 +20,9 @@ from jreid.evaluation.trials import (
     sysu_trial,
 )
 from jreid.progress import counted_tables
+from jreid.run.about import about_run
+from jreid.run.workdir import replacing, write_text
 from jreid.system import RunImages
-from jreid.workdir import replacing, write_text
 
 Features = dict[str, np.ndarray]  # name -> float32 [n d], L2-normalised rows
 

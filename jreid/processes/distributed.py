@@ -23,7 +23,7 @@ from jax._src.distributed import global_state  # the coordinator's address, foun
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jreid.watch import FAILED, REMEDY, Watch, delay_abort, wait_for_verdict
+from jreid.processes.watch import FAILED, REMEDY, Watch, delay_abort, wait_for_verdict
 
 AUTO = "auto"  # coordinator: SLURM, Open MPI or Kubernetes tells
 ARRIVAL = 300.0  # seconds that a process waits for all others to be started

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from jreid.data import pipeline
 from jreid.data.datasets import MODALITY_NAMES, Images
-from jreid.distributed import own_rows, to_devices, to_host
+from jreid.processes.distributed import own_rows, to_devices, to_host
 
 Embed = Callable[..., dict[str, jax.Array]]
 

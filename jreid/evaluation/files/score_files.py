@@ -8,7 +8,7 @@ from typing import Any
 
 from jreid.evaluation import table
 from jreid.evaluation.protocols import Score
-from jreid.workdir import replacing, write_text
+from jreid.run.workdir import replacing, write_text
 
 
 def make_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from jreid.evaluation.distances import (
     squared_distances,
 )
 from jreid.evaluation.ranking import Ranking, join_parts, rank, rank_part
-from jreid.evaluation.rerank import rerank_blocks, rerank_galleries
+from jreid.evaluation.rerank.galleries import rerank_blocks, rerank_galleries
 from jreid.evaluation.score import Score, score_of_trials, with_intervals
 from jreid.evaluation.trials import Trial
 from jreid.shapes import Float, Int

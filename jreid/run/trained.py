@@ -10,18 +10,20 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from jreid import results, system
-from jreid.about import about_run
-from jreid.checkpoint import Checkpoints
+from jreid import system
 from jreid.config import Config
 from jreid.data.datasets import Dataset, Images, drop_unpaired
-from jreid.distributed import is_main
+from jreid.evaluation.files.score_files import make_folder
 from jreid.evaluation.protocols import Score
-from jreid.heap import trim_after_compiling
+from jreid.processes.distributed import is_main
+from jreid.processes.heap import trim_after_compiling
 from jreid.progress import Progress
-from jreid.results import Features
-from jreid.score_files import make_folder
-from jreid.state import (
+from jreid.run import results
+from jreid.run.about import about_run
+from jreid.run.checkpoint import Checkpoints
+from jreid.run.results import Features
+from jreid.run.workdir import TRAINING_SET, read_training_set, write_text
+from jreid.training.learner import (
     TrainState,
     Tree,
     abstract_params_and_stats,
@@ -29,7 +31,6 @@ from jreid.state import (
     make_embed,
     network_structure,
 )
-from jreid.workdir import TRAINING_SET, read_training_set, write_text
 
 
 class Embedder:
@@ -42,7 +43,7 @@ class Embedder:
 
     def __call__(self, params, stats, images: Images, label: str = "") -> Features:
         """Features of `images` in their order, with a progress bar if it has a name."""
-        from jreid.embedding import embed_images  # imports TensorFlow
+        from jreid.run.embedder import embed_images  # imports TensorFlow
 
         data = self.config.data
         bar = Progress(len(images), label, unit="images") if label else None

@@ -16,7 +16,7 @@ from typing import Any
 from clu import parameter_overview
 
 from jreid.progress import Progress
-from jreid.workdir import replacing, write_text
+from jreid.run.workdir import replacing, write_text
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jreid.about import about_features
-from jreid.evaluation import features_file, protocols, table
+from jreid.evaluation import protocols, table
+from jreid.evaluation.files import features_file
+from jreid.evaluation.files.score_files import make_folder, write_scores
 from jreid.progress import counted_tables
-from jreid.score_files import make_folder, write_scores
-from jreid.splits import SPLITS, Scored, mean_title
+from jreid.run.about import about_features
+from jreid.run.splits import SPLITS, Scored, mean_title
 
 _OPTIONS = ("modes", "shots", "trials", "trial", "draw", "permutations", "legacy")
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from jreid import splits
 from jreid.config import Config
-from jreid.splits import SplitRun
+from jreid.run import splits
+from jreid.run.splits import SplitRun
 
 
 class Child:

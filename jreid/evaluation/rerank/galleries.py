@@ -17,14 +17,14 @@ from jreid.evaluation.distances import (
     pair_distances,
     squared_distances,
 )
-from jreid.evaluation.neighbours import (
+from jreid.evaluation.rerank.neighbours import (
     Neighbours,
     merge,
     nearest_columns,
     neighbours,
     neighbours_within,
 )
-from jreid.evaluation.reciprocal import add_jaccard, reciprocal_vectors
+from jreid.evaluation.rerank.reciprocal import add_jaccard, reciprocal_vectors
 from jreid.shapes import Float, Int
 
 K1, K2, ORIGINAL_WEIGHT = 20, 6, 0.3  # the published values

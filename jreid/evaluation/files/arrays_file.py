@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from jreid.evaluation.matlab_file import read_matlab
+from jreid.evaluation.files.matlab_file import read_matlab
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # begins a v7.3 .mat file, after MATLAB's 512 bytes
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from jreid.evaluation import protocols
-from jreid.evaluation.arrays_file import read_arrays
+from jreid.evaluation.files.arrays_file import read_arrays
 from jreid.evaluation.official_draw import read_permutations
 from jreid.evaluation.protocols import Score
 from jreid.evaluation.trials import (
@@ -79,7 +79,7 @@ def score_file(
 ) -> list[Score]:
     """Scores the features of a file, see above, by a published protocol.
 
-        from jreid.evaluation.features_file import score_file
+        from jreid.evaluation.files.features_file import score_file
         from jreid.evaluation.table import format_table
         print(format_table(score_file("features.npz", "sysu")))
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from jreid import __version__
-from jreid.about import about_run
 from jreid.config import RESUMABLE, Config, as_dict
 from jreid.evaluation import protocols, table
+from jreid.evaluation.files.score_files import make_folder, write_scores
 from jreid.evaluation.protocols import Score
-from jreid.score_files import make_folder, write_scores
-from jreid.workdir import CONFIG, dotted_fields, read_training_set
+from jreid.run.about import about_run
+from jreid.run.workdir import CONFIG, dotted_fields, read_training_set
 
 SPLITS = tuple(range(1, 11))
 MAY_DIFFER = ("name", "seed", "data.trial")
@@ -187,7 +187,8 @@ def _scores(
         if stored is not None:
             yield stored
             continue
-        from jreid import system, trained  # import JAX
+        from jreid import system  # import JAX
+        from jreid.run import trained
 
         system.quieten_tensorflow()
         own = None if out is None else out / f"split-{run.trial}"

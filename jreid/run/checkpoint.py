@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 import tensorstore
 from orbax.checkpoint import checkpoint_managers
 
-from jreid.leaves import check_fit, checksum, describe, named_leaves
+from jreid.run.leaves import check_fit, checksum, describe, named_leaves
 
 REMEDY = (
     "Take an earlier checkpoint with --config.checkpoint.step= (in training) or --step "

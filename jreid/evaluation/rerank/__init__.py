@@ -1,0 +1,1 @@
+"""k-reciprocal re-ranking, in blocks and for many galleries at once."""

@@ -1,0 +1,1 @@
+"""Training: objective, optimiser, schedule, the jitted step, what is logged."""
