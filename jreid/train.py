@@ -32,8 +32,8 @@ from jreid.run.about import about_run
 from jreid.run.checkpoint import Checkpoints, resume
 from jreid.run.embedder import Embedder
 from jreid.run.workdir import open_workdir, require_shared
-from jreid.training.build import build_system, classes_of, rates_at, schedules
 from jreid.training.between_epochs import after_hook, labels_of, with_labels
+from jreid.training.build import build_system, classes_of, rates_at, schedules
 from jreid.training.learner import System, TrainState, data_mesh
 from jreid.training.plan import PlannedPhase, epoch_of, plan, segments
 from jreid.training.reporter import make_reporter, parameter_table

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from jreid.bounds import at_least
-from jreid.lazy import jax, jnp
-from jreid.shapes import Float
 
 
 @dataclass(slots=True)

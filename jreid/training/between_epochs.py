@@ -24,7 +24,9 @@ def with_labels(hook: Any, state: TrainState, labels: np.ndarray) -> TrainState:
     if hook is None:
         return state
     if LABELS in state.extra:
-        raise ValueError(f"a memory's extra has {LABELS!r}, the name of a hook's labels")
+        raise ValueError(
+            f"a memory's extra has {LABELS!r}, the name of a hook's labels"
+        )
     return state._replace(
         extra={**state.extra, LABELS: _like(labels.astype(np.int32), state.step)}
     )

@@ -232,7 +232,9 @@ def _device_images(columns, views, rng):
 
 def _rows(batch, views, outputs, state):
     """What a term knows of the rows of the outputs; see `losses`."""
-    columns = {name: [batch[name][view] for view in views] for name in ("ids", "modality")}
+    columns = {
+        name: [batch[name][view] for view in views] for name in ("ids", "modality")
+    }
     columns["view"] = [jnp.full_like(c, i) for i, c in enumerate(columns["ids"])]
     rows = {name: joined(parts) for name, parts in columns.items()}
     count = len(rows["ids"])

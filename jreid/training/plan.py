@@ -108,7 +108,9 @@ def schedule_of_run(
     if all(phase.schedule is None for phase in phases):
         return whole
     own = [
-        whole if phase.schedule is None else phase.schedule.make(phase.steps_per_epoch, peak)
+        whole
+        if phase.schedule is None
+        else phase.schedule.make(phase.steps_per_epoch, peak)
         for phase in phases
     ]
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from jreid.bounds import at_least
-from jreid.lazy import jnp, optax
 
 
 @dataclass(slots=True)

@@ -20,7 +20,9 @@ def split_by(pattern: str, tree: Tree, prefix: str = "") -> tuple[dict, dict]:
     for key, value in tree.items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            for found, part in zip((mine, others), split_by(pattern, value, f"{path}/"), strict=True):
+            for found, part in zip(
+                (mine, others), split_by(pattern, value, f"{path}/"), strict=True
+            ):
                 if part:
                     found[key] = part
         else:
