@@ -1,4 +1,4 @@
-"""The images of a run: read and checked, drawn into batches, remembered with the run."""
+"""The images of a run: read, checked, drawn into batches, remembered with the run."""
 
 import json
 import os

@@ -271,44 +271,63 @@ def _step_of_players(run, players, txs, work, memory, state, batch):
     What an earlier player's outputs hold as "images" is `made` for the later ones. A
     player none of whose parameters the phase trains does not play in it.
     """
-    params, stats, extra = state.params, state.stats, state.extra
-    opt_state, scalars, made = dict(state.opt_state), {}, {}
+    scalars, made = {}, {}
     for name, player in players.items():
-        mine, others = split_by(player.params, params)
+        mine = split_by(player.params, state.params)[0]
         if work.trainable and not split_by(work.trainable, mine)[0]:
             continue
-        objective = make_objective(player.objective)
         own = batch["players"][name] if player.sampling is not None else batch
-
-        def loss(mine, others=others, own=own, objective=objective, name=name):
-            whole = merged(mine, others)
-            given = {"player": name, "made": dict(made)}
-            return run(whole, stats, own, state, work, objective, **given)
-
-        (_, (values, new_stats, outputs, rows)), grads = jax.value_and_grad(
-            loss, has_aux=True
-        )(mine)
-        updates, new_opt = txs[name].update(grads, opt_state[name], mine)
-        moved = optax.apply_updates(mine, updates)
-        if work.trainable:
-            fixed = frozenset(paths_of(split_by(work.trainable, mine)[1]))
-            moved = unmoved(moved, mine, fixed)
-            new_opt = unmoved(new_opt, opt_state[name], fixed)
-        if player.every > 1:
-            plays = state.step % player.every == 0
-            moved, new_opt, new_stats = jax.tree.map(
-                lambda new, old: jnp.where(plays, new, old),
-                (moved, new_opt, new_stats),
-                (mine, opt_state[name], stats),
-            )
-        params, stats, opt_state[name] = merged(moved, others), new_stats, new_opt
-        made |= jax.lax.stop_gradient(outputs.get("images", {}))
+        state, values, images = _turn(
+            functools.partial(run, player=name, made=made),
+            (name, player, txs[name]),
+            work,
+            memory,
+            state,
+            own,
+        )
+        made = made | images
         scalars |= {f"{name}/{key}": value for key, value in values.items()}
-        scalars[f"{name}/grad_norm"] = optax.tree.norm(grads)
-        extra = _remember(memory, extra, outputs, rows, params)
     losses = [value for key, value in scalars.items() if key.endswith("/loss")]
     scalars["loss"] = sum(losses[1:], start=losses[0])
-    return TrainState(state.step + 1, params, stats, opt_state, extra), scalars
+    return state._replace(step=state.step + 1), scalars
+
+
+def _turn(run, named_player, work, memory, state, batch):
+    """One player's update; the step's number stays."""
+    name, player, tx = named_player
+    mine, others = split_by(player.params, state.params)
+    objective = make_objective(player.objective)
+
+    def loss(mine):
+        whole = merged(mine, others)
+        return run(whole, state.stats, batch, state, work, objective)
+
+    (_, (scalars, stats, outputs, rows)), grads = jax.value_and_grad(
+        loss, has_aux=True
+    )(mine)
+    updates, opt_state = tx.update(grads, state.opt_state[name], mine)
+    moved = optax.apply_updates(mine, updates)
+    if work.trainable:
+        fixed = frozenset(paths_of(split_by(work.trainable, mine)[1]))
+        moved = unmoved(moved, mine, fixed)
+        opt_state = unmoved(opt_state, state.opt_state[name], fixed)
+    if player.every > 1:
+        plays = state.step % player.every == 0
+        moved, opt_state, stats = jax.tree.map(
+            lambda new, old: jnp.where(plays, new, old),
+            (moved, opt_state, stats),
+            (mine, state.opt_state[name], state.stats),
+        )
+    scalars["grad_norm"] = optax.tree.norm(grads)
+    params = merged(moved, others)
+    state = TrainState(
+        state.step,
+        params,
+        stats,
+        {**state.opt_state, name: opt_state},
+        _remember(memory, state.extra, outputs, rows, params),
+    )
+    return state, scalars, jax.lax.stop_gradient(outputs.get("images", {}))
 
 
 def _remember(memory, extra, outputs, rows, params):
