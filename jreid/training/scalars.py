@@ -91,7 +91,7 @@ def _check_finite(step, scalars):
         if not np.isfinite(scalars[name]):
             raise DivergedError(
                 f"{name} is {scalars[name]} at step {step}; the last checkpoint is "
-                "intact. Lower --config.optimizer.lr or set --config.optimizer.clip_norm, in "
-                "another --workdir",
+                "intact. Lower --config.optimizer.lr or set "
+                "--config.optimizer.clip_norm, in another --workdir",
                 step,
             )
