@@ -31,7 +31,7 @@ def build_system(
     return make_system(
         network_maker(config, classes),
         works,
-        optimizers={n: p.optimizer for n, p in players.items()}
+        optimizers={n: p.optimizer or config.optimizer for n, p in players.items()}
         or {"": config.optimizer},
         schedules=schedules(config, phases),
         embedding=config.embedding,
@@ -51,7 +51,10 @@ def network_maker(config: Config, classes: int) -> Callable[[nnx.Rngs], nnx.Modu
 
 def schedules(config: Config, phases: Sequence[PlannedPhase]) -> dict[str, Any]:
     """The learning rate at each step, of each player; without players of ""."""
-    parts = {n: (p.schedule, p.optimizer) for n, p in config.players.items()}
+    parts = {
+        name: (player.schedule, player.optimizer or config.optimizer)
+        for name, player in config.players.items()
+    }
     parts = parts or {"": (config.schedule, config.optimizer)}
     return {
         name: schedule_of_run(schedule or config.schedule, phases, optimizer.lr)
