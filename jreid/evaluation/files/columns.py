@@ -47,7 +47,7 @@ def floats(name: str, array: np.ndarray | None) -> np.ndarray:
 
 
 def check_rows(name: str, rows: np.ndarray, *, directions: bool = True) -> None:
-    """Raises ValueError for rows that are not finite, or of 0 if they need directions."""
+    """Raises ValueError for rows not finite, or of zeros where directions count."""
     if not rows.shape[1]:
         raise ValueError(f"{name} has no columns")
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))

@@ -1,7 +1,8 @@
 """A folder that `python -m jreid.embed` has written, with labels from elsewhere.
 
-Its shards of Parquet hold path, modality and embedding; identity and camera of an image
-come from a CSV file with the columns path, id and, if known, camera, or from a data set.
+Its shards of Parquet hold path, modality and embedding; identity and camera of an
+image come from a CSV file with the columns path, id and, if known, camera, or from a
+data set.
 """
 
 import csv
