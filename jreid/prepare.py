@@ -22,34 +22,35 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--dataset", required=True, choices=DATASETS)
     add("--root", type=Path, help="the data set's folder; not needed for synvi")
     add("--out", required=True, type=Path, help="the folder of built data sets")
-    add("--trial", type=int, choices=range(1, 11), help="RegDB: this split only")
+    add("--split", type=int, choices=range(1, 11), help="RegDB: this split only")
     add("--traceback", action="store_true", help="show where an error was raised")
     given = parser.parse_args(arguments)
     if (given.root is None) != (given.dataset == "synvi"):
         parser.error("--root is needed, except for synvi, which has none")
-    if given.trial and given.dataset != "regdb":
-        parser.error("--trial is for regdb")
+    if given.split and given.dataset != "regdb":
+        parser.error("--split is for regdb")
     return given
 
 
-def prepare(dataset: str, root: Path | None, out: Path, trials: list[int]) -> None:
+def prepare(dataset: str, root: Path | None, out: Path, splits: list[int]) -> None:
     """Builds a data set, and says where; what is there already is left as it is."""
     import tensorflow_datasets as tfds
 
-    from jreid.data.records import is_built, make_builder
+    from jreid.data.builders import make_builder
+    from jreid.data.records import is_built
 
     options = tfds.download.DownloadConfig(manual_dir=root, try_download_gcs=False)
-    for trial in trials:
-        builder = make_builder(out, dataset, trial)
-        there = is_built(builder)
+    for split in splits:
+        builder = make_builder(out, dataset, split)
+        there = is_built(builder.data_dir)
         with tempfile.TemporaryDirectory() as nothing:  # TFDS wants one for downloads
             builder.download_and_prepare(
                 file_format="array_record",
                 download_dir=nothing,
                 download_config=options,
             )
-        splits = builder.info.splits.items()
-        counts = ", ".join(f"{name} {split.num_examples}" for name, split in splits)
+        parts = builder.info.splits.items()
+        counts = ", ".join(f"{name} {part.num_examples}" for name, part in parts)
         verb = "was there already" if there else "built"
         print(f"{builder.data_dir}: {verb}; images: {counts}")
 
@@ -57,14 +58,14 @@ def prepare(dataset: str, root: Path | None, out: Path, trials: list[int]) -> No
 def main(arguments: list[str]) -> int:
     """Builds; an error becomes one line and exit code 2."""
     given = parse_arguments(arguments)
-    from jreid.system import quieten_tensorflow  # help and refusals need not wait
+    from jreid.data.quiet import quieten_tensorflow  # help and refusals need not wait
 
     quieten_tensorflow()
-    trials = [1]
+    splits = [1]
     if given.dataset == "regdb":
-        trials = [given.trial] if given.trial else list(range(1, 11))
+        splits = [given.split] if given.split else list(range(1, 11))
     try:
-        prepare(given.dataset, given.root, given.out.absolute(), trials)
+        prepare(given.dataset, given.root, given.out.absolute(), splits)
     except (ValueError, OSError) as error:
         if given.traceback:
             raise

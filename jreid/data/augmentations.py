@@ -26,7 +26,7 @@ def augment(
     seed: Int[tf.Tensor, " 2"],
     pipe: Sequence[Callable],
 ) -> UInt8[tf.Tensor, "h w 3"]:
-    """The augmentations of `pipe` in order, each with its own seed split from `seed`."""
+    """The augmentations of `pipe` in order, each with a seed split from `seed`."""
     if not pipe:
         return image
     for augmentation, own in zip(pipe, _split(seed, len(pipe)), strict=True):
@@ -99,7 +99,7 @@ class Erase:
     aspect: tuple[float, float] = (0.3, 1 / 0.3)
     """Least and greatest height / width, uniform between."""
     value: Literal["mean", "noise"] | tuple[int, int, int] = "mean"
-    """ImageNet's mean colour, noise in every pixel and channel, or a colour, 0 to 255."""
+    """ImageNet's mean, noise in every pixel and channel, or a colour, 0 to 255."""
 
     def check(self) -> None:
         """Raises ValueError for a field that is not allowed."""

@@ -1,8 +1,13 @@
 """The order of a batch's rows where columns of it are put together."""
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+
+from jreid.shapes import Int
 
 
 def groups(lengths: Iterable[int]) -> int:
@@ -30,3 +35,12 @@ def joined(columns: Sequence[Any]) -> Any:
     parts = [column.reshape(shares, -1, *column.shape[1:]) for column in columns]
     whole = xp.concat(parts, axis=1)
     return whole.reshape(-1, *whole.shape[2:])
+
+
+def positions(lengths: Mapping[str, int]) -> dict[str, Int[np.ndarray, " n"]]:
+    """Column -> where each of its rows is when all columns are joined."""
+    numbers = np.arange(sum(lengths.values()))
+    ends = list(itertools.accumulate(lengths.values()))
+    columns = np.split(numbers, ends[:-1])
+    places = np.argsort(joined(columns))
+    return dict(zip(lengths, np.split(places, ends[:-1]), strict=True))

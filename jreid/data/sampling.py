@@ -9,7 +9,7 @@ from jreid.data.datasets import MODALITY_NAMES, Images
 from jreid.data.views import View, check_views, families, modality_of
 from jreid.shapes import Int
 
-# Pure: a step's rows of every view depend on the step alone, and their lengths not even on it.
+# A step's rows of every view, which depend on the step alone; as many in every step.
 Sampler = Callable[[int], dict[str, Int[np.ndarray, " n"]]]
 
 
