@@ -1,4 +1,4 @@
-"""JAX and its relatives, imported when they are first used.
+"""JAX, its relatives and TensorFlow, imported when they are first used.
 
 A config is made of parts before anything is trained, and its `--help` appears at once:
 modules with parts take these names from here.
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import jax
     import jax.numpy as jnp
     import optax
+    import tensorflow as tf
     from flax import nnx
 else:
 
@@ -25,5 +26,6 @@ else:
 
     jax, jnp = _Lazy("jax"), _Lazy("jax.numpy")
     nnx, optax = _Lazy("flax.nnx"), _Lazy("optax")
+    tf = _Lazy("tensorflow")
 
-__all__ = ["jax", "jnp", "nnx", "optax"]
+__all__ = ["jax", "jnp", "nnx", "optax", "tf"]

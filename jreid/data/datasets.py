@@ -2,11 +2,12 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from absl import logging
-from jaxtyping import Int
+
+from jreid.shapes import Int
 
 VISIBLE, INFRARED = 0, 1
 MODALITY_NAMES = ("visible", "infrared")
@@ -53,19 +54,24 @@ class Dataset:
     names: Mapping[int, str] = dataclasses.field(default_factory=dict)  # of ids, if any
 
 
-def drop_unpaired(images: Images, names: Mapping[int, str] = _NO_NAMES) -> Images:
-    """`images` without identities seen in one modality only, which cannot be paired.
+def drop_unpaired(
+    images: Images,
+    names: Mapping[int, str] = _NO_NAMES,
+    modalities: Sequence[int] = (VISIBLE, INFRARED),
+) -> Images:
+    """`images` without identities that lack one of the modalities that are needed.
 
     The identities left out are named in one warning, by `names` if they have any.
+    Where none is needed, as for batches blind to modality, all images stay.
     """
-    seen = [set(images.ids[images.modality == m].tolist()) for m in (0, 1)]
-    unpaired = sorted(seen[VISIBLE] ^ seen[INFRARED])
-    if unpaired:
+    every = set(images.ids.tolist())
+    seen = [set(images.ids[images.modality == m].tolist()) for m in modalities]
+    if unpaired := sorted(every - every.intersection(*seen)):
         logging.warning(
-            "%d of %d identities have images of one modality only and are not "
-            "trained on: %s",
+            "%d of %d identities lack %s images and are not trained on: %s",
             len(unpaired),
-            len(seen[VISIBLE] | seen[INFRARED]),
+            len(every),
+            " or ".join(MODALITY_NAMES[m] for m in modalities),
             some([names.get(i, i) for i in unpaired]),
         )
     return images.take(~np.isin(images.ids, unpaired))

@@ -4,15 +4,15 @@ import concurrent.futures
 import os
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from jaxtyping import UInt8
 
 from jreid.data.datasets import Images, read_file
-from jreid.data.image_file import MAX_PIXELS, read_rgb
+from jreid.data.image_file import MAX_PIXELS, lanczos, read_rgb
+from jreid.shapes import UInt8
 
 # TensorFlow would take all memory of a GPU that JAX needs; before the first op.
 tf.config.set_visible_devices([], "GPU")
@@ -21,6 +21,8 @@ _JFIF = 20  # bytes of SOI and a JFIF segment without a thumbnail
 _JFIF_START = np.array([0xFF, 0xD8, 0xFF, 0xE0, 0, 16], np.uint8)
 # DQT, DHT, DRI; SOF0 and SOF2
 _TABLES_AND_FRAMES = np.array([0xDB, 0xC4, 0xDD, 0xC0, 0xC2], np.uint8)
+
+Resize = Literal["bilinear", "lanczos"]
 
 ALIGNMENT = 64  # bytes; TensorFlow reads memory that is not its own only if aligned
 
@@ -36,8 +38,8 @@ class Readable(NamedTuple):
 def drop_unreadable(
     images: Images,
     *,
-    height: int,
-    width: int,
+    size: tuple[int, int],
+    resize: Resize = "bilinear",
     max_fraction: float = 0.001,
     keep_pixels: bool = False,
     workers: int = 0,
@@ -50,20 +52,21 @@ def drop_unreadable(
 
     Args:
         images: to be tried.
-        height, width: of the kept images, in pixels.
+        size: height and width of the kept images, in pixels.
+        resize: how they are brought to it, see `resize_image`.
         max_fraction: of `images` that may be unreadable, in [0, 1].
         keep_pixels: keep the decoded images in memory for the batches to come, with
-            height * width * 3 bytes each; the sum is logged.
+            height x width x 3 bytes each; the sum is logged.
         workers: threads; 0 means one per core.
         progress: called after each file with the number done and the number in all.
 
     Raises:
         ValueError: more than `max_fraction` of the files are unreadable, or all.
     """
-    pixels = aligned_empty((len(images), height, width, 3)) if keep_pixels else None
+    pixels = aligned_empty((len(images), *size, 3)) if keep_pixels else None
     if pixels is not None:
         logging.info("keeping decoded images in memory: %d bytes", pixels.nbytes)
-    reasons = try_all(images, pixels, workers, progress)
+    reasons = try_all(images, resize, pixels, workers, progress)
     bad = np.array([reason is not None for reason in reasons], bool)
     unreadable = [(str(images.paths[i]), str(reasons[i])) for i in np.flatnonzero(bad)]
     if unreadable:
@@ -119,10 +122,24 @@ def _is_plain_jpeg(contents: tf.Tensor) -> tf.Tensor:
     return tf.cond(plain, small, lambda: tf.constant(False))
 
 
-def resize(
-    image: UInt8[tf.Tensor, "h w 3"], height: int, width: int
-) -> UInt8[tf.Tensor, "{height} {width} 3"]:
-    """Bilinear, with antialiasing where it shrinks: Pillow's to within one grey level.
+def resize_image(
+    image: UInt8[tf.Tensor, "h w 3"],
+    size: tuple[int, int],
+    resize: Resize = "bilinear",
+) -> UInt8[tf.Tensor, "{size[0]} {size[1]} 3"]:
+    """To height and width, as Pillow does: bilinear, or with Lanczos' window.
+
+    Bilinear means with antialiasing where it shrinks, and is Pillow's to within one
+    grey level; Lanczos is Pillow's own.
+    """
+    if resize == "bilinear":
+        return _bilinear(image, *size)
+    resized = tf.numpy_function(lambda pixels: lanczos(pixels, size), [image], tf.uint8)
+    return tf.ensure_shape(resized, (*size, 3))
+
+
+def _bilinear(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Pillow's bilinear.
 
     tf.image.resize(antialias=True) computes the same sums, but its innermost loop runs
     over three channels. Here an axis that shrinks is resized as if the other were
@@ -176,14 +193,15 @@ def contents_of(images: Images) -> Callable[[tf.Tensor], tf.Tensor]:
 
 def try_all(
     images: Images,
+    resize: Resize = "bilinear",
     pixels: np.ndarray | None = None,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str | None]:
     """Per image why it is unreadable, or None; row i of `pixels` gets image i."""
     paths = images.paths.tolist()
-    shape = None if pixels is None else pixels.shape[1:3]
-    attempt_path = _make_attempt(contents_of(images), shape)
+    size = None if pixels is None else (pixels.shape[1], pixels.shape[2])
+    attempt_path = _make_attempt(contents_of(images), size, resize)
 
     def attempt(i: int) -> str | None:
         return attempt_path(paths[i], None if pixels is None else pixels[i])
@@ -198,27 +216,30 @@ def try_all(
 
 
 def make_reader(
-    height: int, width: int, workers: int = 0
+    size: tuple[int, int], resize: Resize = "bilinear", workers: int = 0
 ) -> Callable[[list[str]], tuple[UInt8[np.ndarray, "n h w 3"], list[str | None]]]:
-    """A function from paths of files to images, and per path why it is unreadable.
+    """A function from paths of files to images of `size`, and why any is unreadable.
 
-    Unreadable images are left black. The function compiles its graph once and may be
-    called with any number of paths, in one thread at a time.
+    The reason is None for a readable one; unreadable images are left black. The
+    function compiles its graph once and may be called with any number of paths, in one
+    thread at a time.
     """
-    attempt = _make_attempt(tf.io.read_file, (height, width))
+    attempt = _make_attempt(tf.io.read_file, size, resize)
     pool = concurrent.futures.ThreadPoolExecutor(workers or cores())
 
     def read(paths: list[str]) -> tuple[np.ndarray, list[str | None]]:
-        pixels = np.zeros((len(paths), height, width, 3), np.uint8)
+        pixels = np.zeros((len(paths), *size, 3), np.uint8)
         return pixels, list(pool.map(attempt, paths, pixels))
 
     return read
 
 
 def _make_attempt(
-    contents: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, int] | None
+    contents: Callable[[tf.Tensor], tf.Tensor],
+    size: tuple[int, int] | None,
+    resize: Resize,
 ) -> Callable[[str, np.ndarray | None], str | None]:
-    """Reads one image into an array of `shape`, or, without one, only decodes it.
+    """Reads one image into an array of `size`, or, without one, only decodes it.
 
     The function made returns why the image is unreadable, or None.
     """
@@ -226,7 +247,7 @@ def _make_attempt(
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
     def read(path: tf.Tensor) -> tf.Tensor:
         image = decode(contents(path))
-        return tf.shape(image) if shape is None else resize(image, *shape)
+        return tf.shape(image) if size is None else resize_image(image, size, resize)
 
     def attempt(path: str, into: np.ndarray | None) -> str | None:
         try:

@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from absl import logging
 
@@ -16,6 +18,46 @@ with the same NAME for the same person; to choose yourself who is tested on,
   {root}/train/visible/NAME/*.jpg, {root}/train/infrared/NAME/*.jpg
   {root}/test/visible/NAME/*.jpg,  {root}/test/infrared/NAME/*.jpg
 and, if there are any, the same in {root}/val"""
+
+
+@dataclass(slots=True)
+class Folder:
+    """One's own images: folders of visible and infrared ones, or a CSV file."""
+
+    key: ClassVar[str] = "folder"
+
+    root: str = field(default="", metadata={"may_differ": True})
+    """The folder, or a CSV file."""
+    test_fraction: float = 0.5
+    """Of the identities, to test on where they are not split already."""
+
+    def check(self) -> None:
+        """Raises ValueError for a field that is not allowed."""
+        if not 0 <= self.test_fraction <= 1:
+            raise ValueError(
+                f"test_fraction is {self.test_fraction}; allowed is 0 to 1"
+            )
+
+    def read(self) -> Dataset:
+        """The lists of images; opens no image. Errors: see `read_folder`."""
+        if not self.root:
+            raise ValueError(
+                "data.root is empty; name the folder, or the CSV file, with "
+                "--config.data.root=FOLDER"
+            )
+        root = pathlib.Path(self.root).expanduser()
+        return read_folder(root, test_fraction=self.test_fraction)
+
+    def has_validation(self) -> bool:
+        """Whether there may be validation identities: where the folder has some."""
+        return True
+
+    @property
+    def protocol(self) -> Any:
+        """What is query, gallery, excluded and drawn."""
+        from jreid.evaluation.protocols import Custom
+
+        return Custom()
 
 
 def read_folder(root: str | os.PathLike[str], *, test_fraction: float = 0.5) -> Dataset:

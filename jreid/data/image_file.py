@@ -56,6 +56,17 @@ def read_rgb(contents: bytes) -> UInt8[np.ndarray, "h w 3"]:
         )
 
 
+def lanczos(
+    pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "{size[0]} {size[1]} 3"]:
+    """Pillow's Lanczos, which rounds to grey levels between its two passes."""
+    from PIL import Image
+
+    height, width = size
+    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(resized)
+
+
 def check_size(width: int, height: int) -> None:
     """Refuses, by its header, a picture that would take too much memory."""
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:

@@ -3,6 +3,8 @@
 import os
 import pathlib
 import re
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from jreid.data.lists import (
     require_disjoint,
     require_folder,
 )
+from jreid.data.source import check_source, folder_of
 
 CAMERAS = {VISIBLE: range(1, 10), INFRARED: (1, 2, 4, 5, 6, 7, 8, 9)}
 
@@ -36,6 +39,41 @@ LAYOUT = """LLCM is expected as
   {root}/test_nir/cam{{1,2,4..9}}/{{0001..}}/*.jpg
 It is requested from its authors (Y. Zhang and H. Wang) with a signed agreement:
 https://github.com/ZYK100/LLCM"""
+
+
+@dataclass(slots=True)
+class LLCM:
+    """LLCM, the low-light cross-modality set."""
+
+    key: ClassVar[str] = "llcm"
+
+    root: str = field(default="", metadata={"may_differ": True})
+    """The data set's folder."""
+    tfds: str = field(default="", metadata={"may_differ": True})
+    """Instead of root: where `python -m jreid.prepare` wrote the data set."""
+
+    def check(self) -> None:
+        """Raises ValueError for a field that is not allowed."""
+        check_source(self.root, self.tfds)
+
+    def read(self) -> Dataset:
+        """The lists of images; opens no image. Errors: see `read_llcm`."""
+        if self.tfds:
+            from jreid.data.records import read_built  # imports TensorFlow
+
+            return read_built(self.tfds, self.key)
+        return read_llcm(folder_of(self.root))
+
+    def has_validation(self) -> bool:
+        """Whether there are validation identities: there is no such list."""
+        return False
+
+    @property
+    def protocol(self) -> Any:
+        """What is query, gallery, excluded and drawn."""
+        from jreid.evaluation.protocols import LLCMProtocol
+
+        return LLCMProtocol()
 
 
 def read_llcm(root: str | os.PathLike[str]) -> Dataset:

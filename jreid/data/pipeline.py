@@ -1,175 +1,255 @@
 """Batches of uint8 images with tf.data: read, decode, resize, augment, prefetch."""
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from jaxtyping import Int, UInt8
 
-from jreid.data.augment import Augmentation, augment
-from jreid.data.datasets import INFRARED, VISIBLE, Images
+from jreid.data.augmentations import augment
+from jreid.data.datasets import MODALITY_NAMES, Images
 from jreid.data.decoding import (
     ALIGNMENT,
+    Resize,
     aligned_empty,
     contents_of,
     cores,
     decode,
-    resize,
+    resize_image,
     try_all,
 )
-from jreid.data.sampling import make_sampler
+from jreid.data.rows import groups as groups_of
+from jreid.data.rows import positions
+from jreid.data.sampling import Sampler
+from jreid.data.views import View, families
+from jreid.shapes import Int, UInt8
 
 _PREFETCHED_BATCHES = 2
 
 
 def train_batches(
     images: Images,
-    labels: Int[np.ndarray, " b"],
+    sampler: Sampler,
     *,
+    views: Mapping[str, View],
     start_step: int,
     stop_step: int,
     seed: int,
-    identities: int,
-    images_per_identity: int,
-    height: int,
-    width: int,
-    augmentations: tuple[Sequence[Augmentation], Sequence[Augmentation]] = ((), ()),
-    pixels: UInt8[np.ndarray, "b h w 3"] | None = None,
+    size: tuple[int, int],
+    resize: Resize = "bilinear",
+    labels: Int[np.ndarray, " n"],
+    pixels: UInt8[np.ndarray, "n h w 3"] | None = None,
     workers: int = 0,
-    slots: slice | None = None,
-) -> Iterator[dict[str, np.ndarray]]:
-    """The batches of steps start_step to stop_step - 1.
+    groups: slice | None = None,
+) -> Iterator[dict[str, dict[str, np.ndarray]]]:
+    """The batches of steps start_step to stop_step - 1, a column per view.
 
-    Batch n depends on `seed` and n only: not on start_step, on the number of workers,
-    on which `slots` of it are made or on whether `pixels` are given. Its n = P K slots
-    (see `sampling.make_sampler`) are rows, the modalities m = 2 columns, visible then
-    infrared:
+    Batch n depends on `seed`, `sampler` and n only: not on start_step, on the number
+    of workers, on which `groups` of it are made or on whether `pixels` are given:
 
-        images    uint8 [n, m, h, w, 3]
-        ids       int32 [n, m]   labels
-        modality  int32 [n, m]   0 visible, 1 infrared
-        index     int32 [n, m]   row of `images`
+        images    {view: uint8 [n_v h w 3]}
+        ids       {view: int32 [n_v]}   labels
+        modality  {view: int32 [n_v]}   0 visible, 1 infrared
+        index     {view: int32 [n_v]}   row of `images`
 
     Args:
         images: the training images.
-        labels: of each image, 0 to C - 1.
+        sampler: gives a step's rows of every view, see jreid/data/sampling.py.
+        views: the columns; each image of each has its own seed.
         start_step, stop_step: counted from the beginning of the run.
         seed: of the run.
-        identities: P, identities in a batch.
-        images_per_identity: K, images per identity and modality.
-        height, width: of the batch, in pixels.
-        augmentations: of visible and of infrared images; each image has its own seed.
+        size: height and width of the batch's images, in pixels.
+        resize: how they are brought to it.
+        labels: of each image, 0 to C - 1, or -1 for one that is never drawn.
         pixels: the images as `decoding.drop_unreadable` kept them, instead of files.
         workers: threads that decode and augment; 0 means one per core.
-        slots: which of a batch's P K rows to make, for one of several processes; all
-            by default.
+        groups: which of a batch's `rows.groups` to make, for one of several
+            processes; all by default. The rows of each column are then fewer.
 
     Raises:
-        ValueError: see `make_sampler`; `pixels` of another shape; or, while
-            iterating, a file that cannot be read any more, by name.
+        ValueError: `pixels` of another shape; or, while iterating, a file that cannot
+            be read any more, by name.
     """
-    if pixels is not None and pixels.shape != (len(images), height, width, 3):
+    if pixels is not None and pixels.shape != (len(images), *size, 3):
         raise ValueError(
             f"pixels has the shape {pixels.shape}; {len(images)} images of "
-            f"{height} x {width} need {(len(images), height, width, 3)}"
+            f"{size[0]} x {size[1]} need {(len(images), *size, 3)}"
         )
-    sampler = make_sampler(
-        images.ids,
-        images.modality,
-        identities=identities,
-        images=images_per_identity,
-        seed=seed,
-    )
-    load = _make_loader(images, height, width, pixels)
-    own = slots or slice(0, identities * images_per_identity)
+    load = _make_loader(images, size, resize, pixels)
+    plan = _Plan(sampler, views, seed, start_step, groups)
 
-    def load_slot(slot: dict[str, tf.Tensor]) -> tf.Tensor:
-        return tf.stack(
-            [
-                augment(slot["rng"][m], load(slot["index"][m]), augmentations[m])
-                for m in (VISIBLE, INFRARED)
-            ]
-        )
+    def columns_of(family: Sequence[str]) -> Callable[[dict], dict[str, tf.Tensor]]:
+        def load_columns(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            image = load(element["row"])  # once, for all views that show it
+            return {
+                name: _augmented(image, seed, views[name].pipe, element["modality"])
+                for name, seed in zip(family, tf.unstack(element["seeds"]), strict=True)
+            }
 
-    def batches() -> Iterator[dict[str, np.ndarray]]:
-        elements = _slots(sampler, seed, range(start_step, stop_step), own)
-        slots_per_batch = own.stop - own.start
+        return load_columns
+
+    def batches() -> Iterator[dict[str, dict[str, np.ndarray]]]:
+        steps = range(start_step, stop_step)
         stacks = _mapped(
-            elements, load_slot, slots_per_batch, workers, optimise=pixels is None
+            [
+                (plan.elements(family, steps, images), columns_of(family), count)
+                for family, count in plan.families.items()
+            ],
+            workers,
+            optimise=pixels is None,
         )
-        for step in range(start_step, stop_step):
-            index = sampler(step)[own]
+        for step in steps:
+            index = plan.rows(step)
+            every = images.take(np.concatenate(list(index.values())))
+            made: dict[str, np.ndarray] = {}
+            for columns in _next_or_name(stacks, every):
+                made |= columns
             yield {
-                "images": _next_or_name(stacks, images.take(index.ravel())),
-                "ids": labels[index].astype(np.int32),
-                "modality": images.modality[index].astype(np.int32),
-                "index": index.astype(np.int32),
+                "images": {name: made[name] for name in views},
+                "ids": _int32(index, labels),
+                "modality": _int32(index, images.modality),
+                "index": _int32(index),
             }
 
     return batches()
 
 
 def test_batches(
-    images: Images, *, height: int, width: int, batch_size: int, workers: int = 0
+    images: Images,
+    *,
+    size: tuple[int, int],
+    resize: Resize = "bilinear",
+    batch_size: int,
+    workers: int = 0,
 ) -> Iterator[UInt8[np.ndarray, "b h w 3"]]:
     """`images` in their order, decoded and resized; the last batch may be shorter.
 
     Raises:
         ValueError: a file that cannot be read, by name.
     """
-    load = _make_loader(images, height, width)
-    dataset = tf.data.Dataset.range(len(images))
-    batches = _mapped(dataset, load, batch_size, workers)
+    load = _make_loader(images, size, resize)
+    elements = tf.data.Dataset.range(len(images))
+    batches = _mapped([(elements, load, batch_size)], workers)
     for start in range(0, len(images), batch_size):
         rows = np.arange(start, min(start + batch_size, len(images)))
-        yield _next_or_name(batches, images.take(rows))
+        (stack,) = _next_or_name(batches, images.take(rows))
+        yield stack
 
 
-def _slots(
-    sampler: Callable[[int], np.ndarray], seed: int, steps: range, own: slice
-) -> tf.data.Dataset:
-    """Elements {"index" [m], "rng" [m, 2]} of every own slot of every step in order."""
+class _Plan:
+    """Which rows with which seeds are in the own share of every step's columns."""
 
-    def draw(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        index = sampler(int(step))
-        # A number that no other image of the run has, beside the run's seed.
-        number = int(step) * index.size + np.arange(index.size).reshape(index.shape)
-        rng = np.stack([np.full_like(number, seed), number], axis=-1)
-        return index[own], rng[own]
-
-    @tf.autograph.experimental.do_not_convert
-    def batch(step: tf.Tensor) -> dict[str, tf.Tensor]:
-        index, rng = tf.numpy_function(draw, [step], (tf.int64, tf.int64))
-        return {
-            "index": tf.ensure_shape(index, (None, 2)),
-            "rng": tf.ensure_shape(rng, (None, 2, 2)),
+    def __init__(
+        self,
+        sampler: Sampler,
+        views: Mapping[str, View],
+        seed: int,
+        step: int,
+        groups: slice | None,
+    ):
+        self._sampler = functools.lru_cache(maxsize=8)(sampler)
+        self._seed = seed
+        self._lengths = {name: len(rows) for name, rows in sampler(step).items()}
+        self._positions = positions(self._lengths)
+        shares = range(groups_of(self._lengths.values()))
+        own = shares[groups or slice(None)]
+        self._own = {
+            name: slice(*(length // len(shares) * i for i in (own.start, own.stop)))
+            for name, length in self._lengths.items()
+        }
+        # A view with those that repeat its images -> how many images of it are made.
+        self.families = {
+            family: self._own[name].stop - self._own[name].start
+            for name, family in families(views).items()
         }
 
-    return tf.data.Dataset.range(steps.start, steps.stop).map(batch).unbatch()
+    def rows(self, step: int) -> dict[str, Int[np.ndarray, " n"]]:
+        """The own rows of each view."""
+        every = self._sampler(step)
+        lengths = {name: len(rows) for name, rows in every.items()}
+        if lengths != self._lengths:
+            raise ValueError(
+                f"the sampler gives columns of {lengths} images in step {step}, of "
+                f"{self._lengths} before; a run's batches have one size"
+            )
+        return {name: rows[self._own[name]] for name, rows in every.items()}
+
+    def elements(
+        self, family: Sequence[str], steps: range, images: Images
+    ) -> tf.data.Dataset:
+        """{"row", "modality", "seeds" [f 2]} of every image of the family, in order.
+
+        A family is a view with those that repeat its images: one seed for each.
+        """
+        batch = sum(self._lengths.values())
+        places = [self._positions[name][self._own[name]] for name in family]
+
+        def draw(step: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            rows = self.rows(int(step))[family[0]].astype(np.int64)
+            # A number that no other image of the run has, beside the run's seed.
+            numbers = int(step) * batch + np.stack(places, axis=1)
+            seeds = np.stack([np.full_like(numbers, self._seed), numbers], axis=-1)
+            return rows, images.modality[rows].astype(np.int64), seeds
+
+        @tf.autograph.experimental.do_not_convert
+        def drawn(step: tf.Tensor) -> dict[str, tf.Tensor]:
+            rows, modality, seeds = tf.numpy_function(draw, [step], (tf.int64,) * 3)
+            return {
+                "row": tf.ensure_shape(rows, (None,)),
+                "modality": tf.ensure_shape(modality, (None,)),
+                "seeds": tf.ensure_shape(seeds, (None, len(family), 2)),
+            }
+
+        return tf.data.Dataset.range(steps.start, steps.stop).map(drawn).unbatch()
+
+
+def _augmented(
+    image: tf.Tensor, seed: tf.Tensor, pipe: Any, modality: tf.Tensor
+) -> tf.Tensor:
+    """The image of a column whose pipe may be a dict of pipes by modality."""
+    if not isinstance(pipe, Mapping):
+        return augment(image, seed, pipe)
+    ways = [functools.partial(augment, image, seed, pipe[m]) for m in MODALITY_NAMES]
+    return tf.ensure_shape(
+        tf.switch_case(tf.cast(modality, tf.int32), ways), image.shape
+    )
+
+
+def _int32(
+    index: Mapping[str, np.ndarray], column: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Each view's rows, or what a column has in them."""
+    return {
+        name: (rows if column is None else column[rows]).astype(np.int32)
+        for name, rows in index.items()
+    }
 
 
 def _make_loader(
-    images: Images, height: int, width: int, pixels: np.ndarray | None = None
+    images: Images,
+    size: tuple[int, int],
+    resize: Resize,
+    pixels: np.ndarray | None = None,
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """A function from a row of `images` to its uint8 [height, width, 3]."""
     if pixels is not None:
         kept = _tensor_without_copy(pixels)
-        return lambda row: tf.ensure_shape(kept[row], (height, width, 3))
+        return lambda row: tf.ensure_shape(kept[row], (*size, 3))
     paths, contents = tf.constant(images.paths.tolist(), tf.string), contents_of(images)
-    return lambda row: resize(decode(contents(paths[row])), height, width)
+    return lambda row: resize_image(decode(contents(paths[row])), size, resize)
 
 
 def _mapped(
-    dataset: tf.data.Dataset,
-    load: Callable[..., tf.Tensor],
-    batch_size: int,
+    columns: Sequence[tuple[tf.data.Dataset, Callable[..., Any], int]],
     workers: int,
     optimise: bool = True,
-) -> Iterator[np.ndarray]:
-    """Batches of `load` of every element, made in `workers` threads, in order.
+) -> Iterator[tuple[Any, ...]]:
+    """Of each of `columns`, elements, function and count, that many results, in order.
 
-    `optimise` lets tf.data rewrite its graph: some per cent faster, but it copies every
-    tensor that `load` holds.
+    They are made in `workers` threads for all columns together. `optimise` lets tf.data
+    rewrite its graph: some per cent faster, but it copies every tensor that a function
+    holds.
     """
     threads = workers or cores()
     options = tf.data.Options()
@@ -177,13 +257,20 @@ def _mapped(
     options.experimental_optimization.apply_default_optimizations = optimise
     options.threading.private_threadpool_size = threads
     options.threading.max_intra_op_parallelism = 1
-    load = tf.autograph.experimental.do_not_convert(load)
-    batches = dataset.map(load, num_parallel_calls=threads).batch(batch_size)
+    batches = tf.data.Dataset.zip(
+        tuple(
+            elements.map(
+                tf.autograph.experimental.do_not_convert(load),
+                num_parallel_calls=threads,
+            ).batch(count)
+            for elements, load, count in columns
+        )
+    )
     batches = batches.prefetch(_PREFETCHED_BATCHES).with_options(options)
     return batches.as_numpy_iterator()
 
 
-def _next_or_name(batches: Iterator[np.ndarray], images: Images) -> np.ndarray:
+def _next_or_name(batches: Iterator[tuple], images: Images) -> tuple:
     """The next batch, or an error that names which of its images is unreadable."""
     try:
         return next(batches)

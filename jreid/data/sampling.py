@@ -1,105 +1,229 @@
-"""Batches of P identities with K visible and K infrared images each, by step."""
+"""Which images a batch holds: parts that make a function from the step to rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
 
-Sampler = Callable[[int], Int[np.ndarray, "n m"]]
+from jreid.data.datasets import MODALITY_NAMES, Images
+from jreid.data.views import View, check_views, families, modality_of
+from jreid.shapes import Int
+
+# A step's rows of every view, which depend on the step alone; as many in every step.
+Sampler = Callable[[int], dict[str, Int[np.ndarray, " n"]]]
 
 
-def make_sampler(
-    ids: Int[np.ndarray, " b"],
-    modality: Int[np.ndarray, " b"],
-    *,
-    identities: int,
-    images: int,
-    seed: int,
-) -> Sampler:
-    """A function from the step to that step's batch, which depends on nothing else.
+@dataclass(slots=True)
+class PerModality:
+    """P identities with K images of each view (AGW `utils.py`, IdentitySampler).
 
-    Every batch holds `identities` distinct identities, drawn uniformly (AGW
-    `utils.py`, IdentitySampler). Of each identity it holds `images` images per
-    modality, all distinct where the identity has that many; where it has fewer, each
-    is used as evenly as can be. (AGW draws with replacement always.)
-
-    Args:
-        ids: identity of each training image, any numbers.
-        modality: 0 visible, 1 infrared.
-        identities: P, identities in a batch.
-        images: K, images per identity and modality.
-        seed: of the whole run, not negative.
-
-    Returns:
-        `sample(step)` with rows n = P K, the slots of the batch, and columns m = 2:
-        the position in `ids` of the slot's visible and of its infrared image. Both
-        show the same identity; an identity's K slots follow each other.
-
-    Raises:
-        ValueError: P or K below 1, a negative seed, or fewer than P identities with
-            images of both modalities.
+    The identities are distinct, drawn uniformly from those with images of all
+    modalities that are needed; an identity's K rows follow each other, and row i of
+    all views shows one identity. The K images are distinct where the identity has that
+    many; where it has fewer, each is used as evenly as can be. (AGW draws with
+    replacement always.) Views of one modality share what is drawn, so that they show
+    distinct images where there are enough.
     """
-    for name, value in (("identities (P)", identities), ("images (K)", images)):
+
+    identities: int = 8
+    """P, identities in a batch."""
+    images: int = 4
+    """K, images per identity in every view."""
+
+    def check(self) -> None:
+        """Raises ValueError for a field that is not allowed."""
+        _check_counts(self.identities, self.images)
+
+    def make(
+        self,
+        images: Images,
+        views: Mapping[str, View],
+        seed: int,
+        labels: Int[np.ndarray, " n"] | None = None,
+    ) -> Sampler:
+        """A function from the step to the rows of `images` in each view.
+
+        Args:
+            images: the training images.
+            views: the columns of a batch, each of one modality.
+            seed: of the whole run, not negative.
+            labels: what is drawn as an identity instead of `images.ids`; images with
+                -1 are not drawn.
+
+        Raises:
+            ValueError: a field, a seed or a view that is not allowed, or fewer than P
+                identities with images of all modalities.
+        """
+        ids = _prepared(self, images, views, seed, labels)
+        shown = _views_by_modality(views)
+        if "" in shown:
+            raise ValueError(
+                f"views.{shown[''][0]} has no modality, which PerModality needs; set "
+                "modality, or use the sampling ByIdentity"
+            )
+        candidates = [
+            _rows_by_identity(ids, images.modality == MODALITY_NAMES.index(modality))
+            for modality in shown
+        ]
+        shared = sorted(set.intersection(*(set(rows) for rows in candidates)))
+        self._check_enough(len(shared), ids, tuple(shown))
+
+        def sample(step: int) -> dict[str, np.ndarray]:
+            rng = np.random.default_rng([seed, step])
+            chosen = rng.choice(len(shared), self.identities, replace=False)
+            drawn: dict[str, list] = {name: [] for name in families(views)}
+            for identity in (shared[i] for i in chosen):
+                for names, rows in zip(shown.values(), candidates, strict=True):
+                    _draw_for(rng, names, rows[identity], self.images, drawn)
+            return _with_repeats(views, drawn)
+
+        return sample
+
+    def steps_per_epoch(self, images: Images) -> int:
+        """Batches after which the larger modality has been drawn once on average.
+
+        floor(N / (P K)) + 1 with N the larger of the two counts (AGW `utils.py` and
+        `train.py`): 696 on SYSU-MM01 with P = 8, K = 4; 65 on RegDB, 86 with P = 6.
+        """
+        largest = int(np.bincount(images.modality, minlength=2).max())
+        return largest // (self.identities * self.images) + 1
+
+    def _check_enough(self, there: int, ids: np.ndarray, shown: Sequence[str]) -> None:
+        what = f"{' and '.join(shown)} images"
+        count = len(np.unique(ids[ids != -1]))
+        if not there:
+            raise ValueError(
+                f"none of the {count} training identities has {what}; a batch needs "
+                f"identities with {'both' if len(shown) > 1 else 'them'}"
+            )
+        _check_identities(self.identities, there, count, what)
+
+
+@dataclass(slots=True)
+class ByIdentity:
+    """P identities with K images of whatever modality, blind to it.
+
+    Views of mixed columns share P distinct identities, drawn uniformly, and what is
+    drawn of their images, as in `PerModality`. A view of one modality draws its
+    identities among those with such images, apart from the views of others (ADCA's two
+    samplers, where clusters are found in each modality on its own).
+    """
+
+    identities: int = 8
+    """P, identities in a view."""
+    images: int = 8
+    """K, images per identity in a view."""
+
+    def check(self) -> None:
+        """Raises ValueError for a field that is not allowed."""
+        _check_counts(self.identities, self.images)
+
+    def make(
+        self,
+        images: Images,
+        views: Mapping[str, View],
+        seed: int,
+        labels: Int[np.ndarray, " n"] | None = None,
+    ) -> Sampler:
+        """A function from the step to the rows of `images` in each view.
+
+        Args and Raises: as `PerModality.make`, but views may be mixed.
+        """
+        ids = _prepared(self, images, views, seed, labels)
+        shown = _views_by_modality(views)
+        candidates = {}
+        for modality in shown:
+            used = np.ones(len(ids), bool)
+            if modality:
+                used = images.modality == MODALITY_NAMES.index(modality)
+            candidates[modality] = list(_rows_by_identity(ids, used).values())
+            there, what = len(candidates[modality]), f"{modality} images".strip()
+            count = len(np.unique(ids[ids != -1]))
+            _check_identities(self.identities, there, count, what)
+
+        def sample(step: int) -> dict[str, np.ndarray]:
+            rng = np.random.default_rng([seed, step])
+            drawn: dict[str, list] = {name: [] for name in families(views)}
+            for modality, names in shown.items():
+                rows = candidates[modality]
+                for i in rng.choice(len(rows), self.identities, replace=False):
+                    _draw_for(rng, names, rows[i], self.images, drawn)
+            return _with_repeats(views, drawn)
+
+        return sample
+
+    def steps_per_epoch(self, images: Images) -> int:
+        """Batches of P K images after which all were drawn once on average, and one."""
+        return len(images) // (self.identities * self.images) + 1
+
+
+def _check_counts(identities: int, images: int) -> None:
+    for name, value in (("identities", identities), ("images", images)):
         if value < 1:
-            raise ValueError(f"{name} is {value}; at least 1 is needed")
+            raise ValueError(f"{name} is {value}; allowed is 1 and more")
+
+
+def _check_identities(asked: int, there: int, count: int, what: str) -> None:
+    if there < asked:
+        raise ValueError(
+            f"a batch of identities = {asked} (P) is asked for, but only {there} of "
+            f"the {count} training identities have {what}; set identities to at most "
+            f"{there}, on the command line with --config.sampling.identities={there}"
+        )
+
+
+def _prepared(
+    part: "PerModality | ByIdentity",
+    images: Images,
+    views: Mapping[str, View],
+    seed: int,
+    labels: np.ndarray | None,
+) -> np.ndarray:
+    """What is drawn as an identity, per image, after a look at the arguments."""
+    part.check()
+    check_views(views)
     if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be 0 or greater")
-    members = _positions_of_paired_identities(ids, modality)
-    if not members:
-        raise ValueError(
-            f"none of the {len(np.unique(ids))} training identities has visible and "
-            "infrared images; a batch needs identities with both"
-        )
-    if len(members) < identities:
-        raise ValueError(
-            f"a batch of identities = {identities} (P) is asked for, but only "
-            f"{len(members)} of the {len(np.unique(ids))} training identities have "
-            "visible and infrared images; set identities to at most "
-            f"{len(members)}, on the command line with "
-            f"--config.data.identities={len(members)}"
-        )
-
-    def sample(step: int) -> Int[np.ndarray, "n m"]:
-        rng = np.random.default_rng([seed, step])
-        chosen = rng.choice(len(members), identities, replace=False)
-        return np.concatenate(
-            [
-                np.stack([_draw(rng, rows, images) for rows in members[i]], axis=1)
-                for i in chosen
-            ]
-        )
-
-    return sample
+        raise ValueError(f"seed is {seed}; allowed is 0 and more")
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"there are {len(labels)} labels for {len(images)} images")
+    return images.ids if labels is None else labels
 
 
-def steps_per_epoch(
-    modality: Int[np.ndarray, " b"], *, identities: int, images: int
-) -> int:
-    """Batches after which the larger modality has been drawn once on average.
-
-    floor(N / (P K)) + 1 with N the larger of the two counts (AGW `utils.py` and
-    `train.py`): 696 on SYSU-MM01 with P = 8, K = 4; 65 on RegDB, 86 with P = 6.
-    """
-    largest = int(np.bincount(modality, minlength=2).max())
-    return largest // (identities * images) + 1
+def _views_by_modality(views: Mapping[str, View]) -> dict[str, list[str]]:
+    """Modality ("": mixed) -> the views with images of their own, both in order."""
+    shown: dict[str, list[str]] = {}
+    for name in families(views):
+        shown.setdefault(modality_of(views[name]), []).append(name)
+    return shown
 
 
-def _positions_of_paired_identities(
-    ids: Int[np.ndarray, " b"], modality: Int[np.ndarray, " b"]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Per identity with both modalities, by number: visible and infrared positions."""
-    order = np.argsort(ids, kind="stable")
-    starts = np.flatnonzero(np.diff(ids[order])) + 1
-    pairs = [
-        (rows[modality[rows] == 0], rows[modality[rows] == 1])
-        for rows in np.split(order, starts)
-    ]
-    return [pair for pair in pairs if len(pair[0]) and len(pair[1])]
+def _rows_by_identity(
+    ids: Int[np.ndarray, " n"], used: np.ndarray
+) -> dict[int, Int[np.ndarray, " m"]]:
+    """Identity, by number -> its rows among the used ones; -1 is no identity."""
+    rows = np.flatnonzero(used & (ids != -1))
+    rows = rows[np.argsort(ids[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(ids[rows])) + 1
+    return {int(ids[own[0]]): own for own in np.split(rows, starts) if len(own)}
 
 
-def _draw(
-    rng: np.random.Generator, rows: Int[np.ndarray, " n"], count: int
-) -> Int[np.ndarray, " k"]:
-    """`count` of `rows` in random order, each repeated only after all were used."""
-    rounds = -(-count // len(rows))
-    return np.concatenate([rng.permutation(rows) for _ in range(rounds)])[:count]
+def _draw_for(
+    rng: np.random.Generator,
+    names: Sequence[str],
+    rows: Int[np.ndarray, " n"],
+    count: int,
+    drawn: dict[str, list],
+) -> None:
+    """`count` of `rows` for each view: random, repeated only after all were used."""
+    rounds = -(-count * len(names) // len(rows))
+    order = np.concatenate([rng.permutation(rows) for _ in range(rounds)])
+    for i, name in enumerate(names):
+        drawn[name].append(order[i * count : (i + 1) * count])
+
+
+def _with_repeats(
+    views: Mapping[str, View], drawn: Mapping[str, list]
+) -> dict[str, np.ndarray]:
+    """Every view's rows, in the views' order."""
+    rows = {name: np.concatenate(parts) for name, parts in drawn.items()}
+    return {name: rows[view.same_image_as or name] for name, view in views.items()}

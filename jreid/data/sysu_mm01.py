@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 from absl import logging
@@ -22,6 +24,8 @@ from jreid.data.lists import (
     require_disjoint,
     require_folder,
 )
+from jreid.data.source import SYNVI_TOO, check_source, folder_of
+from jreid.data.synvi import synvi_root
 
 CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}
 
@@ -30,6 +34,46 @@ LAYOUT = """SYSU-MM01 is expected as
   {root}/exp/train_id.txt, val_id.txt, test_id.txt   (identity numbers, commas)
 It is requested from its authors with a signed agreement:
 https://github.com/wuancong/SYSU-MM01"""
+
+
+@dataclass(slots=True)
+class SysuMM01:
+    """SYSU-MM01, or any set in its layout; the embedded set SynVI is one."""
+
+    key: ClassVar[str] = "sysu_mm01"
+
+    root: str = field(default="", metadata={"may_differ": True})
+    """The data set's folder, or synvi for the embedded set."""
+    tfds: str = field(default="", metadata={"may_differ": True})
+    """Instead of root: where `python -m jreid.prepare` wrote the data set."""
+    train_on_val: bool = True
+    """Train on the 99 validation identities too, beside the 296 for training."""
+
+    def check(self) -> None:
+        """Raises ValueError for fields that do not go together."""
+        check_source("" if self.root == "synvi" else self.root, self.tfds)
+
+    def read(self) -> Dataset:
+        """The lists of images; opens no image. Errors: see `read_sysu_mm01`."""
+        embedded = self.root == "synvi"
+        if self.tfds:
+            from jreid.data.records import read_built  # imports TensorFlow
+
+            name = "synvi" if embedded else self.key
+            return read_built(self.tfds, name, train_on_val=self.train_on_val)
+        root = synvi_root() if embedded else folder_of(self.root, SYNVI_TOO)
+        return read_sysu_mm01(root, train_on_val=self.train_on_val)
+
+    def has_validation(self) -> bool:
+        """Whether `val` can be evaluated on during training."""
+        return not self.train_on_val
+
+    @property
+    def protocol(self) -> Any:
+        """What is query, gallery, excluded and drawn."""
+        from jreid.evaluation.protocols import SYSU
+
+        return SYSU()
 
 
 def read_sysu_mm01(
