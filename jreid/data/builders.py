@@ -10,6 +10,7 @@ read data sets in array_record files, which allow random access (`python -m
 jreid.prepare` writes them).
 """
 
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -19,10 +20,8 @@ import tensorflow_datasets as tfds
 
 from jreid.data import llcm, regdb, sysu_mm01
 from jreid.data.datasets import MODALITY_NAMES, Dataset, Images
+from jreid.data.records import LISTS, VERSION, split_name
 from jreid.data.synvi import synvi_root
-
-VERSION = "1.0.0"
-LISTS = ("train", "val", "test")  # the splits, in TFDS's word; empty ones are left out
 
 
 class _ImagesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -115,15 +114,16 @@ class Synvi(_ImagesBuilder):
 class RegdbConfig(tfds.core.BuilderConfig):
     """One of the ten splits of RegDB."""
 
-    def __init__(self, trial: int):
-        super().__init__(name=f"trial_{trial}", description=f"Split {trial} of ten.")
-        self.trial = trial
+    def __init__(self, split: int):
+        name = split_name(split)
+        super().__init__(name=name, description=f"Split {split} of ten.")
+        self.split = split
 
 
 class Regdb(_ImagesBuilder):
     """RegDB: `regdb/trial_1` to `regdb/trial_10`; an id is a label of its list."""
 
-    BUILDER_CONFIGS = [RegdbConfig(trial) for trial in regdb.TRIALS]
+    BUILDER_CONFIGS = [RegdbConfig(split) for split in regdb.SPLITS]
     DESCRIPTION = "Visible and thermal pedestrians, 412 identities, ten splits."
     HOMEPAGE = "http://dm.dongguk.edu/link.html"
     MANUAL_DOWNLOAD_INSTRUCTIONS = regdb.LAYOUT.format(root="manual_dir")
@@ -132,7 +132,7 @@ class Regdb(_ImagesBuilder):
         """The split of the builder's config."""
         config = self.builder_config
         assert isinstance(config, RegdbConfig)
-        return regdb.read_regdb(root, trial=config.trial)
+        return regdb.read_regdb(root, split=config.split)
 
 
 class Llcm(_ImagesBuilder):
@@ -150,3 +150,11 @@ class Llcm(_ImagesBuilder):
 
 
 BUILDERS = {"sysu_mm01": SysuMm01, "regdb": Regdb, "llcm": Llcm, "synvi": Synvi}
+
+
+def make_builder(
+    folder: str | os.PathLike[str], name: str, split: int = 1
+) -> tfds.core.DatasetBuilder:
+    """The builder that reads and writes below `folder`; `split` is RegDB's."""
+    options = {"config": split_name(split)} if name == "regdb" else {}
+    return BUILDERS[name](data_dir=os.fspath(folder), **options)

@@ -3,13 +3,14 @@
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from jreid.data.builders import BUILDERS, LISTS
 from jreid.data.datasets import Dataset, images_from_rows
+
+VERSION = "1.0.0"
+LISTS = ("train", "val", "test")  # the splits, in TFDS's word; empty ones are left out
 
 _CHUNK = 1000  # records read at once while their columns are collected
 
@@ -18,7 +19,7 @@ def read_built(
     folder: str | os.PathLike[str],
     name: str,
     *,
-    trial: int = 1,
+    split: int = 1,
     train_on_val: bool = True,
 ) -> Dataset:
     """What the reader of a data set gives, from TFDS's files instead of its folder.
@@ -29,22 +30,22 @@ def read_built(
 
     Args:
         folder: the `data_dir` given to TFDS.
-        name: a key of `builders.BUILDERS`.
-        trial: of RegDB.
+        name: a key of `jreid.data.builders.BUILDERS`.
+        split: of RegDB.
         train_on_val: of SYSU-MM01 and SynVI, see `read_sysu_mm01`.
 
     Raises:
         FileNotFoundError: it has not been built there.
         ValueError: it has been built without random access, or is damaged.
     """
-    builder: Any = make_builder(folder, name, trial)  # its methods are decorated
-    root = pathlib.Path(builder.data_dir)
-    if not is_built(builder):
+    root = built_folder(folder, name, split)
+    if not is_built(root):
         source = "" if name == "synvi" else " --root FOLDER"
         raise FileNotFoundError(
             f"{root} is no data set that TFDS has built; build it with\n"
             f"  python -m jreid.prepare --dataset {name}{source} --out {folder}"
         )
+    builder = tfds.builder_from_directory(root)
     records = _Records()
     try:
         rows = {
@@ -54,12 +55,12 @@ def read_built(
         }
     except NotImplementedError:
         raise ValueError(
-            f"{builder.data_dir} is in the format {builder.info.file_format}, without "
+            f"{root} is in the format {builder.info.file_format}, without "
             "random access; build it anew in another folder with `python -m "
             'jreid.prepare`, or with TFDS\'s file_format="array_record"'
         ) from None
     except (RuntimeError, IndexError, tf.errors.OpError) as error:
-        raise ValueError(f"{builder.data_dir} is damaged: {error}") from error
+        raise ValueError(f"{root} is damaged: {error}") from error
     if train_on_val:
         rows["train"] = rows["train"] + rows.get("val", [])
     parts = {
@@ -68,17 +69,22 @@ def read_built(
     return Dataset(name, parts["train"], parts["val"], parts["test"])
 
 
-def is_built(builder: tfds.core.DatasetBuilder) -> bool:
-    """Whether the data set is there; unlike TFDS's check, without a warning if not."""
-    return (pathlib.Path(builder.data_dir) / "dataset_info.json").is_file()
+def is_built(folder: str | os.PathLike[str]) -> bool:
+    """Whether a data set is there; unlike TFDS's check, without a warning if not."""
+    return (pathlib.Path(folder) / "dataset_info.json").is_file()
 
 
-def make_builder(
-    folder: str | os.PathLike[str], name: str, trial: int = 1
-) -> tfds.core.DatasetBuilder:
-    """The builder that reads and writes below `folder`, in array_record files."""
-    options = {"config": f"trial_{trial}"} if name == "regdb" else {}
-    return BUILDERS[name](data_dir=os.fspath(folder), **options)
+def built_folder(
+    folder: str | os.PathLike[str], name: str, split: int = 1
+) -> pathlib.Path:
+    """Where TFDS builds a data set, if `folder` is its `data_dir`."""
+    inner = pathlib.Path(name, split_name(split) if name == "regdb" else "", VERSION)
+    return pathlib.Path(folder).expanduser().absolute() / inner
+
+
+def split_name(split: int) -> str:
+    """TFDS's config of a split of RegDB; "trial" is what built data sets have."""
+    return f"trial_{split}"
 
 
 _RAW = {"deserialize_method": tfds.decode.DeserializeMethod.RAW_BYTES}
