@@ -100,9 +100,7 @@ def parse_with_config(
         """
         return config, options, print_config
 
-    config, options, shown = _cli(
-        main, f"{program} --config {spec}", rest, description
-    )
+    config, options, shown = _cli(main, f"{program} --config {spec}", rest, description)
     check(config)
     words = ["--config", spec, *overrides(base, config)]
     if shown:
