@@ -8,11 +8,13 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
-from jreid.config import Config
 from jreid.config_files import load, shipped
 from jreid.parts import check, overrides
+
+if TYPE_CHECKING:  # imports NumPy, which help without a config need not wait for
+    from jreid.config import Config
 
 REFUSED = 2  # exit code of what was not even begun
 
@@ -23,7 +25,7 @@ Options = TypeVar("Options")
 class Given(Generic[Options]):
     """What a command line with `--config` says."""
 
-    config: Config
+    config: "Config"
     options: Options
     words: list[str]
     """`--config FILE` and the overrides that make the config out of that file."""
@@ -76,8 +78,6 @@ def parse_with_config(
         SystemExit: 0 after help or the printed config, 2 after a refused option.
         ValueError: the config cannot be loaded, or is not allowed.
     """
-    import tyro
-
     spec, rest = _take_config(arguments)
     spec = spec or default
     if not spec:
@@ -85,21 +85,7 @@ def parse_with_config(
         asked = "--help" in rest or "-h" in rest
         raise SystemExit(0 if asked else REFUSED)
     base = load(spec)
-
-    def main(
-        config: tyro.conf.FlagConversionOff[Config] = base,
-        options: Annotated[Any, tyro.conf.arg(name="")] = kind(),
-        print_config: bool = False,
-    ):
-        """Takes what the command line says.
-
-        Args:
-            config: the run.
-            options: of the program.
-            print_config: Show the words that make the config out of its file, and end.
-        """
-        return config, options, print_config
-
+    main = _taking(base, kind())
     config, options, shown = _cli(main, f"{program} --config {spec}", rest, description)
     check(config)
     words = ["--config", spec, *overrides(base, config)]
@@ -107,6 +93,24 @@ def parse_with_config(
         print(shlex.join(words))
         raise SystemExit(0)
     return Given(config, options, words)
+
+
+def _taking(base: "Config", options: Any) -> Callable[..., tuple]:
+    """A function whose parameters are what the command line may say."""
+    import tyro
+
+    from jreid.config import Config
+
+    shown = tyro.conf.arg(help="Show the words that make this config, and end.")
+
+    def main(
+        config: tyro.conf.FlagConversionOff[Config] = base,
+        options: Annotated[Any, tyro.conf.arg(name="")] = options,
+        print_config: Annotated[bool, shown] = False,
+    ):
+        return config, options, print_config
+
+    return main
 
 
 def _cli(made: Any, program: str, arguments: list[str], description: str) -> Any:

@@ -4,19 +4,24 @@ import difflib
 import importlib
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from jreid import configs
-from jreid.config import Config
 from jreid.parts import settled
 from jreid.user_files import load_file
 
+if TYPE_CHECKING:
+    from jreid.config import Config
 
-def load(spec: str) -> Config:
+
+def load(spec: str) -> "Config":
     """The config of NAME[:VARIANT], a shipped file, or of PATH.py[:VARIANT].
 
     Raises:
         ValueError: there is no such file or variant, or the file has a mistake.
     """
+    from jreid.config import Config  # imports NumPy
+
     name, variant = _split(spec)
     path = Path(name).expanduser() if name.endswith(".py") else _shipped(name)
     if not path.is_file():
