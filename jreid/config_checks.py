@@ -110,9 +110,7 @@ def _check_objectives(config):
         _check_terms("objective", config.objective, outputs)
 
 
-def _check_terms(
-    where: str, terms: Mapping[str, Any], outputs: tuple[str, ...]
-) -> None:
+def _check_terms(where: str, terms: Mapping[str, Any], outputs: tuple[str, ...]) -> None:
     """Raises ValueError unless these terms stand on outputs and one has a weight."""
     for name, term in terms.items():
         if not callable(term) or not hasattr(term, "weight"):

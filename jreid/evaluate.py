@@ -16,15 +16,14 @@ import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from jreid.command_line import exit_code, parse
-from jreid.evaluation import compare
-from jreid.evaluation.files.embeddings_folder import Labels, read_labels
-from jreid.evaluation.files.evaluate_features import FeatureOptions, evaluate_features
-from jreid.evaluation.protocols.by_key import PROTOCOLS
+
+if TYPE_CHECKING:
+    from jreid.evaluation.files.embeddings_folder import Labels
 
 PROGRAM = "python -m jreid.evaluate"
 
@@ -167,6 +166,10 @@ def way_of(options: Options) -> str:
 
 def score_features(options: Options) -> None:
     """Scores features from elsewhere, or a folder of embeddings."""
+    from jreid.evaluation.files import evaluate_features as features  # imports SciPy
+    from jreid.evaluation.files.embeddings_folder import read_labels
+    from jreid.evaluation.protocols.by_key import PROTOCOLS
+
     if options.labels is not None and options.dataset is not None:
         raise ValueError("--labels and --dataset are given: leave one out")
     if options.dataset is None and (lost := options.given("root", "tfds")):
@@ -179,20 +182,21 @@ def score_features(options: Options) -> None:
         protocol = protocol or own
     if protocol is None:
         raise ValueError(f"--features needs --protocol, one of {', '.join(PROTOCOLS)}")
-    given = FeatureOptions(
+    given = features.FeatureOptions(
         protocol,
         options.given("modes", "shots", "split", *_OF_GALLERIES),
         kinds=options.kinds,
         reranking=not options.no_rerank,
         labels=labels,
     )
-    evaluate_features(options.features, given, options.out)
+    features.evaluate_features(options.features, given, options.out)
 
 
-def labels_of_data_set(key: str, options: Options) -> tuple[Labels, str]:
+def labels_of_data_set(key: str, options: Options) -> "tuple[Labels, str]":
     """The labels of a data set's test images, and the word for its protocol."""
     from jreid.data.data_sets import DATA_SETS
     from jreid.data.synvi import synvi_root
+    from jreid.evaluation.files.embeddings_folder import Labels
 
     if options.root is None:
         raise ValueError(
@@ -242,6 +246,8 @@ def score(arguments: list[str]) -> None:
     options = parse(Options, PROGRAM, arguments, __doc__ or "")
     way = way_of(options)
     if way == "compare":
+        from jreid.evaluation import compare
+
         print(compare.compare([compare.load_entry(name) for name in options.compare]))
     elif way == "features":
         score_features(options)
