@@ -68,9 +68,11 @@ class ScalarWindow:
         seconds = time.monotonic() - self._start
         for step, scalars in enumerate(fetched, start=self._first_step):
             _check_finite(step, scalars)
+        # Phases of a run may have different terms.
+        names = dict.fromkeys(name for scalars in fetched for name in scalars)
         means = {
-            name: float(np.mean([scalars[name] for scalars in fetched]))
-            for name in fetched[0]
+            name: float(np.mean([s[name] for s in fetched if name in s]))
+            for name in names
         }
         images = len(fetched) * self._images_per_step
         self._first_step += len(fetched)
@@ -89,7 +91,7 @@ def _check_finite(step, scalars):
         if not np.isfinite(scalars[name]):
             raise DivergedError(
                 f"{name} is {scalars[name]} at step {step}; the last checkpoint is "
-                "intact. Lower --config.optim.lr or set --config.optim.clip_norm, in "
-                "another --workdir",
+                "intact. Lower --config.optimizer.lr or set "
+                "--config.optimizer.clip_norm, in another --workdir",
                 step,
             )
