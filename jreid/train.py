@@ -19,8 +19,9 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from jreid import command_line, parts
+from jreid import command_line
 from jreid.config import Config
+from jreid.data.quiet import quieten_tensorflow
 from jreid.processes import distributed
 from jreid.processes.distributed import StopVote, to_devices
 from jreid.processes.heap import trim_after_compiling
@@ -37,7 +38,7 @@ from jreid.training.build import build_system, classes_of, rates_at, schedules
 from jreid.training.learner import System, TrainState, data_mesh
 from jreid.training.plan import PlannedPhase, epoch_of, plan, segments
 from jreid.training.reporter import make_reporter, parameter_table
-from jreid.training.scalars import DivergedError, ScalarWindow
+from jreid.training.scalars import ScalarWindow
 
 
 @dataclass
@@ -59,7 +60,7 @@ def train(config: Config, workdir: Path) -> int:
     trim_after_compiling()
     main = Progress.shown = distributed.is_main()
     with open_workdir(workdir, config) if main else contextlib.nullcontext():
-        distributed.agree(_common(config))
+        distributed.agree(config.shared())
         require_shared(workdir)
         run = _prepare(config, workdir)
         if main:
@@ -108,27 +109,18 @@ def _prepare(config: Config, workdir: Path) -> Run:
     return Run(images, phases, count, mesh, system, embedder, state, weights)
 
 
-def _common(config: Config) -> dict[str, Any]:
-    """What of the config several processes must have in common."""
-    stored = parts.to_json(config)
-    for name in ("distributed", "loading"):
-        del stored[name]
-    for name in ("root", "tfds"):  # may differ from host to host
-        stored["data"].pop(name, None)
-    return {f"config.{name}": value for name, value in stored.items()}
-
-
 def _loop(config: Config, workdir: Path, run: Run) -> int:
     """Takes the steps that are left; returns 0, or the code of a signal."""
     last, rates = run.phases[-1].last, schedules(config, run.phases)
     stop = min(config.steps or last, last)
+    listed = partial(run_images.list_batch, config, workdir, run.images, run.phases)
     with (
         Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as saved,
         Interrupt() as interrupt,
     ):
         vote = StopVote(run.mesh)
         run.state, start = resume(saved, run.state, config.checkpoint.step)
-        window = ScalarWindow(start + 1, run.images_per_step)
+        window = ScalarWindow(start + 1, run.images_per_step, listed)
         reporter = make_reporter(
             workdir,
             total_steps=stop,
@@ -152,12 +144,7 @@ def _loop(config: Config, workdir: Path, run: Run) -> int:
                     config.evaluation.every_epochs, phase, step
                 )
                 if saving or validating or step % config.log.every_steps == 0:
-                    try:
-                        metrics = window.means()  # waits for the device
-                    except DivergedError as error:
-                        raise run_images.with_batch(
-                            error, config, workdir, run.images, run.phases
-                        ) from error
+                    metrics = window.means()  # waits for the device
                     metrics |= rates_at(rates, step - 1)
                     if validating:
                         metrics |= run.embedder.validate(run.state, run.images.val)
@@ -205,7 +192,7 @@ def _due(every_epochs: int, phase: PlannedPhase, step: int) -> bool:
 
 @dataclass(slots=True)
 class Options:
-    """Trains one system."""
+    """What is not part of the config."""
 
     workdir: Path | None = None
     """The run's folder; runs/<config's name>."""
@@ -215,18 +202,23 @@ class Options:
     """Show where an error was raised."""
 
 
-def main(arguments: list[str]) -> int:
-    """Trains with the command line's config; an error becomes one line, exit code 2."""
-    return command_line.run_config_program("jreid.train", arguments, Options, _main)
-
-
-def _main(config: Config, options: Options) -> int:
-    run_images.quieten_tensorflow()
+def program(arguments: list[str]) -> int:
+    """Trains with the command line's config."""
+    given = command_line.parse_with_config(
+        Options, "python -m jreid.train", arguments, "Trains one system."
+    )
+    quieten_tensorflow()
+    config, options = given.config, given.options
     workdir = options.workdir or Path("runs") / config.name
-    if options.splits or getattr(config.data, "split", 1) == 0:
-        return split_training.main(config, workdir, options.splits)
+    if options.splits or getattr(config.data, "split", None) == 0:
+        return split_training.train_all(config, workdir, options.splits, given.words)
     with distributed.joined(**dataclasses.asdict(config.distributed)):
         return train(config, workdir)
+
+
+def main(arguments: list[str]) -> int:
+    """Exit codes: see above; an error becomes one line."""
+    return command_line.exit_code(program, arguments)
 
 
 if __name__ == "__main__":
