@@ -22,12 +22,12 @@ from jreid.evaluation.files.results_file import (
     write_results,
 )
 from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
+from jreid.evaluation.protocols.regdb import mean_title
 from jreid.evaluation.score import Score
 from jreid.parts import differences, to_json
 from jreid.run.about import about_run
 from jreid.run.workdir import CONFIG, read_training_set
 
-SPLITS = tuple(range(1, 11))  # of RegDB
 Scored = tuple[list[Score], dict[str, Any]]
 # Besides what may differ when a run is continued, of which the evaluation may not.
 _MAY_DIFFER = ("config.name", "config.seed", "config.data.split")
@@ -186,9 +186,14 @@ def score_runs(
     runs = in_order(runs)
     if step is None:
         check_finished(runs)
+    what = "split" if _are_splits(runs) else "seed"
+    if tested_on is not None and what == "split":
+        raise ValueError(
+            f"{runs[0].folder} and the other runs are of several splits: on another "
+            "data set give runs of one split"
+        )
     folder = out or runs[0].folder.parent / f"{runs[0].config.name}-mean"
     make_folder(folder)
-    what = "split" if _are_splits(runs) else "seed"
     numbers = [_number(run, what) for run in runs]
     scored = []
     for run, (scores, about) in zip(
@@ -198,11 +203,12 @@ def score_runs(
         print(table.format_table(scores, about))
         scored.append(scores)
     if what == "split":
-        means = mean_over_splits(scored)
+        means, title = mean_over_splits(scored), mean_title(numbers)
     else:
         means = mean_over_seeds(scored, numbers)
+        title = f"mean of {len(runs)} seeds ({', '.join(map(str, numbers))})"
     about = _about_mean(runs, what, step, tested_on)
-    print(f"\n{mean_title(what, numbers)}\n")
+    print(f"\n{title}\n")
     print(table.format_table(means, about))
     print("\n".join(write_results(folder, means, about)))
 
@@ -231,20 +237,3 @@ def _about_mean(
     at = steps.pop() if len(steps) == 1 else None
     folders = {str(_number(run, what)): str(run.folder) for run in runs}
     return about_run(config, at, tested_on) | {"runs": folders}
-
-
-def mean_title(what: str, numbers: Sequence[int]) -> str:
-    """What a mean over these splits or seeds is.
-
-    Of splits it says which of the protocol's are missing.
-    """
-    given = f"mean of {len(numbers)} {what}s ({', '.join(map(str, numbers))})"
-    if what == "seed":
-        return given
-    missing = [str(split) for split in SPLITS if split not in numbers]
-    if not missing:
-        return "mean of all ten splits"
-    return (
-        f"{given}, not the published protocol, which takes all ten: "
-        f"{', '.join(missing)} missing"
-    )
