@@ -17,8 +17,8 @@ from jreid.evaluation.distances import (
     squared_distances,
 )
 from jreid.evaluation.ranking import nearest_gallery, rank
-from jreid.evaluation.rerank.galleries import galleries as rerank
-from jreid.evaluation.rerank.galleries import neighbours
+from jreid.evaluation.rerank import galleries as rerank
+from jreid.evaluation.rerank import neighbours
 
 K1, K2, ORIGINAL_WEIGHT = 20, 6, 0.3
 
@@ -166,8 +166,8 @@ def test_threads_do_not_matter():
 def test_tiles_and_blocks_do_not_matter(monkeypatch):
     query, gallery = unit_features(7, 130), unit_features(8, 95)
     whole = rerank.rerank(query, gallery)
-    monkeypatch.setattr(neighbours, "_TILE", 16)
-    monkeypatch.setattr(rerank, "_BLOCK_ENTRIES", 700)
+    monkeypatch.setattr(neighbours, "TILE", 16)
+    monkeypatch.setattr(rerank, "BLOCK_ENTRIES", 700)
     np.testing.assert_array_equal(rerank.rerank(query, gallery), whole)
 
 

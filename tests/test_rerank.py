@@ -5,6 +5,7 @@ import tracemalloc
 import jaxtyping
 import numpy as np
 import pytest
+from naive_scores import naive_rerank
 
 from jreid.evaluation.distances import squared_distances
 from jreid.evaluation.rerank.galleries import (
@@ -14,43 +15,6 @@ from jreid.evaluation.rerank.galleries import (
     rerank_top,
 )
 from jreid.evaluation.rerank.neighbours import nearest_columns
-
-
-def naive_rerank(query, gallery, k1, k2, original_weight):
-    """The published steps one image at a time on dense float64 matrices."""
-    features = np.concatenate([query, gallery]).astype(np.float64)
-    gaps = [((features - one) ** 2).sum(axis=1) for one in features]
-    original = np.array(gaps)
-    # Equal pairs are equal: summation noise must not decide ties.
-    original = np.round(original, 9)
-    original = (original / original.max(axis=0)).T
-    order = np.argsort(original, axis=1, kind="stable")
-
-    def reciprocal(image, k):
-        forward = order[image, : k + 1]
-        return [j for j in forward if image in order[j, : k + 1]]
-
-    vectors = np.zeros_like(original)
-    for image in range(len(features)):
-        members = reciprocal(image, k1)
-        expanded = set(members)
-        for member in members:
-            candidates = reciprocal(member, int(np.around(k1 / 2)))
-            common = set(candidates) & set(members)
-            if len(common) > 2 / 3 * len(candidates):
-                expanded |= set(candidates)
-        expanded = sorted(expanded)
-        weights = np.exp(-original[image, expanded])
-        vectors[image, expanded] = weights / weights.sum()
-    vectors = np.array([vectors[near[:k2]].mean(axis=0) for near in order])
-    queries = len(query)
-    result = np.empty((queries, len(gallery)))
-    for row in range(queries):
-        shared = np.minimum(vectors[row], vectors[queries:]).sum(axis=1)
-        jaccard = 1 - shared / (2 - shared)
-        result[row] = (1 - original_weight) * jaccard
-        result[row] += original_weight * original[row, queries:]
-    return result
 
 
 def people(seed, queries, galleries, identities, noise=0.5, gap=0.5):
@@ -161,8 +125,8 @@ def test_blocks_and_top_are_parts_of_the_whole():
 
 
 def test_progress_counts_all_distances(monkeypatch):
-    monkeypatch.setattr("jreid.evaluation.neighbours._TILE", 32)
-    monkeypatch.setattr("jreid.evaluation.rerank._BLOCK_ENTRIES", 400)
+    monkeypatch.setattr("jreid.evaluation.rerank.neighbours.TILE", 32)
+    monkeypatch.setattr("jreid.evaluation.rerank.galleries.BLOCK_ENTRIES", 400)
     query, gallery = people(10, 60, 50, 9)
     calls = []
     rerank(query, gallery, progress=lambda *call: calls.append(call))
@@ -184,8 +148,8 @@ def test_an_interruption_comes_through():
 
 def test_memory_of_a_large_set(monkeypatch):
     """A dense matrix over these images would take 128 MB."""
-    monkeypatch.setattr("jreid.evaluation.neighbours._TILE", 512)
-    monkeypatch.setattr("jreid.evaluation.rerank._BLOCK_ENTRIES", 2**18)
+    monkeypatch.setattr("jreid.evaluation.rerank.neighbours.TILE", 512)
+    monkeypatch.setattr("jreid.evaluation.rerank.galleries.BLOCK_ENTRIES", 2**18)
     query, gallery = people(11, 1000, 3000, 300)
     tracemalloc.start()
     try:

@@ -28,7 +28,7 @@ from jreid.evaluation.rerank.reciprocal import add_jaccard, reciprocal_vectors
 from jreid.shapes import Float, Int
 
 K1, K2, ORIGINAL_WEIGHT = 20, 6, 0.3  # the published values
-_BLOCK_ENTRIES = 2**23
+BLOCK_ENTRIES = 2**23
 _ROWS_AT_ONCE = 64
 
 # Called with what is going on, how many distances are done, and of how many.
@@ -150,7 +150,7 @@ def _blocks(
     del near
     of_gallery = scipy.sparse.csc_array(vectors[queries:])
     gallery = features[queries:]
-    rows_at_once = max(1, _BLOCK_ENTRIES // len(gallery))
+    rows_at_once = max(1, BLOCK_ENTRIES // len(gallery))
     for start in range(0, queries, rows_at_once):
         rows = slice(start, min(start + rows_at_once, queries))
         original = squared_distances(features[rows], gallery, length=length)
