@@ -146,9 +146,9 @@ def test_a_large_set_is_scored_in_blocks(monkeypatch):
     features = {"fused": features_of({"ids": identities})}
     columns: dict[str, Any] = {"ids": identities, "modality": np.arange(5000) % 2}
     whole = scores_by("custom", features, columns)
-    monkeypatch.setattr("jreid.evaluation.rerank.neighbours.TILE", 512)
-    monkeypatch.setattr("jreid.evaluation.rerank.galleries.BLOCK_ENTRIES", 2**18)
-    monkeypatch.setattr("jreid.evaluation.distances.QUERY_BLOCK_ENTRIES", 2**18)
+    monkeypatch.setattr("jreid.evaluation.rerank.neighbours._TILE", 512)
+    monkeypatch.setattr("jreid.evaluation.rerank.galleries._BLOCK_ENTRIES", 2**18)
+    monkeypatch.setattr("jreid.evaluation.distances._QUERY_BLOCK_ENTRIES", 2**18)
     shares = []
     tracemalloc.start()
     try:

@@ -5,12 +5,52 @@ import tracemalloc
 import jaxtyping
 import numpy as np
 import pytest
-from naive_scores import naive_rerank
 
 from jreid.evaluation.distances import squared_distances
-from jreid.evaluation.rerank.blocks import Reranking, rerank, rerank_blocks
-from jreid.evaluation.rerank.galleries import rerank_galleries
+from jreid.evaluation.rerank.galleries import (
+    rerank,
+    rerank_blocks,
+    rerank_galleries,
+    rerank_top,
+)
 from jreid.evaluation.rerank.neighbours import nearest_columns
+
+
+def naive_rerank(query, gallery, k1, k2, original_weight):
+    """The published steps one image at a time on dense float64 matrices."""
+    features = np.concatenate([query, gallery]).astype(np.float64)
+    gaps = [((features - one) ** 2).sum(axis=1) for one in features]
+    original = np.array(gaps)
+    # Equal pairs are equal: summation noise must not decide ties.
+    original = np.round(original, 9)
+    original = (original / original.max(axis=0)).T
+    order = np.argsort(original, axis=1, kind="stable")
+
+    def reciprocal(image, k):
+        forward = order[image, : k + 1]
+        return [j for j in forward if image in order[j, : k + 1]]
+
+    vectors = np.zeros_like(original)
+    for image in range(len(features)):
+        members = reciprocal(image, k1)
+        expanded = set(members)
+        for member in members:
+            candidates = reciprocal(member, int(np.around(k1 / 2)))
+            common = set(candidates) & set(members)
+            if len(common) > 2 / 3 * len(candidates):
+                expanded |= set(candidates)
+        expanded = sorted(expanded)
+        weights = np.exp(-original[image, expanded])
+        vectors[image, expanded] = weights / weights.sum()
+    vectors = np.array([vectors[near[:k2]].mean(axis=0) for near in order])
+    queries = len(query)
+    result = np.empty((queries, len(gallery)))
+    for row in range(queries):
+        shared = np.minimum(vectors[row], vectors[queries:]).sum(axis=1)
+        jaccard = 1 - shared / (2 - shared)
+        result[row] = (1 - original_weight) * jaccard
+        result[row] += original_weight * original[row, queries:]
+    return result
 
 
 def people(seed, queries, galleries, identities, noise=0.5, gap=0.5):
@@ -35,7 +75,7 @@ def people(seed, queries, galleries, identities, noise=0.5, gap=0.5):
 )
 def test_agrees_with_dense_implementation(identities, k1, k2, original_weight):
     query, gallery = people(identities, 90, 60, identities)
-    got = rerank(query, gallery, Reranking(k1, k2, original_weight))
+    got = rerank(query, gallery, k1=k1, k2=k2, original_weight=original_weight)
     expected = naive_rerank(query, gallery, k1, k2, original_weight)
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
@@ -59,7 +99,7 @@ def test_equal_images_are_ordered_queries_first():
     query[10:20] = query[:10]
     gallery[:8] = query[:8]
     expected = naive_rerank(query, gallery, 7, 3, 0.3)
-    got = rerank(query, gallery, Reranking(7, 3))
+    got = rerank(query, gallery, k1=7, k2=3)
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
@@ -100,23 +140,29 @@ def test_galleries_of_one_pool_equal_separate_calls():
         np.testing.assert_allclose(got, rerank(query, pool[gallery]), atol=1e-9)
 
 
-def test_blocks_are_parts_of_the_whole():
+def test_blocks_and_top_are_parts_of_the_whole():
     query, gallery = people(9, 70, 50, 9)
-    options = Reranking(7, 3, 0.2)
-    whole = rerank(query, gallery, options)
+    options = {"k1": 7, "k2": 3, "original_weight": 0.2}
+    whole = rerank(query, gallery, **options)
+    columns, near = rerank_top(query, gallery, 5, **options)
+    expected, distances = nearest_columns(whole, 5)
+    np.testing.assert_array_equal(columns, expected)
+    np.testing.assert_array_equal(near, distances)
     row = 0
     original = squared_distances(query, gallery)
-    for rows, plain, block in rerank_blocks(query, gallery, options):
+    for rows, plain, block in rerank_blocks(query, gallery, **options):
         assert rows.start == row
         np.testing.assert_array_equal(plain, original[rows])
         np.testing.assert_array_equal(block, whole[rows])
         row = rows.stop
     assert row == len(query)
+    columns, near = rerank_top(query, gallery, 99)
+    assert columns.shape == near.shape == (70, 50)
 
 
 def test_progress_counts_all_distances(monkeypatch):
-    monkeypatch.setattr("jreid.evaluation.rerank.neighbours.TILE", 32)
-    monkeypatch.setattr("jreid.evaluation.rerank.blocks.BLOCK_ENTRIES", 400)
+    monkeypatch.setattr("jreid.evaluation.neighbours._TILE", 32)
+    monkeypatch.setattr("jreid.evaluation.rerank._BLOCK_ENTRIES", 400)
     query, gallery = people(10, 60, 50, 9)
     calls = []
     rerank(query, gallery, progress=lambda *call: calls.append(call))
@@ -133,38 +179,36 @@ def test_an_interruption_comes_through():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rerank(query, gallery, progress=interrupt)
+        rerank_top(query, gallery, 3, progress=interrupt)
 
 
 def test_memory_of_a_large_set(monkeypatch):
     """A dense matrix over these images would take 128 MB."""
-    monkeypatch.setattr("jreid.evaluation.rerank.neighbours.TILE", 512)
-    monkeypatch.setattr("jreid.evaluation.rerank.blocks.BLOCK_ENTRIES", 2**18)
+    monkeypatch.setattr("jreid.evaluation.neighbours._TILE", 512)
+    monkeypatch.setattr("jreid.evaluation.rerank._BLOCK_ENTRIES", 2**18)
     query, gallery = people(11, 1000, 3000, 300)
     tracemalloc.start()
     try:
-        nearest = [
-            nearest_columns(distances, 10)[0]
-            for _, _, distances in rerank_blocks(query, gallery)
-        ]
+        columns, _ = rerank_top(query, gallery, 10)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert np.concatenate(nearest).shape == (1000, 10)
+    assert columns.shape == (1000, 10)
     assert peak < 40e6
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k1": 0}, "k1 is 0"),
-        ({"k2": 0}, "k2 0"),
-        ({"original_weight": 1.5}, "original_weight 1.5"),
+        ({"k1": 0}, "k1=0"),
+        ({"k2": 0}, "k2=0"),
+        ({"original_weight": 1.5}, "original_weight=1.5"),
     ],
 )
 def test_option_errors(options, message):
+    query, gallery = people(0, 5, 5, 2)
     with pytest.raises(ValueError, match=message):
-        Reranking(**options)
+        rerank(query, gallery, **options)
 
 
 def test_feature_errors(monkeypatch):

@@ -8,6 +8,7 @@ those of the work and the peak memory is that of the size. A size is noted as so
 is measured, and stays in the table until it is measured again.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -18,10 +19,8 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-import tyro
 
-from jreid.evaluation.rerank.blocks import rerank_blocks
-from jreid.evaluation.rerank.neighbours import nearest_columns
+from jreid.evaluation.rerank.galleries import rerank_top
 from jreid.progress import Progress
 from jreid.run.workdir import write_text
 
@@ -32,23 +31,20 @@ TABLE_START, TABLE_END = "<!-- measured -->\n", "<!-- end -->"
 IMAGES_PER_IDENTITY, KEPT = 20, 100
 
 
-def main(
-    images: tuple[int, ...] = (4000, 10000, 20000, 50000),
-    width: int = 2048,
-    alone: bool = False,
-) -> None:
-    """Measures each size, or, in a process of its own, one of them.
-
-    Args:
-        images: How many.
-        width: Of the features.
-        alone: Print one measurement.
-    """
-    if alone:
-        print(json.dumps(measure(images[0], width)))
+def main() -> None:
+    """Measures each size, or, in a process of its own, one of them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument(
+        "--images", type=int, nargs="+", default=[4000, 10000, 20000, 50000]
+    )
+    parser.add_argument("--width", type=int, default=2048, help="of the features")
+    parser.add_argument("--alone", action="store_true", help="print one measurement")
+    options = parser.parse_args()
+    if options.alone:
+        print(json.dumps(measure(options.images[0], options.width)))
         return
-    for count in images:
-        add_result(measure_alone(count, width))
+    for images in options.images:
+        add_result(measure_alone(images, options.width))
     results = read_results()
     print(table(results))
     draw(results)
@@ -89,8 +85,7 @@ def measure(images: int, width: int) -> dict[str, float]:
             bars[stage].close()
 
     start, cpu_start = time.perf_counter(), time.process_time()
-    for _, _, distances in rerank_blocks(query, gallery, progress=progress):
-        nearest_columns(distances, KEPT)
+    rerank_top(query, gallery, KEPT, progress=progress)
     return {
         "images": images,
         "width": width,
@@ -179,4 +174,4 @@ def draw(results: list[dict[str, float]]) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main()

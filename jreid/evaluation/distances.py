@@ -11,7 +11,7 @@ _GRID_BITS = 33
 # A matrix product over thousands of columns is wrong by less than 2^-44 of that length.
 _ERROR_BITS = 44
 _BLOCK_ENTRIES = 2**16
-QUERY_BLOCK_ENTRIES = 2**23
+_QUERY_BLOCK_ENTRIES = 2**23
 _PAIRS_AT_ONCE = 256
 
 
@@ -87,7 +87,7 @@ def query_blocks(
     """Yields the rows of some queries and their distances, 64 MiB at a time."""
     length = largest_length(query, gallery)
     gallery = gallery.astype(np.float64, copy=False)
-    rows_at_once = max(1, QUERY_BLOCK_ENTRIES // len(gallery))
+    rows_at_once = max(1, _QUERY_BLOCK_ENTRIES // len(gallery))
     for start in range(0, len(query), rows_at_once):
         rows = slice(start, min(start + rows_at_once, len(query)))
         yield rows, squared_distances(query[rows], gallery, length=length)

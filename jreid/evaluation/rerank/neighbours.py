@@ -10,7 +10,7 @@ from jreid.shapes import Float, Int
 
 _BLOCK_ENTRIES = 2**16
 # An odd number of cache lines: columns of a power of two fall into few cache sets.
-TILE = 2056
+_TILE = 2056
 
 
 def nearest_columns(
@@ -117,10 +117,10 @@ def neighbours_within(
         np.zeros(images),
     )
     done = 0
-    for start in range(0, images, TILE):
-        rows = slice(start, min(start + TILE, images))
-        for other in range(start, images, TILE):
-            columns = slice(other, min(other + TILE, images))
+    for start in range(0, images, _TILE):
+        rows = slice(start, min(start + _TILE, images))
+        for other in range(start, images, _TILE):
+            columns = slice(other, min(other + _TILE, images))
             tile = squared_distances(features[rows], features[columns], length=length)
             _include(found, rows, tile, other)
             if other > start:
