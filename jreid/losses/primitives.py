@@ -97,7 +97,7 @@ def kl_divergence(
     return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
 
 
-def widen(x: Float[jax.Array, "..."]) -> Float[jax.Array, "..."]:
+def widen(x: Float[jax.Array, "*n"]) -> Float[jax.Array, "*n"]:
     """At least float32."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 

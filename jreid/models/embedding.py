@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jreid.bounds import at_least
 from jreid.lazy import jax, jnp
@@ -31,7 +32,7 @@ class Embedding:
     flip: bool = False
     """Whether the mirrored image's vector is added."""
     measure: Literal["cosine", "product", "euclidean"] = "cosine"
-    """By which vectors are compared: cosine similarity, product or Euclidean distance."""
+    """By which two vectors are compared."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
@@ -41,3 +42,70 @@ class Embedding:
             raise ValueError(
                 "embeddings is 0, and so is features; allowed is one of them above 0"
             )
+
+    def __call__(
+        self, outputs: Mapping[str, Any], mirrored: Mapping[str, Any] | None = None
+    ) -> dict[str, Float[jax.Array, "b d"]]:
+        """The vectors by name: "fused", of all branches, then each branch's own.
+
+        Args:
+          outputs: of the network's `embed`.
+          mirrored: the same of the mirrored images, where `flip` asks for them.
+
+        Raises:
+          ValueError: `names` has a branch that the network has not.
+        """
+        views = [outputs] if mirrored is None else [outputs, mirrored]
+        there = list(outputs["embeddings"])
+        if unknown := [name for name in self.names if name not in there]:
+            raise ValueError(
+                f"embedding.names has {unknown[0]!r}; the network's branches are "
+                f"{', '.join(there)}"
+            )
+        vectors = {
+            name: self._of_views([self._pieces(view, [name]) for view in views])
+            for name in self.names or there
+        }
+        if self.normalise == "each":
+            fused = unit_rows(_joined(list(vectors.values())))
+        else:
+            fused = self._of_views([self._pieces(v, list(vectors)) for v in views])
+        return {"fused": fused} | vectors
+
+    def _pieces(self, outputs, names):
+        """The outputs that count and the roots of their shares of the weight."""
+        weights = {"features": self.features, "embeddings": self.embeddings}
+        total = self.features + self.embeddings
+        return [
+            (math.sqrt(weight / total), outputs[kind][name])
+            for name in names
+            for kind, weight in weights.items()
+            if weight
+        ]
+
+    def _of_views(self, views):
+        """One vector of an image's pieces, and where it is flipped of its mirror's."""
+        if self.normalise == "each":
+            pieces = [
+                _mean_direction([x for _, x in seen])
+                for seen in zip(*views, strict=True)
+            ]
+            roots = [root for root, _ in views[0]]
+            return _joined([root * x for root, x in zip(roots, pieces, strict=True)])
+        wholes = [_joined([root * x for root, x in view]) for view in views]
+        if self.normalise == "whole":
+            return _mean_direction(wholes)
+        return sum(wholes) / len(wholes)
+
+
+def unit_rows(x: Float[jax.Array, "b d"]) -> Float[jax.Array, "b d"]:
+    """Rows divided by their Euclidean norm."""
+    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+def _mean_direction(vectors):
+    return unit_rows(sum(unit_rows(x) for x in vectors))
+
+
+def _joined(vectors):
+    return jnp.concatenate(vectors, axis=-1)

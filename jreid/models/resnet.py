@@ -37,6 +37,10 @@ class ResNet:
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
+        if self.depth not in BLOCK_COUNTS:
+            raise ValueError(
+                f"depth is {self.depth}; allowed are {sorted(BLOCK_COUNTS)}"
+            )
         at_least("width", self.width, 1 / 64)
         for which in ("before", "after"):
             for key, block in getattr(self, which).items():

@@ -37,7 +37,7 @@ class Project:
 
 @dataclass(slots=True)
 class Branch:
-    """One branch of the head: u = project(pool(x)) + the embedding of `adds`, v = BN(u).
+    """One branch: u = project(pool(x)) + the embedding of `adds`, v = BN(u).
 
     u is the branch's feature, v its embedding, on which its classifier stands.
     """

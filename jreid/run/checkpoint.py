@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 import tensorstore
 from orbax.checkpoint import checkpoint_managers
 
+from jreid.processes.distributed import from_main
 from jreid.run.leaves import check_fit, checksum, describe, named_leaves
 
 REMEDY = (
@@ -246,6 +247,22 @@ class Checkpoints:
             f"the checkpoint of step {step} in {self.folder} is damaged: {what}\n"
             f"{REMEDY} (steps there: {others}), or start anew in another --workdir."
         )
+
+
+def resume(saved: Checkpoints, state: Any, step: int = -1) -> tuple[Any, int]:
+    """Continues from a checkpoint and discards later ones; returns state and step.
+
+    Args:
+        step: of the checkpoint; -1 for the newest. Without any, `state` stays and the
+            step is 0.
+    """
+    if step < 0:
+        step = saved.latest_step() or 0
+    step = from_main(step)  # all have listed the folder before one deletes
+    if step:
+        state = saved.restore(state, step)
+        saved.discard_after(step)
+    return state, step
 
 
 def saved_steps(folder: pathlib.Path) -> list[int]:

@@ -37,6 +37,24 @@ class Steps:
                 f"not before the end of the {self.warmup} epochs of warm-up"
             )
 
+    def make(self, steps_per_epoch: int, peak: float) -> optax.Schedule:
+        """From the step to the learning rate, the float32 nearest to the exact one."""
+        _check_steps(steps_per_epoch)
+        constant_from = max([self.warmup, *(epoch for epoch, _ in self.drops)])
+        rates = [self._rate(epoch, peak) for epoch in range(constant_from + 1)]
+
+        def schedule(step):
+            epoch = jnp.asarray(step) // steps_per_epoch
+            return jnp.asarray(rates)[jnp.minimum(epoch, constant_from)]
+
+        return schedule
+
+    def _rate(self, epoch, peak):
+        if epoch < self.warmup:
+            return peak * (epoch + 1) / self.warmup
+        passed = [factor for start, factor in self.drops if epoch >= start]
+        return peak * passed[-1] if passed else peak
+
 
 @dataclass(slots=True)
 class Cosine:
@@ -55,3 +73,20 @@ class Cosine:
                 f"warmup is {self.warmup}; allowed is 0 to {self.epochs - 1}, below "
                 f"the {self.epochs} epochs"
             )
+
+    def make(self, steps_per_epoch: int, peak: float) -> optax.Schedule:
+        """From the step to the learning rate, which is `peak` after the warm-up."""
+        _check_steps(steps_per_epoch)
+        warmup, total = self.warmup * steps_per_epoch, self.epochs * steps_per_epoch
+
+        def schedule(step):
+            ramp = jnp.minimum((step + 1) / max(warmup, 1), 1.0)
+            progress = jnp.clip((step - warmup) / (total - warmup), 0.0, 1.0)
+            return peak * ramp * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+
+        return schedule
+
+
+def _check_steps(steps_per_epoch):
+    if steps_per_epoch < 1:
+        raise ValueError(f"steps_per_epoch is {steps_per_epoch}; allowed is 1 and more")

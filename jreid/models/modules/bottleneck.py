@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jreid.models.kernels import at_least_float32
-from jreid.models.layers import BatchNorm, Linear
+from jreid.models.modules.channels import at_least_float32
+from jreid.models.modules.layers import BatchNorm, Linear
 
 
 class InformationBottleneck(nnx.Module):
@@ -16,7 +16,8 @@ class InformationBottleneck(nnx.Module):
     Deterministic, without sampling, as VSD's released code has it. The paper's hidden
     widths are 1024 and 512, VSD's 1000 and 500; VSD's identity head has a hidden layer,
     ours is one linear map without bias like the branches' classifiers. One instance is
-    shared by all refined branches.
+    shared by all refined branches. With `neck` a BatchNorm without bias stands between
+    z and its classifier.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class InformationBottleneck(nnx.Module):
         *,
         hidden: Sequence[int] = (1024, 512),
         features: int = 512,
+        neck: bool = False,
         dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
@@ -35,6 +37,7 @@ class InformationBottleneck(nnx.Module):
             self.norms.append(BatchNorm(width, dtype=dtype, rngs=rngs))
             in_features = width
         self.out = Linear(in_features, features, dtype=dtype, rngs=rngs)
+        self.neck = BatchNorm(features, use_bias=False, rngs=rngs) if neck else None
         self.classifier = Linear(
             features,
             classes,
@@ -50,4 +53,4 @@ class InformationBottleneck(nnx.Module):
         for linear, norm in zip(self.linears, self.norms, strict=True):
             v = nnx.relu(norm(linear(v)))
         z = at_least_float32(self.out(v))
-        return z, self.classifier(z)
+        return z, self.classifier(z if self.neck is None else self.neck(z))

@@ -1,13 +1,17 @@
 """ResNet stems and trunks, named and padded as torchvision's (He et al., CVPR 2016)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from jreid.models.kernels import max_pool
-from jreid.models.layers import BatchNorm, Conv, conv_norm
+from jreid.models.modules.kernels import max_pool
+from jreid.models.modules.layers import BatchNorm, Conv, conv_norm
+from jreid.models.resnet import BLOCK_COUNTS, ResNet
 
 
 class BasicBlock(nnx.Module):
@@ -66,34 +70,10 @@ def _shortcut(downsample, x):
     return conv_norm(conv, norm, x)
 
 
-BLOCKS = {  # depth -> block, number of blocks in each of the four stages
-    18: (BasicBlock, (2, 2, 2, 2)),
-    34: (BasicBlock, (3, 4, 6, 3)),
-    50: (Bottleneck, (3, 4, 6, 3)),
-    101: (Bottleneck, (3, 4, 23, 3)),
-}
-
-
-def stage_channels(depth: int, width: float = 1.0) -> tuple[int, int, int, int]:
-    """Output channels of the four stages, e.g. (256, 512, 1024, 2048) for depth 50.
-
-    Raises ValueError for a depth not in BLOCKS or a width that leaves no channel.
-    """
-    if depth not in BLOCKS:
-        raise ValueError(f"depth is {depth}; allowed are {sorted(BLOCKS)}")
-    base = round(64 * width)
-    if base < 1:
-        raise ValueError(f"width is {width}; it must leave a channel of 64 * width")
-    expansion = BLOCKS[depth][0].expansion
-    one, two, three, four = (base * 2**stage * expansion for stage in range(4))
-    return one, two, three, four
-
-
 class Stem(nnx.Module):
     """conv1 7 x 7 / 2, bn1, relu, maxpool 3 x 3 / 2: what each modality owns."""
 
-    def __init__(self, *, width: float = 1.0, dtype=jnp.float32, rngs: nnx.Rngs):
-        channels = round(64 * width)
+    def __init__(self, channels: int = 64, *, dtype=jnp.float32, rngs: nnx.Rngs):
         self.conv1 = Conv(3, channels, 7, stride=2, dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(channels, dtype=dtype, rngs=rngs)
 
@@ -101,61 +81,112 @@ class Stem(nnx.Module):
         return max_pool(nnx.relu(conv_norm(self.conv1, self.bn1, images)))
 
 
+@dataclass
+class Rows:
+    """The maps on their way through the trunk, and where each row came from."""
+
+    maps: Float[Array, "r h w c"]
+    modality: Int[Array, " r"]
+    stage_input: Float[Array, "r h2 w2 c2"]
+    source: Int[Array, " r"] | None = None  # of the rows given; None: all, in order
+    copy: Int[Array, " r"] | None = None  # which of its source's copies, from 0
+
+    def take(self, maps, source, copy) -> None:
+        """Goes on with `maps`: row i is copy[i] of the present row source[i]."""
+        source, copy = jnp.asarray(source, jnp.int32), jnp.asarray(copy, jnp.int32)
+        copies = -(-len(source) // len(self.modality))  # of each present row, at most
+        self.copy = copy if self.copy is None else self.copy[source] * copies + copy
+        self.source = source if self.source is None else self.source[source]
+        self.modality = self.modality[source]
+        self.stage_input = self.stage_input[source]
+        self.maps = maps
+
+
+class Trunk(nnx.Module):
+    """The residual stages that the modalities share, with other blocks in between.
+
+    A block is called with `(maps, modality, stage_input, rng)` and returns maps, or
+    `(maps, source, copy)` where it multiplies rows. `stage_input` is what the stage's
+    first residual block gets. The modules of ResNet's "2.1" are before/layer2_1 and
+    after/layer2_1, those of "2" before/layer2 and after/layer2.
+    """
+
+    def __init__(self, part: ResNet, *, dtype=jnp.float32, rngs: nnx.Rngs):
+        part.check()
+        self.rematerialise = part.rematerialise
+        self.stages = part.stages
+        self.before, self.after = nnx.Dict({}), nnx.Dict({})
+        block = Bottleneck if part.depth >= 50 else BasicBlock
+        outputs, counts = part.channels(), BLOCK_COUNTS[part.depth]
+        into = part.stem_channels()
+        inputs: dict[tuple[int, int], int] = {}  # channels that each block gets
+        for stage in range(1, part.stages + 1):
+            blocks = nnx.List([])
+            for index in range(counts[stage - 1]):
+                stride = {1: 1, 4: part.last_stride}.get(stage, 2) if index == 0 else 1
+                channels = outputs[stage - 1] // block.expansion
+                inputs[stage, index] = into
+                blocks.append(
+                    block(into, channels, stride=stride, dtype=dtype, rngs=rngs)
+                )
+                into = outputs[stage - 1]
+            setattr(self, f"layer{stage}", blocks)
+        for place, inner in part.after.items():
+            made = inner.make(outputs[_stage_and_block(place)[0] - 1], rngs, dtype)
+            self.after[_module_name(place)] = made
+        for place, inner in part.before.items():
+            made = inner.make(inputs[_stage_and_block(place)], rngs, dtype)
+            self.before[_module_name(place)] = made
+
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        modality: Int[Array, " b"],
+        rng: Array | None = None,
+    ) -> Rows:
+        """The last stage's maps, with rows multiplied as the blocks between do it."""
+        apply = nnx.remat(_apply) if self.rematerialise else _apply
+        keys = _keys(rng, len(self.before) + len(self.after))
+        rows = Rows(x, modality, x)
+        for stage in range(1, self.stages + 1):
+            name = f"layer{stage}"
+            rows.stage_input = rows.maps
+            _insert(self.before, name, rows, keys)
+            rows.stage_input = rows.maps
+            for index, block in enumerate(getattr(self, name)):
+                _insert(self.before, f"{name}_{index}", rows, keys)
+                rows.maps = apply(block, rows.maps)
+                _insert(self.after, f"{name}_{index}", rows, keys)
+            _insert(self.after, name, rows, keys)
+        return rows
+
+
 def _apply(block, x):
     return block(x)
 
 
-class Trunk(nnx.Module):
-    """The four residual stages, shared by the modalities.
+def _insert(modules: Mapping[str, Any], name: str, rows: Rows, keys) -> None:
+    if name not in modules:
+        return
+    out = modules[name](
+        rows.maps, rows.modality, stage_input=rows.stage_input, rng=next(keys)
+    )
+    if isinstance(out, tuple):
+        rows.take(*out)
+    else:
+        rows.maps = out
 
-    `after` maps (stage 1..4, 0-based block) to a constructor `(channels) -> module`
-    whose module is applied to that block's output. `last_stride` 1 keeps the last stage
-    at the resolution of the third. With `rematerialise` the backward pass computes a
-    block anew from its input instead of keeping what is inside: less memory, more time.
-    """
 
-    def __init__(
-        self,
-        depth: int,
-        *,
-        width: float = 1.0,
-        last_stride: int = 1,
-        after: Mapping[tuple[int, int], Callable[[int], nnx.Module]] | None = None,
-        rematerialise: bool = False,
-        dtype=jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        outputs = stage_channels(depth, width)
-        self.rematerialise = rematerialise
-        block, counts = BLOCKS[depth]
-        self.after = nnx.Dict({})
-        in_channels = round(64 * width)
-        for stage, (count, out_channels) in enumerate(
-            zip(counts, outputs, strict=True), start=1
-        ):
-            blocks = nnx.List([])
-            for index in range(count):
-                stride = {1: 1, 4: last_stride}.get(stage, 2) if index == 0 else 1
-                channels = out_channels // block.expansion
-                blocks.append(
-                    block(in_channels, channels, stride=stride, dtype=dtype, rngs=rngs)
-                )
-                in_channels = out_channels
-            setattr(self, f"layer{stage}", blocks)
-        for (stage, index), make_module in (after or {}).items():
-            if not (1 <= stage <= 4 and 0 <= index < counts[stage - 1]):
-                raise ValueError(
-                    f"no block {index} in stage {stage} of a ResNet-{depth}, whose "
-                    f"stages hold {counts} blocks, counted from 0"
-                )
-            self.after[f"layer{stage}_{index}"] = make_module(outputs[stage - 1])
+def _keys(rng, count):
+    """Random numbers for each inserted block, of its own; or None."""
+    return iter([None] * count if rng is None else jax.random.split(rng, count))
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
-        apply = nnx.remat(_apply) if self.rematerialise else _apply
-        for stage in range(1, 5):
-            for index, block in enumerate(getattr(self, f"layer{stage}")):
-                x = apply(block, x)
-                name = f"layer{stage}_{index}"
-                if name in self.after:
-                    x = self.after[name](x)
-        return x
+
+def _stage_and_block(place: str) -> tuple[int, int]:
+    stage, _, block = place.partition(".")
+    return int(stage), int(block or 0)
+
+
+def _module_name(place: str) -> str:
+    """ "2.1" is layer2_1, "2" is layer2."""
+    return f"layer{place.replace('.', '_')}"
