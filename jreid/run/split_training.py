@@ -91,6 +91,39 @@ def train_all(
     return train_splits(runs, words, prefix.with_name(f"{prefix.name}-mean"))
 
 
+def train_all(
+    config: Config, prefix: Path, chosen: Sequence[int], words: Sequence[str]
+) -> int:
+    """Trains the chosen splits, or all, in `prefix`-1, `prefix`-2, ...
+
+    Args:
+        config: with the split 0, which stands for all.
+        prefix: of the runs' folders; the mean goes to `prefix`-mean.
+        chosen: splits; none means all ten.
+        words: of the command line of jreid.train that make the config.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: a split that there is not, a config of one split or without splits,
+            lists of a split that cannot be read, or a training that failed.
+    """
+    if not set(chosen) <= set(SPLITS):
+        given = " ".join(map(str, chosen))
+        raise ValueError(f"--splits is {given}; RegDB has the splits 1 to 10")
+    if getattr(config.data, "split", None) != 0:
+        raise ValueError(
+            "--splits chooses among RegDB's splits: use it with a config for all of "
+            "them, --config regdb:all"
+        )
+    runs = split_runs(config, prefix, sorted(set(chosen)) or SPLITS)
+    for run in runs:
+        run.config.data.read()  # its lists are missed now or in some days
+    own = [word for word in words if not word.startswith("--config.data.split=")]
+    return train_splits(runs, own, prefix.with_name(f"{prefix.name}-mean"))
+
+
 def split_runs(config: Config, prefix: Path, splits: Sequence[int]) -> list[Run]:
     """The run of each split, in the folders `prefix`-1, `prefix`-2, ..."""
     runs = []
