@@ -24,6 +24,7 @@ from jreid.processes.distributed import from_main
 from jreid.run.checkpoint import Checkpoints, saved_steps
 from jreid.run.leaves import named_leaves
 from jreid.run.workdir import CONFIG, replacing, write_text
+from jreid.training.learner import TrainState
 
 FORMAT = "jreid ResNet weights, version 1"
 RECORD = "pretrained.json"
@@ -205,8 +206,8 @@ def read_pretrained(path: Path, depth: int) -> Pretrained:
     return Pretrained(path, digest, about, arrays)
 
 
-def load_pretrained(weights: Pretrained, params: Any, stats: Any) -> tuple[Any, Any]:
-    """New parameters and statistics with the found ones in their places.
+def with_weights(state: TrainState, weights: Pretrained) -> TrainState:
+    """A new state with the found parameters and statistics in their places.
 
     Arrays for which there are no values, or of another shape, stay as they are given.
     """
@@ -219,8 +220,9 @@ def load_pretrained(weights: Pretrained, params: Any, stats: Any) -> tuple[Any, 
         # The step donates its state, and the stems get the same array.
         return jax.device_put(array, leaf.sharding, may_alias=False)
 
-    fill_all = jax.tree_util.tree_map_with_path
-    return fill_all(fill, params), fill_all(fill, stats)
+    params, stats = jax.tree_util.tree_map_with_path(fill, state.params), state.stats
+    stats = jax.tree_util.tree_map_with_path(fill, stats)
+    return state._replace(params=params, stats=stats)
 
 
 def new_parts(weights: Pretrained, params: Any) -> list[str]:

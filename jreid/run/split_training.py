@@ -71,32 +71,6 @@ def train_all(
     """Trains the chosen splits, or all, in `prefix`-1, `prefix`-2, ...
 
     Args:
-        chosen: 1 to 10; none for all.
-        words: of the command line, which make the config.
-
-    Raises:
-        ValueError: the config is not for all splits, or one failed.
-    """
-    if not set(chosen) <= set(SPLITS):
-        given = " ".join(map(str, chosen))
-        raise ValueError(f"--splits {given}: RegDB has the splits 1 to 10")
-    if getattr(config.data, "split", None) != 0:
-        raise ValueError(
-            "--splits chooses among RegDB's splits: use it with a config for all of "
-            "them, --config regdb:all"
-        )
-    runs = split_runs(config, prefix, sorted(set(chosen)) or SPLITS)
-    for run in runs:
-        run.config.data.read()  # its lists are missed now or in some days
-    return train_splits(runs, words, prefix.with_name(f"{prefix.name}-mean"))
-
-
-def train_all(
-    config: Config, prefix: Path, chosen: Sequence[int], words: Sequence[str]
-) -> int:
-    """Trains the chosen splits, or all, in `prefix`-1, `prefix`-2, ...
-
-    Args:
         config: with the split 0, which stands for all.
         prefix: of the runs' folders; the mean goes to `prefix`-mean.
         chosen: splits; none means all ten.
