@@ -71,15 +71,21 @@ def train_all(
     """Trains the chosen splits, or all, in `prefix`-1, `prefix`-2, ...
 
     Args:
-        chosen: 1 to 10; none for all.
-        words: of the command line, which make the config.
+        config: with the split 0, which stands for all.
+        prefix: of the runs' folders; the mean goes to `prefix`-mean.
+        chosen: splits; none means all ten.
+        words: of the command line of jreid.train that make the config.
+
+    Returns:
+        The exit code.
 
     Raises:
-        ValueError: the config is not for all splits, or one failed.
+        ValueError: a split that there is not, a config of one split or without splits,
+            lists of a split that cannot be read, or a training that failed.
     """
     if not set(chosen) <= set(SPLITS):
         given = " ".join(map(str, chosen))
-        raise ValueError(f"--splits {given}: RegDB has the splits 1 to 10")
+        raise ValueError(f"--splits is {given}; RegDB has the splits 1 to 10")
     if getattr(config.data, "split", None) != 0:
         raise ValueError(
             "--splits chooses among RegDB's splits: use it with a config for all of "
@@ -88,7 +94,8 @@ def train_all(
     runs = split_runs(config, prefix, sorted(set(chosen)) or SPLITS)
     for run in runs:
         run.config.data.read()  # its lists are missed now or in some days
-    return train_splits(runs, words, prefix.with_name(f"{prefix.name}-mean"))
+    own = [word for word in words if not word.startswith("--config.data.split=")]
+    return train_splits(runs, own, prefix.with_name(f"{prefix.name}-mean"))
 
 
 def split_runs(config: Config, prefix: Path, splits: Sequence[int]) -> list[Run]:
