@@ -27,8 +27,8 @@ from jreid.data import image_file, lists
 from jreid.data.folder import read_folder
 from jreid.data.regdb import read_regdb
 from jreid.evaluation.files.features_file import read_features
+from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.official_draw import read_permutations
-from jreid.evaluation.table import read_results
 from jreid.parts import check, from_json, to_json
 from jreid.run import embedding_job, pretrained, workdir
 from tools import tensor_files
@@ -373,7 +373,9 @@ def test_overrides_of_a_config(tmp_path, capsys):
     overrides = st.lists(st.tuples(st.sampled_from(FIELDS), VALUES), max_size=3)
 
     def program(arguments):
-        command_line.parse_with_config(NoOptions, "program", arguments, "")
+        command_line.parse_with_config(
+            NoOptions, "program", arguments, description="Takes a config."
+        )
 
     def read():
         given_ = [f"--config.{field}={value}" for field, value in chosen[0]]
