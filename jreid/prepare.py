@@ -4,32 +4,45 @@ Few large files instead of thousands of small ones, which the file systems of cl
 want. Train from it with --config.data.tfds=OUT instead of --config.data.root.
 """
 
-import argparse
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-DATASETS = ("sysu_mm01", "regdb", "llcm", "synvi")
+from jreid import command_line
+
+SPLITS = range(1, 11)
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jreid.prepare",
-        description="Writes a data set as TFDS array_record files: few large ones.",
-    )
-    add = parser.add_argument
-    add("--dataset", required=True, choices=DATASETS)
-    add("--root", type=Path, help="the data set's folder; not needed for synvi")
-    add("--out", required=True, type=Path, help="the folder of built data sets")
-    add("--split", type=int, choices=range(1, 11), help="RegDB: this split only")
-    add("--traceback", action="store_true", help="show where an error was raised")
-    given = parser.parse_args(arguments)
-    if (given.root is None) != (given.dataset == "synvi"):
-        parser.error("--root is needed, except for synvi, which has none")
-    if given.split and given.dataset != "regdb":
-        parser.error("--split is for regdb")
-    return given
+@dataclass
+class Options:
+    """What `python -m jreid.prepare` is told."""
+
+    dataset: Literal["sysu_mm01", "regdb", "llcm", "synvi"]
+    out: Path
+    """The folder of built data sets."""
+    root: Path | None = None
+    """The data set's folder; synvi has none."""
+    split: int | None = None
+    """RegDB: build this split only, of 1 to 10."""
+    traceback: bool = False
+    """Show where an error was raised."""
+
+    def check(self) -> None:
+        """Raises ValueError for options that do not go together."""
+        if (self.root is None) != (self.dataset == "synvi"):
+            raise ValueError("--root is needed, except for synvi, which has none")
+        if self.split is not None and self.dataset != "regdb":
+            raise ValueError("--split is for regdb")
+        if self.split is not None and self.split not in SPLITS:
+            raise ValueError(f"--split is {self.split}; allowed is 1 to 10")
+
+    def splits(self) -> list[int]:
+        """The splits to build; one where the data set has no splits."""
+        if self.dataset != "regdb":
+            return [1]
+        return list(SPLITS) if self.split is None else [self.split]
 
 
 def prepare(dataset: str, root: Path | None, out: Path, splits: list[int]) -> None:
@@ -55,23 +68,23 @@ def prepare(dataset: str, root: Path | None, out: Path, splits: list[int]) -> No
         print(f"{builder.data_dir}: {verb}; images: {counts}")
 
 
-def main(arguments: list[str]) -> int:
-    """Builds; an error becomes one line and exit code 2."""
-    given = parse_arguments(arguments)
+def _program(arguments: list[str]) -> None:
+    given = command_line.parse(
+        Options,
+        "python -m jreid.prepare",
+        arguments,
+        "Writes a data set as TFDS array_record files: few large ones.",
+    )
+    given.check()
     from jreid.data.quiet import quieten_tensorflow  # help and refusals need not wait
 
     quieten_tensorflow()
-    splits = [1]
-    if given.dataset == "regdb":
-        splits = [given.split] if given.split else list(range(1, 11))
-    try:
-        prepare(given.dataset, given.root, given.out.absolute(), splits)
-    except (ValueError, OSError) as error:
-        if given.traceback:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    prepare(given.dataset, given.root, given.out.absolute(), given.splits())
+
+
+def main(arguments: list[str]) -> int:
+    """Builds; an error becomes one line and exit code 2."""
+    return command_line.exit_code(_program, arguments)
 
 
 if __name__ == "__main__":

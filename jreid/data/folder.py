@@ -55,9 +55,9 @@ class Folder:
     @property
     def protocol(self) -> Any:
         """What is query, gallery, excluded and drawn."""
-        from jreid.evaluation.protocols import Custom
+        from jreid.evaluation.protocols.custom import CustomProtocol
 
-        return Custom()
+        return CustomProtocol()
 
 
 def read_folder(root: str | os.PathLike[str], *, test_fraction: float = 0.5) -> Dataset:

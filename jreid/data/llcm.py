@@ -71,7 +71,7 @@ class LLCM:
     @property
     def protocol(self) -> Any:
         """What is query, gallery, excluded and drawn."""
-        from jreid.evaluation.protocols import LLCMProtocol
+        from jreid.evaluation.protocols.llcm import LLCMProtocol
 
         return LLCMProtocol()
 

@@ -54,9 +54,9 @@ class RegDB:
     @property
     def protocol(self) -> Any:
         """What is query, gallery, excluded and drawn."""
-        from jreid.evaluation.protocols import RegDBProtocol
+        from jreid.evaluation.protocols.regdb import RegDBProtocol
 
-        return RegDBProtocol()
+        return RegDBProtocol(self.split)
 
 
 def read_regdb(root: str | os.PathLike[str], *, split: int) -> Dataset:

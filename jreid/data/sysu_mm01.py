@@ -71,9 +71,9 @@ class SysuMM01:
     @property
     def protocol(self) -> Any:
         """What is query, gallery, excluded and drawn."""
-        from jreid.evaluation.protocols import SYSU
+        from jreid.evaluation.protocols.sysu_mm01 import SysuProtocol
 
-        return SYSU()
+        return SysuProtocol()
 
 
 def read_sysu_mm01(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jreid.evaluation.differences import Cells, Entry, RunRow, differences
+from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.published import SIZES, SOURCE, PublishedRow, published_rows
 from jreid.evaluation.score import METRICS
 from jreid.evaluation.table import (
@@ -14,7 +15,6 @@ from jreid.evaluation.table import (
     describe,
     interval_cells,
     percent,
-    read_results,
 )
 
 PAPER = "paper"

@@ -41,13 +41,13 @@ class RunRow:
     def conditions(self) -> dict[str, str]:
         """What two rows must share to be alike, in words."""
         score = self.score
-        kind, flip = conditions(self.entry.about)[2:]
+        kind, flip, *measure = conditions(self.entry.about)[2:]
         return {
             "draw": f"draw {score.draw!r}",
             "trials": repetitions(score),
             "images": f"{'SynVI, synthetic, ' if self.synthetic else ''}"
             f"{score.counted} queries, gallery of {score.gallery}",
-            "kind": kind,
+            "kind": ", ".join([kind, *measure]),
             "flip": flip,
         }
 

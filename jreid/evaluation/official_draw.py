@@ -2,7 +2,7 @@
 
 import functools
 import importlib.resources
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,3 +118,88 @@ def _permutations(
         f"{place}: no matrix of trials x files whose rows are permutations of 1, 2,"
         f" ...: {remedy}"
     )
+
+
+def official_gallery(
+    official: OfficialDraw,
+    slots: Mapping[tuple[int, int], np.ndarray],
+    cameras: Sequence[int],
+    trial: int,
+    shots: int,
+) -> Int[np.ndarray, " g"]:
+    """The rows that a trial draws, by camera and identity.
+
+    Args:
+        slots: for each (camera, identity), the rows of its files sorted by name.
+        cameras: of the gallery.
+        trial: 0 to 9 in the published protocol.
+        shots: files of each slot.
+
+    Raises:
+        ValueError: the draw is not of these images, or does not go so far.
+    """
+    _check_slots(official, slots, cameras)
+    return np.concatenate(
+        [
+            slots[slot][_official_places(official, slot, trial, shots)]
+            for slot in sorted(slots)
+        ]
+    )
+
+
+def _check_slots(
+    official: OfficialDraw,
+    slots: Mapping[tuple[int, int], np.ndarray],
+    gallery_cameras: Sequence[int],
+) -> None:
+    """Refuses images that the official draw was not made for."""
+    remedy = (
+        'use draw="agw", or give the complete test identities of SYSU-MM01 with all'
+        " their files"
+    )
+    unknown = sorted(set(slots) - set(official.files))
+    if unknown:
+        camera, identity = unknown[0]
+        raise ValueError(
+            f"{official.source} has no images of identity {identity} in camera"
+            f" {camera} ({len(unknown)} such pairs): {remedy}"
+        )
+    for slot, rows in slots.items():
+        if len(rows) != official.files[slot]:
+            camera, identity = slot
+            raise ValueError(
+                f"camera {camera} has {len(rows)} images of identity {identity},"
+                f" {official.source} is of {official.files[slot]}: {remedy}"
+            )
+    identities = {identity for _, identity in slots}
+    expected = {
+        (camera, identity)
+        for camera, identity in official.files
+        if camera in gallery_cameras and (official.whole or identity in identities)
+    }
+    missing = sorted(expected - set(slots))
+    if missing:
+        camera, identity = missing[0]
+        raise ValueError(
+            f"no images of identity {identity} in camera {camera}, where"
+            f" {official.source} has some ({len(missing)} such pairs): {remedy}"
+        )
+
+
+def _official_places(
+    official: OfficialDraw, slot: tuple[int, int], trial: int, shots: int
+) -> Int[np.ndarray, " k"]:
+    rows = official.indices[slot]
+    if trial >= len(rows):
+        raise ValueError(
+            f"trial {trial} of {official.source}, which has {len(rows)} trials (0 to"
+            f" {len(rows) - 1}): ask for fewer"
+        )
+    taken = min(shots, official.files[slot])
+    if taken > rows.shape[1]:
+        raise ValueError(
+            f"{shots} images per identity and camera from {official.source}, which has"
+            f" {rows.shape[1]}: for multi-shot give the data set's rand_perm_cam.mat"
+            " (read_permutations), or ask for single-shot only"
+        )
+    return rows[trial, :taken]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jreid.data.image_file import read_rgb
-from jreid.evaluation.protocols import RankList, Score
+from jreid.evaluation.rank_lists import RankList
+from jreid.evaluation.score import Score
 from jreid.shapes import Int
 
 # Okabe and Ito's colours, told apart with any colour vision.

@@ -1,53 +1,48 @@
 """The information bottleneck of the VRD module (paper section 2, fig. 4, eq. 8)."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import jax.numpy as jnp
-from flax import nnx
-from jaxtyping import Array, Float
+from dataclasses import dataclass
 
-from jreid.models.kernels import at_least_float32
-from jreid.models.layers import BatchNorm, Linear
+from jreid.bounds import at_least
 
 
-class InformationBottleneck(nnx.Module):
-    """Linear-BN-ReLU for each hidden width, then a Linear to z and an identity head.
+@dataclass(slots=True)
+class Bottleneck:
+    """Refines the embeddings of branches, v1 into z1; one module for all of them."""
 
-    Deterministic, without sampling, as VSD's released code has it. The paper's hidden
-    widths are 1024 and 512, VSD's 1000 and 500; VSD's identity head has a hidden layer,
-    ours is one linear map without bias like the branches' classifiers. One instance is
-    shared by all refined branches.
-    """
+    hidden: tuple[int, ...] = (1024, 512)
+    """Widths of the hidden layers."""
+    features: int = 512
+    """Width of z."""
+    of: tuple[str, ...] = ("v1", "v2")
+    """Names of the branches that are refined."""
+    neck: bool = False
+    """Whether a BatchNorm without bias stands between z and its classifier."""
 
-    def __init__(
-        self,
-        in_features: int,
-        classes: int,
-        *,
-        hidden: Sequence[int] = (1024, 512),
-        features: int = 512,
-        dtype=jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        self.linears, self.norms = nnx.List([]), nnx.List([])
-        for width in hidden:
-            self.linears.append(Linear(in_features, width, dtype=dtype, rngs=rngs))
-            self.norms.append(BatchNorm(width, dtype=dtype, rngs=rngs))
-            in_features = width
-        self.out = Linear(in_features, features, dtype=dtype, rngs=rngs)
-        self.classifier = Linear(
-            features,
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        for index, width in enumerate(self.hidden):
+            at_least(f"hidden.{index}", width, 1)
+        at_least("features", self.features, 1)
+        if not self.of or len(set(self.of)) < len(self.of):
+            raise ValueError(f"of is {self.of}; allowed are branches, each once")
+
+    def make(self, channels, classes, rngs, dtype):
+        """The module, from v [b d] to z [b z] and its logits [b classes]."""
+        from jreid.models.modules import bottleneck
+
+        return bottleneck.InformationBottleneck(
+            channels,
             classes,
-            use_bias=False,
-            kernel_init=nnx.initializers.normal(0.001),
+            hidden=self.hidden,
+            features=self.features,
+            neck=self.neck,
+            dtype=dtype,
             rngs=rngs,
         )
 
-    def __call__(
-        self, v: Float[Array, "b d"]
-    ) -> tuple[Float[Array, "b z"], Float[Array, "b classes"]]:
-        """Returns z and its identity logits, at least float32."""
-        for linear, norm in zip(self.linears, self.norms, strict=True):
-            v = nnx.relu(norm(linear(v)))
-        z = at_least_float32(self.out(v))
-        return z, self.classifier(z)
+
+def refined_name(branch: str) -> str:
+    """The name of a branch's refined vector: "v1" -> "z1"."""
+    return "z" + branch.removeprefix("v")

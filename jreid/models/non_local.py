@@ -1,52 +1,39 @@
 """Non-local attention (paper eq. 1; Wang et al., CVPR 2018; AGW `model.py`)."""
 
-import jax.numpy as jnp
-from flax import nnx
-from jaxtyping import Array, Float
+from __future__ import annotations
 
-from jreid.models.layers import BatchNorm, Conv, conv_norm
+from dataclasses import dataclass
+from typing import Literal
+
+from jreid.bounds import at_least
 
 
-class NonLocal(nnx.Module):
-    """`Z = BN(W (theta phi^T g / n)) + X` over the n positions of a feature map.
-
-    No softmax and no sub-sampling. The BatchNorm's scale starts at 0, so the block
-    starts as the identity. Without a softmax (theta phi^T) g = theta (phi^T g): the
-    n x n matrix is never built.
+@dataclass(slots=True)
+class NonLocal:
+    """A non-local block, which starts as the identity.
 
     AGW's inner width is 1, by an accident of an integer division, and every number of
-    the AGW family was made with it; hence the default. `inner_channels=None` takes half
-    the channels, as the original block does.
+    the AGW family was made with it; hence the default.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        inner_channels: int | None = 1,
-        dtype=jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        inner = channels // 2 if inner_channels is None else inner_channels
-        conv = {
-            "use_bias": True,
-            "kernel_init": nnx.initializers.normal(0.01),
-            "dtype": dtype,
-            "rngs": rngs,
-        }
-        self.theta = Conv(channels, inner, 1, **conv)
-        self.phi = Conv(channels, inner, 1, **conv)
-        self.g = Conv(channels, inner, 1, **conv)
-        self.out = Conv(inner, channels, 1, **conv)
-        self.bn = BatchNorm(
-            channels, scale_init=nnx.initializers.zeros, dtype=dtype, rngs=rngs
-        )
+    inner_channels: int = 1
+    """Inner width; 0 is half the channels, as the original block has it."""
+    init: Literal["normal", "uniform"] = "normal"
+    """normal: weights ~ N(0, 0.01), biases 0; uniform: torch's default, as in AGW,
+    weights and biases within +-1 / sqrt(fan-in)."""
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        b, h, w, _ = x.shape
-        theta, phi, g = (
-            conv(x).reshape(b, h * w, -1) for conv in (self.theta, self.phi, self.g)
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        at_least("inner_channels", self.inner_channels, 0)
+
+    def make(self, channels, rngs, dtype):
+        """The module, from maps [r h w c] to maps of the same shape."""
+        from jreid.models.modules import non_local
+
+        return non_local.NonLocal(
+            channels,
+            inner_channels=self.inner_channels or channels // 2,
+            init=self.init,
+            dtype=dtype,
+            rngs=rngs,
         )
-        gathered = jnp.einsum("bni,bnj->bij", phi, g) / (h * w)
-        y = jnp.einsum("bni,bij->bnj", theta, gathered)
-        return conv_norm(self.out, self.bn, y.reshape(b, h, w, -1)) + x

@@ -1,51 +1,81 @@
-"""Spatial pooling: generalised mean (paper eq. 2 and 3), average, maximum."""
+"""Spatial pooling of a branch: generalised mean, average, maximum, of a stripe."""
 
-import jax
-import jax.numpy as jnp
-from flax import nnx
-from jaxtyping import Array, Float
+from __future__ import annotations
 
-from jreid.models.kernels import at_least_float32
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-
-class GeM(nnx.Module):
-    """Generalised mean `(mean(x^p))^(1/p)` per channel, with x clamped at `epsilon`.
-
-    p = 1 is average pooling, p -> inf maximum pooling. One p for all channels,
-    learnable by default (AGW's cross-modality code fixes it at 3, HC-Tri at 3 or 10).
-    Evaluated as exp((logsumexp(p log x) - log n) / p), which overflows for no p; the
-    clamp also keeps the gradient x^p log x finite at 0. At least float32
-    whatever the input.
-
-    A learned p is used as max(p, 1). Trained from scratch it drifts downwards, and
-    unbounded it crosses 0, where the pooled feature and then the loss explode.
-    """
-
-    def __init__(
-        self, p: float = 3.0, *, learnable: bool = True, epsilon: float = 1e-6
-    ):
-        if p < 1:
-            raise ValueError(f"GeM's exponent p is {p}; it must be at least 1")
-        self.p = nnx.Param(jnp.float32(p)) if learnable else float(p)
-        self.epsilon = epsilon
-
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
-        p = self.p
-        if isinstance(p, nnx.Param):
-            p = p[...]
-            # The value is bounded, not the gradient: p can come back from below 1.
-            p = p + jax.lax.stop_gradient(jnp.maximum(p, 1.0) - p)
-        logs = jnp.log(jnp.maximum(at_least_float32(x), self.epsilon))
-        positions = x.shape[1] * x.shape[2]
-        powers = jax.scipy.special.logsumexp(p * logs, axis=(1, 2))
-        return jnp.exp((powers - jnp.log(float(positions))) / p)
+from jreid.bounds import at_least, between
 
 
-def average_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
-    """Mean over the positions, at least in float32."""
-    return at_least_float32(x).mean((1, 2))
+@dataclass(slots=True)
+class GeM:
+    """Generalised mean over locations (eq. 2 and 3)."""
+
+    p: float = 3.0
+    """Exponent, or where it starts; at least 1, which is the average."""
+    learn: bool = True
+    """Whether p is trained."""
+    form: Literal["clamp", "agw"] = "clamp"
+    """clamp: of the map, at least epsilon; agw: as AGW has it, 1e-12 is added to the
+    mean of the powers."""
+    epsilon: float = 1e-6
+    """Smallest value of the map, for clamp."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        at_least("p", self.p, 1)
+        between("epsilon", self.epsilon, 1e-30, 1)
+
+    def make(self, channels, rngs, dtype):
+        """The module, from maps [b h w c] to vectors [b c]."""
+        from jreid.models.modules import pooling
+
+        return pooling.GeM(
+            self.p, learnable=self.learn, form=self.form, epsilon=self.epsilon
+        )
 
 
-def maximum_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
-    """Maximum over the positions, at least in float32."""
-    return at_least_float32(x).max((1, 2))
+@dataclass(slots=True)
+class Average:
+    """Mean over locations."""
+
+    def make(self, channels, rngs, dtype):
+        """The function, from maps [b h w c] to vectors [b c]."""
+        from jreid.models.modules import pooling
+
+        return pooling.average_pool
+
+
+@dataclass(slots=True)
+class Maximum:
+    """Maximum over locations."""
+
+    def make(self, channels, rngs, dtype):
+        """The function, from maps [b h w c] to vectors [b c]."""
+        from jreid.models.modules import pooling
+
+        return pooling.maximum_pool
+
+
+@dataclass(slots=True)
+class Stripe:
+    """A pool of one of several horizontal stripes of the map."""
+
+    index: int
+    """From 0, at the top."""
+    of: int
+    """Number of stripes."""
+    pool: Any = field(default_factory=Average)
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        at_least("of", self.of, 1)
+        between("index", self.index, 0, self.of - 1)
+
+    def make(self, channels, rngs, dtype):
+        """The module, from maps [b h w c] to vectors [b c]."""
+        from jreid.models.modules import pooling
+
+        pool = self.pool.make(channels, rngs, dtype)
+        return pooling.Stripe(self.index, self.of, pool)

@@ -4,149 +4,142 @@ DIAM (paper eq. 4 and 5) is a head of two branches of which the second adds the 
 output; VRD (fig. 4) is a bottleneck shared by the branches that it refines.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
 
-import jax.numpy as jnp
-from flax import nnx
-from jaxtyping import Array, Float
+from dataclasses import dataclass, field
+from typing import Any
 
-from jreid.models.bottleneck import InformationBottleneck
-from jreid.models.layers import BatchNorm, Linear
-from jreid.models.resnet import Stem, Trunk
-
-Pool = Callable[[Float[Array, "b h w c"]], Float[Array, "b c"]]
+from jreid.bounds import at_least
+from jreid.models.bottleneck import refined_name
+from jreid.models.pooling import GeM
+from jreid.models.resnet import ResNet
 
 
-@dataclass
+@dataclass(slots=True)
+class Project:
+    """A linear map (a 1 x 1 convolution of the pooled map) and a BatchNorm."""
+
+    features: int
+    """Output width."""
+    relu: bool = False
+    """Whether negative outputs become 0."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        at_least("features", self.features, 1)
+
+    def make(self, channels, rngs, dtype):
+        """The module, from vectors [b c] to vectors [b features]."""
+        from jreid.models.modules import two_stream
+
+        return two_stream.Projection(channels, self.features, self.relu, rngs=rngs)
+
+
+@dataclass(slots=True)
 class Branch:
-    """One branch of the head: u = pool(x) + the embedding of `adds`, v = BN(u)."""
+    """One branch: u = project(pool(x)) + the embedding of `adds`, v = BN(u).
+
+    u is the branch's feature, v its embedding, on which its classifier stands.
+    """
 
     name: str
-    pool: Pool
+    pool: Any = field(default_factory=GeM)
+    """From the trunk's map to a vector."""
     adds: str = ""
+    """An earlier branch, as DIAM's second adds the first."""
+    project: Any = None
+    """From the pooled vector to another width, a Project; none: the trunk's width."""
+    neck: bool = True
+    """Whether there is a BatchNorm without bias; without it the embedding is u."""
+
+    def width(self, channels: int) -> int:
+        """Of its feature and embedding, on a trunk of that many channels."""
+        return channels if self.project is None else self.project.features
 
 
-class BranchHead(nnx.Module):
-    """Pooling, neck and classifier of one branch.
+@dataclass(slots=True)
+class TwoStream:
+    """Stems by name, a trunk that they share, a head of branches.
 
-    The neck's BatchNorm has no bias (AGW freezes it at 0) and a scale ~ N(1, 0.01); the
-    classifier has no bias and weights ~ N(0, 0.001).
+    One stem alone makes a network that takes images of any modality.
     """
 
-    def __init__(self, pool: Pool, channels: int, classes: int, *, rngs: nnx.Rngs):
-        self.pool = pool
-        self.neck = BatchNorm(
-            channels,
-            use_bias=False,
-            scale_init=lambda *a: 1 + nnx.initializers.normal(0.01)(*a),
-            rngs=rngs,
-        )
-        self.classifier = Linear(
-            channels,
-            classes,
-            use_bias=False,
-            kernel_init=nnx.initializers.normal(0.001),
-            rngs=rngs,
-        )
+    branches: tuple[Branch, ...]
+    """In order; a branch may add the embedding of an earlier one."""
+    trunk: ResNet = field(default_factory=ResNet)
+    refine: Any = None
+    """What refines the embeddings of branches, a Bottleneck; or none."""
+    stems: tuple[str, ...] = ("visible", "infrared")
+    """Names of the stems."""
 
+    def check(self) -> None:
+        """Raises ValueError naming a field that does not fit the others."""
+        if not self.stems or len(set(self.stems)) < len(self.stems):
+            raise ValueError(f"stems is {self.stems}; allowed are names, each once")
+        if not self.branches:
+            raise ValueError("branches is (); allowed is one branch and more")
+        widths = {}
+        for index, branch in enumerate(self.branches):
+            self._check_branch(index, branch, widths)
+            widths[branch.name] = branch.width(self.trunk.channels()[-1])
+        if self.refine is not None:
+            self._check_refine(widths)
 
-class TwoStreamNetwork(nnx.Module):
-    """Images of several modalities to features, embeddings and identity logits.
-
-    Args:
-      stems: one per modality, by name.
-      trunk: shared by all modalities.
-      branches: in order; a branch may add the embedding of an earlier one.
-      refined: names of the branches whose embedding goes through `bottleneck`.
-    """
-
-    def __init__(
-        self,
-        *,
-        stems: Mapping[str, Stem],
-        trunk: Trunk,
-        branches: Sequence[Branch],
-        channels: int,
-        classes: int,
-        bottleneck: InformationBottleneck | None = None,
-        refined: Sequence[str] = (),
-        rngs: nnx.Rngs,
-    ):
-        _check_branches(branches, refined, bottleneck)
-        self.stems = nnx.Dict(dict(stems))
-        self.trunk = trunk
-        self.branches = nnx.Dict(
-            {b.name: BranchHead(b.pool, channels, classes, rngs=rngs) for b in branches}
-        )
-        self.bottleneck = bottleneck
-        self.order = tuple((b.name, b.adds) for b in branches)
-        self.refined = tuple(refined)
-
-    def __call__(
-        self, images: Float[Array, "n m h w 3"], streams: tuple[str, ...]
-    ) -> dict[str, dict[str, Array]]:
-        """Runs n x m images, of which `images[:, j]` belong to stem `streams[j]`.
-
-        The b = n * m rows of every output are in the order of `images.reshape(b, ...)`:
-        slot by slot, so that a batch split over devices along n stays where it is.
-
-        Returns:
-          features: {branch: [b d]} before the neck, for the metric losses.
-          embeddings: {branch: [b d]} after it.
-          logits: {branch: [b classes]}, and {"z1": ...} for the refined ones, where z1
-            refines v1.
-          refined: {"z1": [b z] ...}.
-        """
-        outputs = self.embed(images, streams)
-        outputs |= {"logits": {}, "refined": {}}
-        for name, v in outputs["embeddings"].items():
-            outputs["logits"][name] = self.branches[name].classifier(v)
-            if self.bottleneck is not None and name in self.refined:
-                z, logits = self.bottleneck(v)
-                outputs["refined"][refined_name(name)] = z
-                outputs["logits"][refined_name(name)] = logits
-        return outputs
-
-    def embed(
-        self, images: Float[Array, "n m h w 3"], streams: tuple[str, ...]
-    ) -> dict[str, dict[str, Array]]:
-        """Features and embeddings alone, all that retrieval needs; see `__call__`."""
-        x = self._shared_maps(images, streams)
-        features, embeddings = {}, {}
-        for name, adds in self.order:
-            head = self.branches[name]
-            u = head.pool(x)
-            features[name] = u + embeddings[adds] if adds else u
-            embeddings[name] = head.neck(features[name])
-        return {"features": features, "embeddings": embeddings}
-
-    def _shared_maps(self, images, streams):
-        if len(streams) != images.shape[1]:
+    def _check_branch(self, index, branch, widths):
+        name, earlier = branch.name, list(widths)
+        if name in ("", "fused", *earlier) or "." in name or "/" in name:
             raise ValueError(
-                f"{images.shape[1]} images per slot, but streams are {streams}"
+                f"branches.{index}.name is {name!r}; allowed is a new name without "
+                "dot and slash, other than 'fused'"
             )
-        maps = [self.stems[s](images[:, j]) for j, s in enumerate(streams)]
-        x = jnp.stack(maps, axis=1)
-        return self.trunk(x.reshape(-1, *x.shape[2:]))
-
-
-def refined_name(branch: str) -> str:
-    """The name of a branch's refined vector: "v1" -> "z1"."""
-    return "z" + branch.removeprefix("v")
-
-
-def _check_branches(branches, refined, bottleneck):
-    names = [b.name for b in branches]
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"branches are {names}; they need one name each")
-    for index, branch in enumerate(branches):
-        if branch.adds and branch.adds not in names[:index]:
+        if branch.adds not in ("", *earlier):
             raise ValueError(
-                f"branch {branch.name} adds {branch.adds!r}; allowed are earlier "
-                f"branches, {names[:index]}, or nothing"
+                f"branches.{index}.adds is {branch.adds!r}; allowed are '' and earlier "
+                f"branches, {earlier}"
             )
-    if unknown := set(refined) - set(names):
-        raise ValueError(f"refined are {sorted(unknown)}, but the branches are {names}")
-    if bool(refined) != (bottleneck is not None):
-        raise ValueError("refined branches need a bottleneck, and a bottleneck them")
+        width = branch.width(self.trunk.channels()[-1])
+        if branch.adds and widths[branch.adds] != width:
+            raise ValueError(
+                f"branches.{index}.adds is {branch.adds!r}, which is "
+                f"{widths[branch.adds]} wide; allowed is one of the width {width}"
+            )
+
+    def _check_refine(self, widths):
+        for name in self.refine.of:
+            if name not in widths:
+                raise ValueError(
+                    f"refine.of has {name!r}; allowed are branches, {list(widths)}"
+                )
+        if len({widths[name] for name in self.refine.of}) > 1:
+            raise ValueError(
+                f"refine.of is {self.refine.of}, branches of several widths; one "
+                "bottleneck takes one width"
+            )
+
+    def names(self) -> tuple[str, ...]:
+        """What a term can stand on."""
+        branches = [branch.name for branch in self.branches]
+        refined = [refined_name(name) for name in self.refine.of] if self.refine else []
+        kinds = {
+            "features": branches,
+            "embeddings": branches,
+            "logits": branches + refined,
+            "refined": refined,
+        }
+        return tuple(
+            f"{kind}.{name}" for kind, names in kinds.items() for name in names
+        )
+
+    def stem_names(self) -> tuple[str, ...]:
+        """The stems that a view can name."""
+        return self.stems
+
+    def torch_names(self) -> dict[str, str]:
+        """Our subtrees and theirs in a file of pretrained weights."""
+        return {f"stems/{stem}": "stem" for stem in self.stems} | {"trunk": "trunk"}
+
+    def make(self, classes, rngs, dtype):
+        """The network for that many training identities."""
+        from jreid.models.modules import two_stream
+
+        return two_stream.TwoStreamNetwork(self, classes, dtype=dtype, rngs=rngs)

@@ -204,17 +204,23 @@ def own_rows(mesh: Mesh, count: int) -> slice:
     return slice(min(b[0] for b in bounds), max(b[1] for b in bounds))
 
 
-def to_devices(rows: Tree, mesh: Mesh, count: int) -> Tree:
-    """The global batch of `count` rows; each process gives its `own_rows`."""
+def to_devices(rows: Tree, mesh: Mesh) -> Tree:
+    """The global batch, of which each process gives the rows of its own devices."""
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     if jax.process_count() == 1:
         return jax.device_put(rows, sharding)
+    shares = mesh.devices.size // len(sharding.addressable_devices)
     return jax.tree.map(
         lambda own: jax.make_array_from_process_local_data(
-            sharding, own, (count, *own.shape[1:])
+            sharding, own, (shares * len(own), *own.shape[1:])
         ),
         rows,
     )
+
+
+def to_all(tree: Tree, mesh: Mesh) -> Tree:
+    """The same arrays on every device, as a training state's are."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def to_host(tree: Tree) -> Tree:
@@ -258,4 +264,4 @@ class StopVote:
         count = self._mesh.devices.size
         own = own_rows(self._mesh, count)
         flags = np.full(own.stop - own.start, received, np.int32)
-        return self._largest(to_devices(flags, self._mesh, count))
+        return self._largest(to_devices(flags, self._mesh))

@@ -15,10 +15,12 @@ import tempfile
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 import tensorstore
 from orbax.checkpoint import checkpoint_managers
 
+from jreid.processes.distributed import from_main
 from jreid.run.leaves import check_fit, checksum, describe, named_leaves
 
 REMEDY = (
@@ -174,6 +176,16 @@ class Checkpoints:
         ordered = [read["state"][name] for name in wanted]
         return jax.tree.unflatten(jax.tree.structure(like), ordered)
 
+    def shapes(self, step: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shape and dtype of every array of a checkpoint, by its path.
+
+        Raises ValueError if the checkpoint is damaged.
+        """
+        return {
+            name: jax.ShapeDtypeStruct(tuple(leaf["shape"]), jnp.dtype(leaf["dtype"]))
+            for name, leaf in self._read_leaves(step).items()
+        }
+
     def discard_after(self, step: int) -> list[int]:
         """Deletes the checkpoints later than `step` and returns their steps.
 
@@ -246,6 +258,22 @@ class Checkpoints:
             f"the checkpoint of step {step} in {self.folder} is damaged: {what}\n"
             f"{REMEDY} (steps there: {others}), or start anew in another --workdir."
         )
+
+
+def resume(saved: Checkpoints, state: Any, step: int = -1) -> tuple[Any, int]:
+    """Continues from a checkpoint and discards later ones; returns state and step.
+
+    Args:
+        step: of the checkpoint; -1 for the newest. Without any, `state` stays and the
+            step is 0.
+    """
+    if step < 0:
+        step = saved.latest_step() or 0
+    step = from_main(step)  # all have listed the folder before one deletes
+    if step:
+        state = saved.restore(state, step)
+        saved.discard_after(step)
+    return state, step
 
 
 def saved_steps(folder: pathlib.Path) -> list[int]:

@@ -1,47 +1,42 @@
 """A run's work directory: its config, and the lock that keeps a second run out."""
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
+
+from jreid import parts
 
 CONFIG = "config.json"
 TRAINING_SET = "training_set.json"
 LOCK = "lock"
-MISSING = "nothing"
 
 
 @contextlib.contextmanager
-def open_workdir(
-    folder: str | pathlib.Path,
-    config: Mapping[str, Any],
-    *,
-    may_differ: Sequence[str] = (),
-) -> Iterator[pathlib.Path]:
+def open_workdir(folder: str | pathlib.Path, config: Any) -> Iterator[pathlib.Path]:
     """Claims `folder` for one run with `config`, until the block is left.
 
     Writes `config.json`, so that the folder says how its contents were made. A folder
-    that holds nothing else yet (a run that failed at once) may change its config.
+    that holds nothing else yet (a run that failed at once) may change its config; a
+    run that is continued may change what changes no result, and take more epochs where
+    its schedule is the same without them.
 
     Args:
         folder: created if missing.
-        config: nested mapping of JSON values.
-        may_differ: dotted names of fields, or of groups of fields, that a run may
-            change when it is continued ("log" covers "log.every_steps").
+        config: of the run; see `jreid.parts`.
 
     Raises:
         ValueError: the folder holds a run of another config; names the fields.
         OSError: the folder cannot be made or written, or another run is using it.
     """
     folder = pathlib.Path(folder).absolute()
-    text = _json(config)
+    text = json.dumps(parts.to_json(config), indent=2) + "\n"
     with _lock(folder):
         if (folder / CONFIG).exists() and _holds_work(folder):
-            _refuse_changes(folder, json.loads(text), may_differ)
+            _refuse_changes(folder, config)
         write_text(folder / CONFIG, text)
         yield folder
 
@@ -153,6 +148,8 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
         (folder / LOCK).touch()
     except OSError as error:
         raise _unwritable(folder, error) from error
+    import fcntl  # not on Windows, where scores are computed, but no runs trained
+
     with open(folder / LOCK, "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,23 +180,12 @@ def _holds_work(folder: pathlib.Path) -> bool:
     )
 
 
-def _json(config: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(config, indent=2) + "\n"
-    except TypeError as error:
-        raise ValueError(f"the config is not plain values: {error}") from error
-
-
-def _refuse_changes(
-    folder: pathlib.Path, config: Mapping[str, Any], may_differ: Sequence[str]
-) -> None:
-    here, there = dotted_fields(config), dotted_fields(read_config(folder))
+def _refuse_changes(folder: pathlib.Path, config: Any) -> None:
+    stored = parts.from_json(read_config(folder))
     changes = [
-        f"{name}: {here.get(name, MISSING)} here, {there.get(name, MISSING)} in "
-        f"{folder / CONFIG}"
-        for name in sorted(here.keys() | there.keys())
-        if here.get(name) != there.get(name)
-        and not any(f"{name}.".startswith(f"{free}.") for free in may_differ)
+        f"{path}: {now} here, {before} in {folder / CONFIG}"
+        for path, before, now, may_differ in parts.differences(stored, config)
+        if not may_differ and not _more_epochs(path, before, now, config.schedule)
     ]
     if changes:
         raise ValueError(
@@ -209,12 +195,23 @@ def _refuse_changes(
         )
 
 
-def dotted_fields(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted field names to values in JSON, which tells 1, 1.0 and true apart."""
-    fields = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            fields |= dotted_fields(value, f"{prefix}{name}.")
-        else:
-            fields[prefix + name] = json.dumps(value)
-    return fields
+def _more_epochs(path: str, before: Any, now: Any, schedule: Any) -> bool:
+    """Whether this change only goes on with a schedule that is the same until then.
+
+    Raises ValueError where the schedule would have been another from its beginning.
+    """
+    if path != "config.schedule.epochs":
+        return False
+    if not getattr(schedule, "open_ended", False):
+        raise ValueError(
+            f"{path} is {now}, and the run was begun with {before}: a "
+            f"{type(schedule).__name__} schedule spreads over all its epochs, so that "
+            "its first steps would have been others. Give another --workdir, and begin "
+            "there with --config.pretrained= and this run's folder"
+        )
+    if now < before:
+        raise ValueError(
+            f"{path} is {now}, and the run was begun with {before}: a run can be "
+            "continued with more epochs, not with fewer; stop it with --config.steps="
+        )
+    return True

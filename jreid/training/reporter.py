@@ -1,8 +1,4 @@
-"""What a run reports: metrics.jsonl, TensorBoard, and its progress on the terminal.
-
-Only this file imports clu, and clu.metric_writers (which imports TensorFlow, seconds)
-only when TensorBoard is asked for.
-"""
+"""What a run reports: metrics.jsonl, its writers, and its progress on the terminal."""
 
 import contextlib
 import io
@@ -10,16 +6,16 @@ import json
 import math
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from clu import parameter_overview
 
+from jreid.processes.distributed import is_main
 from jreid.progress import Progress
-from jreid.run.workdir import replacing, write_text
+from jreid.run.workdir import write_text
 
 METRICS = "metrics.jsonl"
-TENSORBOARD = "tensorboard"
 SHOWN_WAIT = 0.05  # fraction of the time from which the progress line tells it
 
 
@@ -41,8 +37,10 @@ class SilentReporter:
 class Reporter:
     """Made by `make_reporter`; a context manager that flushes and closes everything."""
 
-    def __init__(self, folder: pathlib.Path, board: Any, progress: Progress):
-        self._folder, self._board, self._progress = folder, board, progress
+    def __init__(
+        self, folder: pathlib.Path, writers: Mapping[str, Any], progress: Progress
+    ):
+        self._folder, self._writers, self._progress = folder, writers, progress
         with _naming(folder / METRICS):
             self._metrics = open(folder / METRICS, "a")  # noqa: SIM115  (see close)
 
@@ -58,9 +56,9 @@ class Reporter:
         finite = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
         with _naming(self._folder / METRICS):
             print(json.dumps({"step": step, **finite}), file=self._metrics, flush=True)
-        if self._board is not None:
-            with _naming(self._folder / TENSORBOARD):
-                self._board.write_scalars(step, numbers)
+        for name, writer in self._writers.items():
+            with _naming(self._folder / name):
+                writer.write_scalars(step, numbers)
         loss = f"loss {numbers['loss']:.3f}" if "loss" in numbers else ""
         if numbers.get("input_wait", 0) >= SHOWN_WAIT:
             loss += f", waits {100 * numbers['input_wait']:.0f} % for input"
@@ -79,9 +77,9 @@ class Reporter:
         self._progress.close()
         with _naming(self._folder / METRICS):
             self._metrics.close()
-        if self._board is not None:
-            with _naming(self._folder / TENSORBOARD):
-                self._board.close()
+        for name, writer in self._writers.items():
+            with _naming(self._folder / name):
+                writer.close()
 
     def __enter__(self) -> "Reporter":
         return self
@@ -112,35 +110,34 @@ def make_reporter(
     total_steps: int,
     first_step: int,
     images_per_step: int,
-    tensorboard: bool = True,
+    writers: Sequence[Any] = (),
     stream: io.TextIOBase | None = None,
-) -> Reporter:
+) -> Reporter | SilentReporter:
     """Reports into `workdir`, continuing what an interrupted run reported there.
 
+    Of several processes only the first reports.
+
     Args:
-        workdir: an existing folder; gets metrics.jsonl and tensorboard/.
+        workdir: an existing folder; gets metrics.jsonl and what the writers write.
         total_steps: the number of the run's last step.
         first_step: the number of the first step that this process will do. Lines of
             metrics.jsonl from this step on are dropped, so that no step occurs twice.
         images_per_step: images of all modalities, for images per second.
-        tensorboard: also write for TensorBoard (imports TensorFlow).
+        writers: parts; see `training.writers`.
         stream: of the progress line; standard error by default.
 
     Raises:
         OSError: metrics.jsonl cannot be written.
     """
+    if not is_main():
+        return SilentReporter()
     workdir = pathlib.Path(workdir)
     _drop_lines(workdir / METRICS, first_step)
-    board = None
-    if tensorboard:
-        from clu.metric_writers import SummaryWriter
-
-        _forget_steps(workdir / TENSORBOARD, first_step)
-        board = SummaryWriter(str(workdir / TENSORBOARD))
+    made = {part.folder: part.make(workdir, first_step) for part in writers}
     progress = Progress(
         total_steps, "train", per_step=images_per_step, unit="images", stream=stream
     )
-    return Reporter(workdir, board, progress)
+    return Reporter(workdir, made, progress)
 
 
 def parameter_table(params: Mapping[str, Any]) -> str:
@@ -152,24 +149,6 @@ def parameter_table(params: Mapping[str, Any]) -> str:
     table = parameter_overview.get_parameter_overview(params, include_stats=False)
     # clu counts a scalar as 1.0, and with one the total too.
     return re.sub(r"(\d)\.0\b", r"\1", table)
-
-
-def _forget_steps(folder: pathlib.Path, first_step: int) -> None:
-    """Drops TensorBoard's events from this step on: they will be written again."""
-    from tensorboard.backend.event_processing import event_file_loader
-    from tensorboard.compat.proto import event_pb2
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        # What a killed run has left of its last event ends the file.
-        records = list(event_file_loader.RawEventFileLoader(str(path)).Load())
-        step_of = event_pb2.Event.FromString  # type: ignore[attr-defined]
-        kept = [x for x in records if step_of(x).step < first_step]
-        if len(kept) < len(records):
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                writer = RecordWriter(file)
-                for record in kept:
-                    writer.write(record)
 
 
 def _drop_lines(path: pathlib.Path, first_step: int) -> None:

@@ -1,4 +1,4 @@
-"""Features of any model, read from an .npz or MATLAB .mat file and scored.
+"""Features of any model, read from an .npz or MATLAB .mat file.
 
 The file holds these arrays, row i of each belonging to image i:
 
@@ -9,6 +9,8 @@ The file holds these arrays, row i of each belonging to image i:
                cameras 3 and 6 are the infrared ones
     paths      [n] file names (optional): a gallery is drawn from files in sorted order,
                which is taken to be the order of the rows where there are no paths
+    measure    a word (optional): "cosine", which is taken where there is none,
+               "product" or "euclidean"
 
 Every other float matrix of n rows and at least two columns is a further kind of
 feature, scored in rows of its own, so that the `features.npz` of a run can be read.
@@ -16,65 +18,54 @@ feature, scored in rows of its own, so that the `features.npz` of a run can be r
 
 import contextlib
 import os
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from jreid.evaluation import protocols
+from jreid.evaluation.files import columns as of_images
 from jreid.evaluation.files.arrays_file import read_arrays
-from jreid.evaluation.official_draw import read_permutations
-from jreid.evaluation.protocols import Score
-from jreid.evaluation.trials import (
-    SYSU_GALLERY_CAMERAS,
-    SYSU_QUERY_CAMERAS,
-    sysu_modes,
-    sysu_shots,
-)
+from jreid.evaluation.measures import Measure, unit_rows
+from jreid.evaluation.protocols.by_key import make_protocol
+from jreid.evaluation.rank_trials import TableProgress
+from jreid.evaluation.score import Score
+from jreid.evaluation.score_features import score_features
 from jreid.shapes import Int
 
 COLUMNS = ("ids", "cameras", "modality", "paths")
-MODALITIES = ("visible", "infrared")  # 0 and 1
-UNIT = 1e-5  # rows of a length of 1 within this are left as they are
-
-_SURROGATES = 0xD800 >> 11  # half characters of UTF-16
-_BLOCK = 4096  # rows normalised at once, in float64
-_SHOWN = 10  # rows named in a message
-
-# protocol -> the options of its own that `score_file` takes
-OPTIONS = {
-    "sysu": ("modes", "shots", "trials", "draw", "permutations"),
-    "regdb": ("trial",),
-    "llcm": ("trials", "legacy"),
-    "custom": (),
-}
-_NEEDED = {
-    "sysu": ("cameras",),
-    "regdb": ("modality",),
-    "llcm": ("cameras", "modality"),
-    "custom": ("modality",),
-}
 
 
 @dataclass(frozen=True)
-class FeaturesFile:
-    """The columns of a features file; `features` are L2-normalised."""
+class FeatureTable:
+    """Features of images and the images' columns."""
 
     features: dict[str, np.ndarray]  # kind -> [n d], float32 or float64
     ids: Int[np.ndarray, " n"]
     cameras: Int[np.ndarray, " n"] | None
     modality: Int[np.ndarray, " n"] | None  # 0 visible, 1 infrared
     paths: np.ndarray | None  # str [n]
-    unused: tuple[str, ...] = ()  # names of arrays of no use here
+    measure: Measure = "cosine"  # if so, rows are L2-normalised
+    unused: tuple[str, ...] = ()  # what was found and is of no use here
+    model: Mapping[str, Any] = field(default_factory=dict)  # see `about_scores`
+
+    def kinds(self, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """The features of these kinds, or all; ValueError for one that is not there."""
+        if missing := [name for name in names if name not in self.features]:
+            raise ValueError(
+                f"there is no kind of feature {', '.join(map(repr, missing))}; the file"
+                f" has {', '.join(map(repr, self.features))}"
+            )
+        return {name: self.features[name] for name in names or self.features}
 
 
 def score_file(
     path: str | os.PathLike[str],
     protocol: str,
     *,
-    kinds: tuple[str, ...] | list[str] | None = None,
+    kinds: Sequence[str] = (),
+    reranking: bool = True,
+    progress: TableProgress | None = None,
     **options: Any,
 ) -> list[Score]:
     """Scores the features of a file, see above, by a published protocol.
@@ -85,12 +76,12 @@ def score_file(
 
     Args:
         path: an .npz or .mat file.
-        protocol: "sysu", "regdb", "llcm" or "custom"; see `protocols.score_*`.
-        kinds: score only these of the file's kinds of feature.
-        options: `reranking` and `progress` for every protocol; besides "sysu" takes
-            `modes`, `shots`, `trials`, `draw` and `permutations` (the path of
-            rand_perm_cam.mat), "regdb" `trial` (the split the features belong to),
-            "llcm" `trials` and `legacy`.
+        protocol: "sysu", "regdb", "llcm" or "custom"; see `evaluation.protocols`.
+        kinds: score only these of the file's kinds of feature; all if there are none.
+        reranking, progress: see `score_features`.
+        options: "sysu" takes `modes`, `shots`, `trials`, `draw` and `permutations` (the
+            path of rand_perm_cam.mat), "regdb" `split` (the one that the features
+            belong to), "llcm" `trials` and `legacy`.
 
     Returns:
         Scores by setting, then by kind of feature, then plain before re-ranked.
@@ -100,134 +91,27 @@ def score_file(
             see `read_features`.
         OSError: the file cannot be opened.
     """
-    check_options(protocol, options)
-    return score_features(
-        read_features(path), protocol, source=path, kinds=kinds, **options
-    )
-
-
-def score_features(
-    table: FeaturesFile,
-    protocol: str,
-    *,
-    source: str | os.PathLike[str] = "features",
-    kinds: tuple[str, ...] | list[str] | None = None,
-    **options: Any,
-) -> list[Score]:
-    """`score_file` on a file that has been read; `source` names it in errors."""
-    check_options(protocol, options)
-    columns: dict[str, Any] = {"ids": table.ids}
-    if protocol == "sysu":
-        options = _with_permutations(options)
-    with _named(source):
-        for name in _NEEDED[protocol]:
-            columns[name] = getattr(table, name)
-            if columns[name] is None:
-                raise ValueError(
-                    f"there is no array {name!r}, which the protocol {protocol!r} "
-                    "needs: one value for each image"
-                )
-        features = _chosen(table.features, kinds)
-        if protocol == "sysu":
-            _check_sysu(table)
-            columns["paths"] = table.paths
-            modes, shots = _modes_and_shots(columns["cameras"], options)
-            options |= {"modes": modes, "shots": shots}
-        elif protocol == "llcm":
-            columns["paths"] = table.paths
-        elif protocol == "custom" and table.cameras is not None:
-            columns["cameras"] = table.cameras
-        score = getattr(protocols, f"score_{protocol}")
-        return score(features, **columns, **options)
-
-
-def count_settings(table: FeaturesFile, protocol: str, **options: Any) -> int:
-    """How many settings `score_features` scores each kind of feature in."""
-    check_options(protocol, options)
-    if protocol != "sysu":
-        return 2  # directions
-    if table.cameras is None:
-        return 0
-    modes, shots = _modes_and_shots(table.cameras, options)
-    return len(modes) * len(shots)
-
-
-def check_options(protocol: str, options: Mapping[str, Any]) -> None:
-    """Raises ValueError for an unknown protocol, or an option it does not take."""
-    if protocol not in OPTIONS:
-        raise ValueError(
-            f"protocol is {protocol!r}; it must be one of {', '.join(OPTIONS)}"
-        )
-    taken = (*OPTIONS[protocol], "reranking", "progress")
-    if unknown := [name for name in options if name not in taken]:
-        raise ValueError(
-            f"the protocol {protocol!r} has no option {', '.join(unknown)}; it takes "
-            f"{', '.join(taken)}"
-        )
-    trial = options.get("trial")
-    if trial is not None and trial not in range(1, 11):
-        raise ValueError(f"trial is {trial}; RegDB has the splits 1 to 10")
-
-
-def _chosen(features, kinds):
-    if kinds is None:
-        return features
-    if missing := [name for name in kinds if name not in features]:
-        raise ValueError(
-            f"there is no kind of feature {', '.join(map(repr, missing))}; the file "
-            f"has {', '.join(map(repr, features))}"
-        )
-    return {name: features[name] for name in kinds}
-
-
-def _check_sysu(table: FeaturesFile) -> None:
-    assert table.cameras is not None
-    known = (*SYSU_QUERY_CAMERAS, *SYSU_GALLERY_CAMERAS["all"])
-    other = np.flatnonzero(~np.isin(table.cameras, known))
-    if other.size:
-        raise ValueError(
-            f"cameras is {table.cameras[other[0]]} in {_rows(other)}; SYSU-MM01's "
-            "are 1 to 6, of which 3 and 6 are infrared"
-        )
-    if table.modality is None:
-        return
-    infrared = np.isin(table.cameras, SYSU_QUERY_CAMERAS)
-    wrong = np.flatnonzero(infrared != table.modality)
-    if wrong.size:
-        row = wrong[0]
-        raise ValueError(
-            f"modality is {table.modality[row]} ({MODALITIES[table.modality[row]]}) but"
-            f" cameras {table.cameras[row]} in {_rows(wrong)}; in SYSU-MM01 cameras 3 "
-            "and 6 are infrared, the others visible: correct one, or leave modality out"
+    chosen, gallery = make_protocol(protocol, options)
+    table = read_features(path)
+    with named(path):
+        return score_features(
+            table.kinds(kinds),
+            table,
+            chosen,
+            gallery,
+            reranking=reranking,
+            measure=table.measure,
+            progress=progress,
         )
 
 
-def _with_permutations(options):
-    """The table of permutations in the place of its file's name."""
-    source = options.get("permutations")
-    if not source:
-        return {k: v for k, v in options.items() if k != "permutations"}
-    if options.get("draw") != "official":
-        raise ValueError("permutations are of the official draw: choose it as `draw`")
-    return {**options, "permutations": read_permutations(source)}
-
-
-def _modes_and_shots(cameras, options):
-    """Those asked for, or all that the images and the draw allow."""
-    modes, shots = options.get("modes"), options.get("shots")
-    if modes is None:
-        modes = sysu_modes(cameras)
-    if shots is None:
-        shots = sysu_shots(options.get("draw", "agw"), options.get("permutations"))
-    return modes, shots
-
-
-def read_features(path: str | os.PathLike[str]) -> FeaturesFile:
+def read_features(path: str | os.PathLike[str]) -> FeatureTable:
     """Reads and checks a file of features; see the top of this file for its arrays.
 
-    Rows are L2-normalised, unless all have length 1 within 1e-5 as they are: float32
-    and float16 become float32. MATLAB files may be v5 to v7 (read by SciPy) or v7.3
-    (read by h5py, which must be installed); words may be a char matrix or a cell array.
+    Rows are L2-normalised, unless all have length 1 within 1e-5 as they are, or the
+    file has a measure other than "cosine": float32 and float16 become float32. MATLAB
+    files may be v5 to v7 (read by SciPy) or v7.3 (read by h5py, which must be
+    installed); words may be a char matrix or a cell array.
 
     Raises:
         ValueError: a missing array, arrays of different length, features that are
@@ -235,7 +119,7 @@ def read_features(path: str | os.PathLike[str]) -> FeaturesFile:
             unknown modality, or a damaged file. The message names file and rows.
         OSError: the file cannot be opened.
     """
-    with _named(path):
+    with named(path):
         arrays = read_arrays(path)
         if "ids" not in arrays:
             raise ValueError(
@@ -243,22 +127,54 @@ def read_features(path: str | os.PathLike[str]) -> FeaturesFile:
                 f"has {_described(arrays)}"
             )
         columns = {
-            name: _column(name, arrays[name]) for name in COLUMNS if name in arrays
+            name: of_images.column(name, arrays[name])
+            for name in COLUMNS
+            if name in arrays
         }
         features = _find_features(arrays, len(columns["ids"]))
         _check_lengths({**features, **columns}, len(columns["ids"]))
-        return FeaturesFile(
-            {name: _normalised(name, rows) for name, rows in features.items()},
-            ids=_integers("ids", columns["ids"]),
-            cameras=_optional(_integers, "cameras", columns),
-            modality=_optional(_modality, "modality", columns),
-            paths=_optional(_words, "paths", columns),
-            unused=tuple(k for k in arrays if k not in columns and k not in features),
+        measure = _measure(arrays)
+        return FeatureTable(
+            checked_features(features, measure or "cosine"),
+            ids=of_images.integers("ids", columns["ids"]),
+            cameras=_optional(of_images.integers, "cameras", columns),
+            modality=_optional(of_images.modality, "modality", columns),
+            paths=_optional(of_images.words, "paths", columns),
+            measure=measure or "cosine",
+            unused=tuple(
+                name
+                for name in arrays
+                if name not in columns
+                and name not in features
+                and not (measure and name == "measure")
+            ),
         )
 
 
+def checked_features(
+    features: Mapping[str, np.ndarray], measure: Measure
+) -> dict[str, np.ndarray]:
+    """The same with rows of unit length, unless they are measured by another measure.
+
+    Raises ValueError for rows that are not finite, or that are 0 and need a direction.
+    """
+    for name, rows in features.items():
+        of_images.check_rows(name, rows, directions=measure == "cosine")
+    if measure != "cosine":
+        return dict(features)
+    return {name: unit_rows(rows) for name, rows in features.items()}
+
+
+def _measure(arrays: Mapping[str, np.ndarray | None]) -> Measure | None:
+    """The word `measure`, if there is one; ValueError for an unknown word."""
+    array = arrays.get("measure")
+    if array is None or array.dtype.kind not in "US" or array.size != 1:
+        return None
+    return of_images.measure_named(str(of_images.words("measure", array.ravel())[0]))
+
+
 @contextlib.contextmanager
-def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
     """Puts the file's name before the message of a ValueError."""
     try:
         yield
@@ -277,9 +193,9 @@ def _find_features(arrays, count: int) -> dict[str, np.ndarray]:
         and array.dtype.kind == "f"
         and array.shape[1] > 1
     }
-    found = {k: _floats(k, v) for k, v in matrices.items() if len(v) == count}
+    found = {k: of_images.floats(k, v) for k, v in matrices.items() if len(v) == count}
     if "features" in arrays:
-        found = {"features": _floats("features", arrays["features"]), **found}
+        found = {"features": of_images.floats("features", arrays["features"]), **found}
     if not found:
         raise ValueError(
             f"there is no array 'features', nor another matrix of floats with {count} "
@@ -310,130 +226,6 @@ def _transposed(matrices, count: int) -> str:
 
 def _optional(convert, name, columns):
     return convert(name, columns[name]) if name in columns else None
-
-
-def _column(name: str, array: np.ndarray | None) -> np.ndarray:
-    """A vector, which MATLAB stores as a matrix of one row or one column."""
-    if array is None:
-        raise ValueError(f"{name} is not a plain array of numbers or words")
-    if array.ndim == 2 and 1 in array.shape:
-        array = array.ravel()
-    if array.ndim != 1:
-        raise ValueError(
-            f"{name} has shape {list(array.shape)}; it must be a vector with one value "
-            "for each image"
-        )
-    return array
-
-
-def _floats(name: str, array: np.ndarray | None) -> np.ndarray:
-    if array is None:
-        raise ValueError(
-            f"{name} is not a plain array of numbers; save it as a full float32 matrix"
-        )
-    if array.ndim != 2:
-        raise ValueError(
-            f"{name} has shape {list(array.shape)}; it must be a matrix with one row "
-            "for each image"
-        )
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise ValueError(
-            f"{name} is of type {array.dtype}; save it as float16, float32 or float64"
-        )
-    wide = np.float64 if array.dtype.itemsize == 8 else np.float32
-    return np.ascontiguousarray(array, wide)
-
-
-def _normalised(name: str, rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1; refuses those that have no direction."""
-    if not rows.shape[1]:
-        raise ValueError(f"{name} has no columns")
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if bad.size:
-        raise ValueError(
-            f"{name} holds NaN or infinity in {_rows(bad)}: look at the model or the "
-            "images of these rows"
-        )
-    largest = np.abs(rows).max(axis=1)
-    zero = np.flatnonzero(largest == 0)
-    if zero.size:
-        raise ValueError(
-            f"{name} is 0 throughout {_rows(zero)}, which has no direction to compare: "
-            "leave out images without features"
-        )
-    # Divided by its largest value first, no row's squares overflow or vanish.
-    unit, change = np.empty_like(rows), 0.0
-    for start in range(0, len(rows), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        scale = largest[part, None].astype(np.float64)
-        scaled = rows[part] / scale
-        lengths = np.sqrt(np.vecdot(scaled, scaled))[:, None]
-        unit[part] = scaled / lengths
-        change = max(change, np.abs(lengths * scale - 1).max())
-    return rows if change <= UNIT else unit
-
-
-def _integers(name: str, values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind not in "iuf":
-        raise ValueError(
-            f"{name} is of type {values.dtype}; it must hold whole numbers, one for "
-            "each image"
-        )
-    with np.errstate(invalid="ignore"):
-        whole = values.astype(np.int64)
-    fits = (whole.astype(values.dtype) == values) & ((whole < 0) == (values < 0))
-    bad = np.flatnonzero(~fits)
-    if bad.size:
-        raise ValueError(
-            f"{name} is {values[bad[0]]} in {_rows(bad)}; it must be a whole number"
-        )
-    return whole
-
-
-def _modality(name: str, values: np.ndarray) -> np.ndarray:
-    """0 and 1 from numbers or words."""
-    if values.dtype.kind in "USO":
-        words = np.char.lower(np.char.strip(_words(name, values)))
-        found = np.select([words == word for word in MODALITIES], [0, 1], -1)
-    elif values.dtype.kind in "iufb":
-        found = np.select([values == 0, values == 1], [0, 1], -1)
-    else:
-        found = np.full(len(values), -1)
-    bad = np.flatnonzero(found < 0)
-    if bad.size:
-        raise ValueError(
-            f"{name} is {values[bad[0]]!s} in {_rows(bad)}; it must be 0 or 'visible', "
-            "or 1 or 'infrared'"
-        )
-    return found.astype(np.int64)
-
-
-def _words(name: str, values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == "S":
-        try:
-            return np.char.decode(values, "utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name} holds bytes that are no text: {error}") from None
-    if values.dtype.kind != "U":
-        raise ValueError(
-            f"{name} is of type {values.dtype}; it must hold words: np.array(..., "
-            "dtype=str), or a cell array of char in MATLAB"
-        )
-    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-    if native.nbytes:  # NumPy neither checks these numbers nor survives wrong ones
-        codes = native.view(np.uint32)
-        if (codes > sys.maxunicode).any() or ((codes >> 11) == _SURROGATES).any():
-            raise ValueError(f"{name} holds numbers that are no characters")
-    return values
-
-
-def _rows(rows: np.ndarray) -> str:
-    """`row 3`, or `5 rows: 0, 3, 4, ...`, counted from 0."""
-    if len(rows) == 1:
-        return f"row {rows[0]} (counted from 0)"
-    shown = ", ".join(map(str, rows[:_SHOWN].tolist()))
-    more = ", ..." if len(rows) > _SHOWN else ""
-    return f"{len(rows)} rows ({shown}{more}, counted from 0)"
 
 
 def _described(arrays: Mapping[str, np.ndarray | None]) -> str:

@@ -13,13 +13,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jreid.models.kernels import (
-    at_least_float32,
-    convolution,
-    normalise_batch,
-    pointwise,
-    wide,
-)
+from jreid.models.modules.channels import at_least_float32, wide
+from jreid.models.modules.kernels import convolution, normalise_batch, pointwise
 
 Initializer = Callable[..., Array]
 
@@ -44,12 +39,16 @@ class Conv(nnx.Module):
         stride: int = 1,
         use_bias: bool = False,
         kernel_init: Initializer = kaiming_normal,
+        bias_init: Initializer | None = None,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
         shape = (kernel_size, kernel_size, in_channels, out_channels)
         self.kernel = nnx.Param(kernel_init(rngs.params(), shape, jnp.float32))
-        self.bias = nnx.Param(jnp.zeros((out_channels,))) if use_bias else None
+        bias = jnp.zeros((out_channels,))
+        if bias_init is not None:  # zeros draw no random number
+            bias = bias_init(rngs.params(), bias.shape, jnp.float32)
+        self.bias = nnx.Param(bias) if use_bias else None
         self.kernel_size = kernel_size
         self.stride = stride
         self.dtype = dtype

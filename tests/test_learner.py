@@ -1,6 +1,5 @@
 """The jitted step: normalisation, one device against four, embeddings."""
 
-import functools
 import json
 import os
 import pathlib
@@ -11,57 +10,60 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
-from jreid import system
-from jreid.config import Config, ModelConfig
-from jreid.models import layers, non_local, resnet
-from jreid.training.learner import (
-    TrainState,
-    data_mesh,
-    init_state,
-    make_embed,
-    make_train_step,
-    network_structure,
-    normalise,
-)
+from jreid.config import Config
+from jreid.config_files import load
+from jreid.models.modules import layers, non_local, resnet
+from jreid.training.build import build_system
+from jreid.training.learner import System, TrainState, data_mesh, normalise
+from jreid.training.plan import plan
 
 SIZE = (32, 16)
 
 
 def tiny_config() -> Config:
-    model = ModelConfig(depth=18, width=1 / 16, non_local_after=("2.1",))
-    model.bottleneck_hidden, model.bottleneck_features = (8,), 8
-    return Config(model=model)
+    config = tiny.made_tiny(load("sysu"))
+    config.schedule.warmup, config.schedule.drops = 0, ()
+    return config
 
 
-def make_batch(seed: int = 0) -> dict[str, np.ndarray]:
+def make_batch(seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
     """Four identities, two visible and two infrared images each."""
     rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (8, 2, *SIZE, 3), dtype=np.uint8)
+    ids = np.repeat(np.arange(4, dtype=np.int32), 2)
     return {
-        "images": rng.integers(0, 256, (8, 2, *SIZE, 3), dtype=np.uint8),
-        "ids": np.repeat(np.arange(4, dtype=np.int32), 2)[:, None].repeat(2, 1),
-        "modality": np.tile(np.array([0, 1], np.int32), (8, 1)),
+        "images": {"visible": pixels[:, 0], "infrared": pixels[:, 1]},
+        "ids": {"visible": ids, "infrared": ids},
+        "modality": {
+            "visible": np.zeros(8, np.int32),
+            "infrared": np.ones(8, np.int32),
+        },
     }
 
 
+def make_system(config: Config, devices=None) -> System:
+    mesh = data_mesh(devices or jax.devices()[:1])
+    return build_system(config, 4, plan(config, None), mesh)
+
+
 def train_on(
-    devices, steps: int = 3, **model: bool
+    devices, steps: int = 3, **changes
 ) -> tuple[TrainState, list[dict[str, float]]]:
     """A few steps of the tiny network with the batch divided over `devices`."""
-    config, mesh = tiny_config(), data_mesh(devices)
-    for name, value in model.items():
-        setattr(config.model, name, value)
-    make_network = functools.partial(system.make_network, config, 4)
-    tx = system.build_tx(config, lambda step: 0.01)
-    graphdef, _ = network_structure(make_network)
-    state = init_state(make_network, tx, 0, mesh)
-    step = make_train_step(graphdef, system.build_objective(config), tx, system.STREAMS)
-    sharding = jax.NamedSharding(mesh, jax.P("data"))
+    config = tiny_config()
+    config.precision = changes.get("precision", "float32")
+    config.network.trunk.rematerialise = changes.get("rematerialise", False)
+    system = make_system(config, devices)
+    state = system.init(0)
+    sharding = jax.NamedSharding(data_mesh(devices), jax.P("data"))
     scalars = []
     for seed in range(steps):
-        state, values = step(state, jax.device_put(make_batch(seed), sharding))
+        batch = jax.device_put(make_batch(seed), sharding)
+        state, values = system.step(state, batch)
         scalars.append({name: float(value) for name, value in values.items()})
-    assert step._cache_size() == 1
+    assert system.step._cache_size() == 1
     return state, scalars
 
 
@@ -77,9 +79,9 @@ def test_four_devices_give_the_result_of_one():
     environment = dict(os.environ)
     environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
     code = (
-        "import jax, json, test_state\n"
+        "import jax, json, test_learner\n"
         "assert len(jax.devices()) == 4\n"
-        "print(json.dumps(test_state.train_on(jax.devices())[1]))\n"
+        "print(json.dumps(test_learner.train_on(jax.devices())[1]))\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -99,9 +101,7 @@ def test_four_devices_give_the_result_of_one():
 
 
 def test_a_step_changes_every_parameter_and_statistic():
-    make_network = functools.partial(system.make_network, tiny_config(), 4)
-    tx = system.build_tx(tiny_config(), lambda step: 0.01)
-    before = init_state(make_network, tx, 0, data_mesh())
+    before = make_system(tiny_config()).init(0)
     before = jax.tree.map(np.asarray, (before.params, before.stats))
     after, _ = train_on(jax.devices()[:1])
     assert int(after.step) == 3
@@ -112,7 +112,7 @@ def test_a_step_changes_every_parameter_and_statistic():
 
 
 def test_bfloat16_trains_like_float32_and_keeps_a_float32_state():
-    state, mixed = train_on(jax.devices()[:1], 2, bfloat16=True)
+    state, mixed = train_on(jax.devices()[:1], 2, precision="bfloat16")
     _, full = train_on(jax.devices()[:1], 2)
     for one, other in zip(mixed, full, strict=True):
         np.testing.assert_allclose(one["loss"], other["loss"], rtol=0.05)
@@ -135,16 +135,14 @@ def test_rematerialising_changes_no_result():
 
 def test_folding_frozen_norms_into_convolutions_leaves_the_embedding(monkeypatch):
     """The form of accelerators, run on a CPU."""
-    config = tiny_config()
-    _, frozen = network_structure(functools.partial(system.make_network, config, 4))
     state, _ = train_on(jax.devices()[:1])
     rng = np.random.default_rng(0)
     stats = jax.tree.map(
         lambda leaf: jnp.asarray(rng.uniform(0.5, 2, leaf.shape), leaf.dtype),
         state.stats,
     )
-    images = jnp.asarray(make_batch()["images"][:, 0])
-    plain = make_embed(frozen)(state.params, stats, images, "visible")
+    images = jnp.asarray(make_batch()["images"]["visible"])
+    plain = make_system(tiny_config()).embed(state.params, stats, images, "visible")
     calls = []
     for module in (resnet, non_local):
         monkeypatch.setattr(
@@ -152,31 +150,34 @@ def test_folding_frozen_norms_into_convolutions_leaves_the_embedding(monkeypatch
             "conv_norm",
             lambda conv, norm, x: calls.append(norm) or layers.folded(conv, norm, x),
         )
-    folded = make_embed(frozen)(state.params, stats, images, "visible")
+    folded = make_system(tiny_config()).embed(state.params, stats, images, "visible")
     # A stem, two norms in each of eight blocks, three shortcuts, a non-local block.
     assert len(calls) == 1 + 16 + 3 + 1
     for name, values in plain.items():
         np.testing.assert_allclose(folded[name], values, atol=1e-5)
 
 
-@pytest.mark.parametrize("feature", ["embeddings", "features"])
+@pytest.mark.parametrize("before_neck", [False, True])
 @pytest.mark.parametrize("flip", [False, True])
-def test_embeddings_are_unit_rows_of_the_frozen_network(feature, flip):
+def test_embeddings_are_unit_rows_of_the_frozen_network(before_neck, flip):
     config = tiny_config()
-    make_network = functools.partial(system.make_network, config, 4)
-    _, frozen = network_structure(make_network)
-    tx = system.build_tx(config, lambda step: 0.01)
-    state = init_state(make_network, tx, 0, data_mesh())
-    embed = make_embed(frozen, feature=feature, flip=flip)
-    images = jnp.asarray(make_batch()["images"][:, 1])
-    vectors = embed(state.params, state.stats, images, "infrared")
-    assert vectors.keys() == {"fused", "v1", "v2"}
+    config.embedding.features = float(before_neck)
+    config.embedding.embeddings = float(not before_neck)
+    config.embedding.flip = flip
+    system = make_system(config)
+    state = system.init(0)
+
+    def embed(images):
+        return system.embed(state.params, state.stats, images, "infrared")
+
+    images = jnp.asarray(make_batch()["images"]["infrared"])
+    vectors = embed(images)
+    assert list(vectors) == ["fused", "v1", "v2"]
     for values in vectors.values():
         np.testing.assert_allclose(jnp.linalg.norm(values, axis=1), 1, rtol=1e-5)
     both = jnp.concatenate([vectors["v1"], vectors["v2"]], axis=1) / np.sqrt(2)
     np.testing.assert_allclose(vectors["fused"], both, rtol=1e-4, atol=1e-6)
     # a frozen network sees each image alone; a mirrored image only differs unflipped
-    alone = embed(state.params, state.stats, images[:1], "infrared")
-    np.testing.assert_allclose(alone["v1"][0], vectors["v1"][0], atol=1e-5)
-    mirrored = embed(state.params, state.stats, images[:, :, ::-1], "infrared")
+    np.testing.assert_allclose(embed(images[:1])["v1"][0], vectors["v1"][0], atol=1e-5)
+    mirrored = embed(images[:, :, ::-1])
     assert np.allclose(mirrored["v1"], vectors["v1"], atol=1e-5) == flip

@@ -1,0 +1,33 @@
+"""The console command `jreid`: `jreid train ...` is `python -m jreid.train ...`."""
+
+import importlib
+import sys
+
+PROGRAMS = {
+    "train": "train a system, or continue a run",
+    "evaluate": "score runs or features, or compare scores",
+    "embed": "embed images with a trained run",
+    "prepare": "write a data set as few large files",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the program that the first word names; returns its exit code."""
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
+    if name in PROGRAMS:
+        return importlib.import_module(f"jreid.{name}").main(rest)
+    if name in ("", "-h", "--help"):
+        print("usage: jreid PROGRAM [OPTIONS]\n")
+        for program, purpose in PROGRAMS.items():
+            print(f"  {program:9} {purpose}")
+        print("\njreid PROGRAM --help lists its options")
+        return 0 if name else 2
+    print(
+        f"error: there is no program {name!r}; allowed are {', '.join(PROGRAMS)}",
+        file=sys.stderr,
+    )
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The command lines of all programs, parsed by tyro.
+
+An option of a program is a field of a dataclass: its docstring is the option's help.
+Nothing heavy is imported before a command line is known to be right.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+
+from jreid.config_files import load, shipped
+from jreid.parts import check, overrides
+
+if TYPE_CHECKING:  # imports NumPy, which help without a config need not wait for
+    from jreid.config import Config
+
+REFUSED = 2  # exit code of what was not even begun
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class Given(Generic[Options]):
+    """What a command line with `--config` says."""
+
+    config: "Config"
+    options: Options
+    words: list[str]
+    """`--config FILE` and the overrides that make the config out of that file."""
+
+
+def exit_code(program: Callable[[list[str]], int | None], arguments: list[str]) -> int:
+    """The program's exit code; an error that it raises becomes one line and code 2.
+
+    With --traceback among the arguments it is raised.
+    """
+    try:
+        return program(arguments) or 0
+    except SystemExit as stopped:  # tyro's, after help or a refusal of its own
+        return stopped.code if isinstance(stopped.code, int) else REFUSED
+    except (ValueError, OSError) as error:
+        if "--traceback" in arguments:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return REFUSED
+
+
+def parse(
+    kind: type[Options], program: str, arguments: list[str], description: str
+) -> Options:
+    """The options of a program without a config.
+
+    Raises SystemExit: 0 after help, 2 after an option that is refused.
+    """
+    return _cli(kind, program, arguments, description)
+
+
+def parse_with_config(
+    kind: type[Options],
+    program: str,
+    arguments: list[str],
+    description: str,
+    *,
+    default: str = "",
+) -> Given[Options]:
+    """The checked config and the options of a program with `--config`.
+
+    Args:
+        kind: a dataclass of options, all with defaults.
+        program: as it is called, "python -m jreid.train".
+        arguments: without the program's name.
+        description: the first line of the help.
+        default: the config where none is given; "" if one must be.
+
+    Raises:
+        SystemExit: 0 after help or the printed config, 2 after a refused option.
+        ValueError: the config cannot be loaded, or is not allowed.
+    """
+    spec, rest = _take_config(arguments)
+    spec = spec or default
+    if not spec:
+        print(_usage(program))
+        asked = "--help" in rest or "-h" in rest
+        raise SystemExit(0 if asked else REFUSED)
+    base = load(spec)
+    main = _taking(base, kind())
+    config, options, shown = _cli(main, f"{program} --config {spec}", rest, description)
+    check(config)
+    words = ["--config", spec, *overrides(base, config)]
+    if shown:
+        print(shlex.join(words))
+        raise SystemExit(0)
+    return Given(config, options, words)
+
+
+def _taking(base: "Config", options: Any) -> Callable[..., tuple]:
+    """A function whose parameters are what the command line may say."""
+    import tyro
+
+    from jreid.config import Config
+
+    shown = tyro.conf.arg(help="Show the words that make this config, and end.")
+
+    def main(
+        config: tyro.conf.FlagConversionOff[Config] = base,
+        options: Annotated[Any, tyro.conf.arg(name="")] = options,
+        print_config: Annotated[bool, shown] = False,
+    ):
+        return config, options, print_config
+
+    return main
+
+
+def _cli(made: Any, program: str, arguments: list[str], description: str) -> Any:
+    import tyro  # also of a program that was not asked for
+
+    return tyro.cli(
+        made,
+        args=arguments,
+        prog=program,
+        description=description,
+        use_underscores=True,
+    )
+
+
+def _take_config(arguments: list[str]) -> tuple[str, list[str]]:
+    """The file of `--config FILE` or `--config=FILE`, and the other arguments."""
+    spec, rest = "", []
+    words = iter(arguments)
+    for word in words:
+        if word == "--config":
+            spec = next(words, "")
+        elif word.startswith("--config="):
+            spec = word.removeprefix("--config=")
+        else:
+            rest.append(word)
+    return spec, rest
+
+
+def _usage(program: str) -> str:
+    return (
+        f"usage: {program} --config FILE[:VARIANT] [--workdir DIR] "
+        "[--config.FIELD=VALUE ...]\n"
+        f"FILE is a path ending in .py or one of the shipped: {', '.join(shipped())}\n"
+        "--config FILE --help lists every field of that config with its value"
+    )

@@ -1,0 +1,1 @@
+"""A file for each data set's protocol, and what all of them share."""

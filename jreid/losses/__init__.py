@@ -1,0 +1,1 @@
+"""Losses: primitives, and a file a term: the pure function and the part beside it."""

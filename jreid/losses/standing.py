@@ -1,0 +1,60 @@
+"""Where a term stands: one of the network's outputs, or several with a share each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jreid.bounds import at_least
+from jreid.lazy import jax
+from jreid.shapes import Float
+
+On = str | tuple[tuple[str, float], ...]
+"""A name of the network's `names()`, as "logits.v1", or pairs of a name and a share."""
+
+
+def names_of(on: On) -> tuple[str, ...]:
+    """The outputs that a term stands on."""
+    return (on,) if isinstance(on, str) else tuple(name for name, _ in on)
+
+
+def stand(on: On, outputs: Mapping[str, Any]) -> list[tuple[float, jax.Array]]:
+    """Pairs of share and array; a name alone has the share 1.
+
+    Raises:
+      ValueError: the network has no output of that name.
+    """
+    pairs = ((on, 1.0),) if isinstance(on, str) else on
+    return [(share, output(name, outputs)) for name, share in pairs]
+
+
+def output(name: str, outputs: Mapping[str, Any]) -> jax.Array:
+    """The array that "logits.v1" names."""
+    kind, _, key = name.partition(".")
+    of_kind = outputs.get(kind, {})
+    if not isinstance(of_kind, Mapping) or key not in of_kind:
+        there = [
+            f"{k}.{n}" for k, v in outputs.items() if isinstance(v, dict) for n in v
+        ]
+        raise ValueError(
+            f"a term stands on {name!r}; the network returns {', '.join(sorted(there))}"
+        )
+    return of_kind[key]
+
+
+def shared(
+    on: On, outputs: Mapping[str, Any], loss: Callable[[jax.Array], jax.Array]
+) -> Float[jax.Array, ""]:
+    """The sum of `loss` of each array, times its share."""
+    (share, array), *more = stand(on, outputs)
+    total = share * loss(array)
+    for share, array in more:
+        total = total + share * loss(array)
+    return total
+
+
+def check_weight_and_on(term: Any) -> None:
+    """Raises ValueError where a term's weight is negative or it stands on nothing."""
+    at_least("weight", term.weight, 0)
+    if not names_of(term.on):
+        raise ValueError("on is (); allowed is a name, or pairs of a name and a share")

@@ -1,0 +1,56 @@
+"""The information bottleneck of the VRD module (paper section 2, fig. 4, eq. 8)."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jreid.models.modules.channels import at_least_float32
+from jreid.models.modules.layers import BatchNorm, Linear
+
+
+class InformationBottleneck(nnx.Module):
+    """Linear-BN-ReLU for each hidden width, then a Linear to z and an identity head.
+
+    Deterministic, without sampling, as VSD's released code has it. The paper's hidden
+    widths are 1024 and 512, VSD's 1000 and 500; VSD's identity head has a hidden layer,
+    ours is one linear map without bias like the branches' classifiers. One instance is
+    shared by all refined branches. With `neck` a BatchNorm without bias stands between
+    z and its classifier.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        classes: int,
+        *,
+        hidden: Sequence[int] = (1024, 512),
+        features: int = 512,
+        neck: bool = False,
+        dtype=jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        self.linears, self.norms = nnx.List([]), nnx.List([])
+        for width in hidden:
+            self.linears.append(Linear(in_features, width, dtype=dtype, rngs=rngs))
+            self.norms.append(BatchNorm(width, dtype=dtype, rngs=rngs))
+            in_features = width
+        self.out = Linear(in_features, features, dtype=dtype, rngs=rngs)
+        self.neck = BatchNorm(features, use_bias=False, rngs=rngs) if neck else None
+        self.classifier = Linear(
+            features,
+            classes,
+            use_bias=False,
+            kernel_init=nnx.initializers.normal(0.001),
+            rngs=rngs,
+        )
+
+    def __call__(
+        self, v: Float[Array, "b d"]
+    ) -> tuple[Float[Array, "b z"], Float[Array, "b classes"]]:
+        """Returns z and its identity logits, at least float32."""
+        for linear, norm in zip(self.linears, self.norms, strict=True):
+            v = nnx.relu(norm(linear(v)))
+        z = at_least_float32(self.out(v))
+        return z, self.classifier(z if self.neck is None else self.neck(z))

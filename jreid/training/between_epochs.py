@@ -1,0 +1,69 @@
+"""What a system does on the host between two epochs, as unsupervised ones do.
+
+A hook is a part, called before each epoch as `hook(state, embed_train, epoch, seed) ->
+(labels or None, extra)`. `embed_train()` gives the features of all training images, in
+their order; `labels` (integers, one per image, -1 for images left out) take the place
+of the identities in the epoch's batches; `extra` joins what the system carries. All
+shapes stay what they were at the beginning. A hook that makes labels declares in
+`classes` how many there may be.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jreid.training.learner import TrainState
+
+LABELS = "labels"  # of the training images, in `state.extra`
+
+
+def with_labels(hook: Any, state: TrainState, labels: np.ndarray) -> TrainState:
+    """A new state that has room for the labels of a hook, if there is one."""
+    if hook is None:
+        return state
+    if LABELS in state.extra:
+        raise ValueError(
+            f"a memory's extra has {LABELS!r}, the name of a hook's labels"
+        )
+    return state._replace(
+        extra={**state.extra, LABELS: _like(labels.astype(np.int32), state.step)}
+    )
+
+
+def labels_of(state: TrainState) -> np.ndarray | None:
+    """The labels that a hook has given the training images."""
+    labels = state.extra.get(LABELS)
+    return None if labels is None else np.asarray(labels)
+
+
+def after_hook(
+    hook: Any,
+    state: TrainState,
+    embed_train: Callable[[], dict[str, np.ndarray]],
+    epoch: int,
+    seed: int,
+) -> TrainState:
+    """The state with the hook's labels and extra.
+
+    Raises ValueError if their shapes are not those that the state has.
+    """
+    labels, extra = hook(state, embed_train, epoch, seed)
+    if labels is not None:
+        extra = {**extra, LABELS: np.asarray(labels, np.int32)}
+    merged = dict(state.extra)
+    for name, tree in extra.items():
+        before, now = (jax.tree.map(np.shape, t) for t in (merged.get(name), tree))
+        if before != now:
+            raise ValueError(
+                f"between_epochs gives {name!r} of shape {now}, and the state holds "
+                f"{before}: what a hook gives has the shapes of what memory.init gave"
+            )
+        merged[name] = jax.tree.map(_like, tree, merged[name])
+    return state._replace(extra=merged)
+
+
+def _like(value: Any, array: jax.Array) -> jax.Array:
+    """`value` on the devices of `array`."""
+    return jax.device_put(value, array.sharding)

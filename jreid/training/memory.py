@@ -1,0 +1,47 @@
+"""What a system carries from step to step besides its parameters.
+
+A memory is a part with `init(params) -> extra`, a dict of arrays of fixed shapes, and
+`update(extra, outputs, rows, params) -> extra`, called at the end of each step without
+gradients. Terms read it as `batch["extra"]`; checkpoints hold it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jreid.lazy import jax
+from jreid.training.subtrees import split_by
+
+
+@dataclass(slots=True)
+class MovingAverage:
+    """A second copy of some parameters that follows them: a teacher (EMA twin)."""
+
+    params: str
+    """Pattern of the parameters' paths, as "branches/v1/classifier"."""
+    rate: float = 0.2
+    """How much of the way to the parameters a step goes, in (0, 1]."""
+
+    def check(self) -> None:
+        """Raises ValueError for a rate that would not move."""
+        if not 0 < self.rate <= 1:
+            raise ValueError(f"rate is {self.rate}; allowed is above 0, to 1")
+
+    def init(self, params: Any) -> dict[str, Any]:
+        """The parameters themselves, as `extra["average"]`."""
+        found = split_by(self.params, params)[0]
+        if not found:
+            raise ValueError(f"memory.params is {self.params!r}, which no path matches")
+        return {"average": jax.tree.map(lambda x: x.copy(), found)}
+
+    def update(
+        self, extra: Any, outputs: Any, rows: Any, params: Any
+    ) -> dict[str, Any]:
+        """`average + rate (parameters - average)`."""
+        now = split_by(self.params, params)[0]
+        return {
+            "average": jax.tree.map(
+                lambda old, new: old + self.rate * (new - old), extra["average"], now
+            )
+        }

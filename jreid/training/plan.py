@@ -1,0 +1,125 @@
+"""The phases of a run as ranges of steps, and the learning rate over all of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jreid.lazy import jnp
+
+
+@dataclass(frozen=True)
+class PlannedPhase:
+    """One phase with everything filled in: steps `first` to `last` - 1, from 0."""
+
+    number: int
+    first: int
+    last: int
+    steps_per_epoch: int
+    objective: Mapping[str, Any]
+    views: Mapping[str, Any]
+    trainable: str
+    sampling: Any
+    schedule: Any  # None: the run's, which goes on through all phases
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Steps `first` to `last` - 1 of one phase, without a host hook between them."""
+
+    phase: PlannedPhase
+    first: int
+    last: int
+
+
+def plan(config: Any, images: Any) -> tuple[PlannedPhase, ...]:
+    """The phases of a run on these training images; a run without any is one phase."""
+    if not config.phases:
+        epoch = config.steps_per_epoch or config.sampling.steps_per_epoch(images)
+        return (
+            PlannedPhase(
+                number=0,
+                first=0,
+                last=config.schedule.epochs * epoch,
+                steps_per_epoch=epoch,
+                objective=config.objective,
+                views=config.views,
+                trainable="",
+                sampling=config.sampling,
+                schedule=None,
+            ),
+        )
+    phases, first = [], 0
+    for number, phase in enumerate(config.phases):
+        sampling = phase.sampling or config.sampling
+        epoch = config.steps_per_epoch or sampling.steps_per_epoch(images)
+        last = first + phase.epochs * epoch
+        phases.append(
+            PlannedPhase(
+                number=number,
+                first=first,
+                last=last,
+                steps_per_epoch=epoch,
+                objective=phase.objective or config.objective,
+                views=phase.views or config.views,
+                trainable=phase.trainable,
+                sampling=sampling,
+                schedule=phase.schedule,
+            )
+        )
+        first = last
+    return tuple(phases)
+
+
+def segments(
+    phases: Sequence[PlannedPhase], start: int, stop: int, *, by_epoch: bool
+) -> Iterator[Segment]:
+    """What is left from step `start` to `stop`, cut at phases, or at each epoch."""
+    for phase in phases:
+        cuts = {phase.first, phase.last}
+        if by_epoch:
+            cuts.update(range(phase.first, phase.last, phase.steps_per_epoch))
+        for first, last in itertools.pairwise(sorted(cuts)):
+            first, last = max(first, start), min(last, stop)
+            if first < last:
+                yield Segment(phase, first, last)
+
+
+def epoch_of(phases: Sequence[PlannedPhase], step: int) -> tuple[int, bool]:
+    """The epoch that `step` is in, from 0 over all phases, and whether it begins it."""
+    done = 0
+    for phase in phases:
+        inside = step - phase.first
+        if step < phase.last or phase is phases[-1]:
+            return done + inside // phase.steps_per_epoch, (
+                inside % phase.steps_per_epoch == 0
+            )
+        done += (phase.last - phase.first) // phase.steps_per_epoch
+    raise ValueError("a run has at least one phase")
+
+
+def schedule_of_run(
+    schedule: Any, phases: Sequence[PlannedPhase], peak: float
+) -> Callable[[Any], Any]:
+    """The learning rate at each step; a phase may have a schedule of its own."""
+    whole = schedule.make(phases[0].steps_per_epoch, peak)
+    if all(phase.schedule is None for phase in phases):
+        return whole
+    own = [
+        whole
+        if phase.schedule is None
+        else phase.schedule.make(phase.steps_per_epoch, peak)
+        for phase in phases
+    ]
+
+    def rate(step):
+        rates = [
+            make(step) if phase.schedule is None else make(step - phase.first)
+            for phase, make in zip(phases, own, strict=True)
+        ]
+        inside = [step < phase.last for phase in phases[:-1]]
+        return jnp.select(inside, rates[:-1], rates[-1]) if inside else rates[-1]
+
+    return rate

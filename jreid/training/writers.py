@@ -1,0 +1,46 @@
+"""Where the scalars of a run go besides metrics.jsonl.
+
+A writer is a part with `folder`, its folder's name inside the run's, and `make(workdir,
+first_step)`, which gives an object with `write_scalars(step, {name: number})` and
+`close()`, and forgets what was written of `first_step` and later ones.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from jreid.run.workdir import replacing
+
+
+@dataclass(slots=True)
+class TensorBoard:
+    """Event files for TensorBoard (imports TensorFlow)."""
+
+    folder: ClassVar[str] = "tensorboard"
+
+    def make(self, workdir: pathlib.Path, first_step: int) -> Any:
+        """A writer that continues the events of the run in `workdir`."""
+        from clu.metric_writers import SummaryWriter
+
+        _forget_steps(workdir / self.folder, first_step)
+        return SummaryWriter(str(workdir / self.folder))
+
+
+def _forget_steps(folder: pathlib.Path, first_step: int) -> None:
+    """Drops TensorBoard's events from this step on: they will be written again."""
+    from tensorboard.backend.event_processing import event_file_loader
+    from tensorboard.compat.proto import event_pb2
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        # What a killed run has left of its last event ends the file.
+        records = list(event_file_loader.RawEventFileLoader(str(path)).Load())
+        step_of = event_pb2.Event.FromString  # type: ignore[attr-defined]
+        kept = [x for x in records if step_of(x).step < first_step]
+        if len(kept) < len(records):
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                writer = RecordWriter(file)
+                for record in kept:
+                    writer.write(record)
