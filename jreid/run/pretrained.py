@@ -24,6 +24,7 @@ from jreid.processes.distributed import from_main
 from jreid.run.checkpoint import Checkpoints, saved_steps
 from jreid.run.leaves import named_leaves
 from jreid.run.workdir import CONFIG, replacing, write_text
+from jreid.training.learner import TrainState
 
 FORMAT = "jreid ResNet weights, version 1"
 RECORD = "pretrained.json"
@@ -122,29 +123,18 @@ def read_run(folder: Path) -> Pretrained:
                 f"config.pretrained is {str(folder)!r}, a run without a checkpoint; "
                 "give another"
             )
-        shapes = checkpoints.shapes(step)
-        like = {part: _nested(shapes, part) for part in ("params", "stats")}
-        state = checkpoints.restore(like, step)
-    arrays: dict[str, np.ndarray] = {}
+        wanted = {
+            name: shape
+            for name, shape in checkpoints.shapes(step).items()
+            if name.split("/")[0] in ("params", "stats")
+        }
+        found = checkpoints.restore(wanted, step)
+    arrays = {name.partition("/")[2]: np.asarray(x) for name, x in found.items()}
     digest = hashlib.sha256()
-    for part in ("params", "stats"):
-        for name, leaf in named_leaves(state[part]).items():
-            arrays[name] = np.asarray(leaf)
-            digest.update(arrays[name].tobytes())
+    for name in sorted(arrays):
+        digest.update(arrays[name].tobytes())
     about = {"source": f"step {step} of the run {folder}", "step": step}
     return Pretrained(folder, digest.hexdigest(), about, arrays)
-
-
-def _nested(shapes: Mapping[str, Any], part: str) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, shape in shapes.items():
-        first, *keys = name.split("/")
-        if first == part:
-            inner = tree
-            for key in keys[:-1]:
-                inner = inner.setdefault(key, {})
-            inner[keys[-1]] = shape
-    return tree
 
 
 def write_pretrained(
@@ -205,8 +195,8 @@ def read_pretrained(path: Path, depth: int) -> Pretrained:
     return Pretrained(path, digest, about, arrays)
 
 
-def load_pretrained(weights: Pretrained, params: Any, stats: Any) -> tuple[Any, Any]:
-    """New parameters and statistics with the found ones in their places.
+def with_weights(state: TrainState, weights: Pretrained) -> TrainState:
+    """A new state with the found parameters and statistics in their places.
 
     Arrays for which there are no values, or of another shape, stay as they are given.
     """
@@ -219,8 +209,9 @@ def load_pretrained(weights: Pretrained, params: Any, stats: Any) -> tuple[Any, 
         # The step donates its state, and the stems get the same array.
         return jax.device_put(array, leaf.sharding, may_alias=False)
 
-    fill_all = jax.tree_util.tree_map_with_path
-    return fill_all(fill, params), fill_all(fill, stats)
+    params, stats = jax.tree_util.tree_map_with_path(fill, state.params), state.stats
+    stats = jax.tree_util.tree_map_with_path(fill, stats)
+    return state._replace(params=params, stats=stats)
 
 
 def new_parts(weights: Pretrained, params: Any) -> list[str]:
