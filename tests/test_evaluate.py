@@ -9,7 +9,8 @@ import pytest
 
 from jreid import evaluate
 from jreid.evaluation.files.features_file import score_file
-from jreid.evaluation.table import format_table, read_results
+from jreid.evaluation.files.results_file import read_results
+from jreid.evaluation.table import format_table
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def run(capsys, *arguments):
             dict(trials=2, modes=["indoor"]),
         ),
         ("sysu", ("--shots", 1, "--no-rerank"), dict(shots=[1], reranking=False)),
-        ("regdb", ("--trial", 3), dict(trial=3)),
+        ("regdb", ("--split", 3), dict(split=3)),
         ("llcm", ("--legacy", "--trials", 2), dict(legacy=True, trials=2)),
         ("custom", ("--kinds", "v1"), dict(kinds=["v1"])),
     ],
@@ -92,7 +93,7 @@ def test_several_files_are_splits_of_regdb(features, capsys, tmp_path):
     code, out, err = run(capsys, "--features", *files, *common)
     assert code == 0, err
     _, means = read_results(tmp_path / "mean" / "results.json")
-    each = [score_file(f, "regdb", kinds=["features"], trial=1) for f in files]
+    each = [score_file(f, "regdb", kinds=["features"], split=1) for f in files]
     for mean, *rows in zip(means, *each, strict=True):
         assert mean.splits == (1, 2, 3)
         expected = np.mean([row.mean["mAP"] for row in rows])
@@ -143,7 +144,7 @@ REFUSED = [
     (("--features", "F", "--protocol", "llcm", "--modes", "all"), "no option modes"),
     (("--features", "F", "--protocol", "sysu", "--trials", 0), "trials=0"),
     (("--features", "F", "--protocol", "sysu", "--shots", 0), "shots=0"),
-    (("--features", "F", "--protocol", "regdb", "--trial", 11), "trial is 11"),
+    (("--features", "F", "--protocol", "regdb", "--split", 11), "split is 11"),
     (("--features", "F", "--protocol", "sysu", "--draw", "official"), "official"),
     (
         ("--features", "F", "--protocol", "sysu", "--permutations", "x.mat"),
@@ -208,6 +209,6 @@ def test_results_say_what_they_are(features, tmp_path, capsys):
     written = json.loads((tmp_path / "results.json").read_text())
     expected = {
         *("name", "step", "feature", "flip", "config_hash", "config", "dataset"),
-        *("root", "trial", "features_file"),
+        *("root", "split", "trained_on", "measure", "features_file"),
     }
     assert expected <= written.keys()
