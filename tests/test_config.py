@@ -28,18 +28,18 @@ SPECS = [f"{name}:{system}" for name in shipped() for system in SYSTEMS]
 SPECS += ["regdb:all", "regdb:all-base", "custom:small"]
 
 
-def put(config, path, value):
+def put(holder, path, value):
     """Sets the field at a path as the command line has it: views.visible.pipe.0.p."""
-    *above, name = path.split(".")
-    holder = config
-    for word in above:
-        if isinstance(holder, dict):
-            holder = holder[word]
-        elif isinstance(holder, tuple):
-            holder = holder[int(word)]
-        else:
-            holder = getattr(holder, word)
-    if isinstance(holder, dict):
+    if isinstance(holder, dict):  # its keys may have points
+        name = next(key for key in holder if f"{path}.".startswith(f"{key}."))
+    else:
+        name = path.partition(".")[0]
+    rest = path[len(name) + 1 :]
+    if rest and isinstance(holder, dict | tuple):
+        put(holder[int(name) if isinstance(holder, tuple) else name], rest, value)
+    elif rest:
+        put(getattr(holder, name), rest, value)
+    elif isinstance(holder, dict):
         holder[name] = value
     else:
         setattr(holder, name, value)
@@ -405,11 +405,16 @@ def test_the_objective_is_the_config_s_or_the_phases_or_the_players():
     check(config)
     config.objective = terms
     assert refusal(config).startswith("config.players is network, each with an obj")
-    config.objective, config.phases = {}, (Phase(80),)
-    assert "phases is empty" in refusal(config)
+    config.objective, config.phases = {}, (Phase(80, objective=terms),)
+    assert "where phases.0.objective is empty" in refusal(config)
     config.phases = ()
     player = config.players["network"]
-    for field, value in (("every", 0), ("params", ""), ("params", "["), ("objective", {})):
+    for field, value in (
+        ("every", 0),
+        ("params", ""),
+        ("params", "["),
+        ("objective", {}),
+    ):
         changed = dataclasses.replace(player, **{field: value})
         config.players = {"network": changed}
         assert refusal(config).startswith(f"config.players.network.{field} is ")
