@@ -14,7 +14,8 @@ from pathlib import Path
 from types import FrameType
 
 from jreid.config import Config
-from jreid.run.mean_of_runs import SPLITS, Run, score_runs
+from jreid.evaluation.protocols.regdb import SPLITS
+from jreid.run.mean_of_runs import Run, score_runs
 
 
 class Child:
@@ -63,32 +64,6 @@ class Child:
         self._signal = number
         if self._process is not None:
             self._process.send_signal(number)
-
-
-def train_all(
-    config: Config, prefix: Path, chosen: Sequence[int], words: Sequence[str]
-) -> int:
-    """Trains the chosen splits, or all, in `prefix`-1, `prefix`-2, ...
-
-    Args:
-        chosen: 1 to 10; none for all.
-        words: of the command line, which make the config.
-
-    Raises:
-        ValueError: the config is not for all splits, or one failed.
-    """
-    if not set(chosen) <= set(SPLITS):
-        given = " ".join(map(str, chosen))
-        raise ValueError(f"--splits {given}: RegDB has the splits 1 to 10")
-    if getattr(config.data, "split", None) != 0:
-        raise ValueError(
-            "--splits chooses among RegDB's splits: use it with a config for all of "
-            "them, --config regdb:all"
-        )
-    runs = split_runs(config, prefix, sorted(set(chosen)) or SPLITS)
-    for run in runs:
-        run.config.data.read()  # its lists are missed now or in some days
-    return train_splits(runs, words, prefix.with_name(f"{prefix.name}-mean"))
 
 
 def train_all(
