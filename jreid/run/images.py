@@ -206,6 +206,15 @@ def list_batch(
     return f"Its batch is listed in {path}"
 
 
+def facts(images: RunImages, weights: Any) -> dict[str, Any]:
+    """What several processes must have found alike."""
+    return {
+        "the names of the training images": images.digest,
+        "the names of the test images": digest(images.test),
+        "the pretrained weights": weights and weights.sha256,
+    }
+
+
 def write_training_set(
     workdir: Path, images: RunImages, phases: Sequence[PlannedPhase]
 ) -> None:
