@@ -11,7 +11,7 @@ from flax import nnx
 
 pytest.importorskip("torch")  # before what needs it, so that tests are skipped
 
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 from configs import sysu
 from jreid import system

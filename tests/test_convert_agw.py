@@ -15,6 +15,8 @@ from tools import convert_agw
 torch = pytest.importorskip("torch")
 import torch_resnet  # noqa: E402  (needs torch)
 
+pytestmark = pytest.mark.torch
+
 tiny_tree = test_train.tree  # five training identities
 BLOCKS = {2: (1,), 3: (0, 1)}  # a ResNet-18's blocks with a non-local one after them
 

@@ -16,7 +16,7 @@ import numpy as np
 import parity
 import pytest
 import tensorflow as tf
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
 from jreid import system
@@ -26,6 +26,8 @@ from jreid.data import decoding
 from jreid.data.image_file import read_rgb
 from jreid.state import make_embed, network_structure
 from tools import export_torch
+
+pytestmark = pytest.mark.torch
 
 ROOT = pathlib.Path(__file__).parent.parent
 HEIGHT, WIDTH = parity.SIZE

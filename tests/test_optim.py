@@ -94,6 +94,7 @@ def test_sgd_matches_numpy(nesterov):
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.torch
 def test_sgd_matches_torch(nesterov):
     expected = train_torch(
         lambda module, groups: module.SGD(
@@ -104,12 +105,14 @@ def test_sgd_matches_torch(nesterov):
     assert_all_close(train(tx), expected)
 
 
+@pytest.mark.torch
 def test_adamw_matches_torch():
     expected = train_torch(lambda module, groups: module.AdamW(groups, lr=1.0))
     tx = optim.make_tx(rate, weight_decay=5e-2, optimizer="adamw")
     assert_all_close(train(tx), expected)
 
 
+@pytest.mark.torch
 def test_clipping_matches_torch():
     expected = train_torch(
         lambda module, groups: module.SGD(groups, lr=1.0, momentum=0.9, nesterov=True),

@@ -10,6 +10,8 @@ from jreid import losses as ours
 torch = pytest.importorskip("torch")
 from tools.torch_reference import losses as theirs  # noqa: E402  (needs torch)
 
+pytestmark = pytest.mark.torch
+
 # Six identities: 0 three times in each modality, 1 unevenly, 2 with one image in all,
 # 3 and 4 in one modality only, 5 once in each.
 IDS = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 3, 3, 4, 4, 5, 5], np.int32)

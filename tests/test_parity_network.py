@@ -12,6 +12,8 @@ from jreid import system
 from jreid.state import abstract_params_and_stats, data_mesh
 from tools.torch_reference import from_config, weights
 
+pytestmark = pytest.mark.torch
+
 
 def assert_equal(config, dtype, limit, trees=None):
     """Outputs, terms, gradients and statistics of one batch agree to within `limit`."""

@@ -6,13 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import parity
-import torch
+import pytest
+import torch  # pyright: ignore[reportMissingImports]
 
 from jreid import system
 from jreid.leaves import named_leaves
 from jreid.state import TrainState, make_train_step, network_structure
 from tools.torch_reference import from_config, weights
 from tools.torch_reference.step import make_step
+
+pytestmark = pytest.mark.torch
 
 STEPS = 10
 

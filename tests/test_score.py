@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from naive_scores import features_of, small_columns
+from search import examples
 
 from jreid.evaluation.protocols import (
     METRICS,
@@ -38,7 +39,7 @@ def assert_consistent(score):
     assert len(kept.identities) == len(kept.queries) == len(set(kept.identities))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(
     seed=st.integers(0, 99),
     identities=st.integers(2, 9),
