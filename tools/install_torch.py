@@ -4,8 +4,8 @@
     make torch TORCH_INDEX=URL       # from this package index, such as PyTorch's own
     make torch CUDA=1                # also where the build brings CUDA
 
-On Linux, many indexes have a build that brings CUDA: gigabytes that are of no use without
-a GPU, and that parity does not need. They are installed only where CUDA=1 is set.
+On Linux, many indexes have a build that brings CUDA: gigabytes that are of no use
+without a GPU, and that parity does not need. CUDA=1 installs them all the same.
 """
 
 import importlib.util
