@@ -63,11 +63,11 @@ search: $(STAMP)
 	@echo "make search SEED=$(SEED) does the same again"
 	JREID_SEARCH=$${JREID_SEARCH:-5} $(RUN) pytest -m hypothesis --hypothesis-seed=$(SEED) $(ARGS)
 
-commands: $(STAMP)
-	$(VENV)/bin/python tools/documented_commands.py --run $(ARGS)
+commands: torch
+	$(RUN) tools.run_documented_commands $(ARGS)
 
 release: $(STAMP)
-	$(VENV)/bin/python tools/release.py $(ARGS)
+	$(RUN) tools.release $(ARGS)
 
 clean:
 	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,10 +1,10 @@
-"""The commands of the README and of docs/: lists them, or runs them as written there.
+"""The commands of the README and of docs/, as they are written there.
 
-    python tools/documented_commands.py                          # every command
-    python tools/documented_commands.py --section "Two commands" # of one section
+    python tools/documented_commands.py                           # lists them
+    python tools/documented_commands.py --section "Two commands"  # one section's blocks
 
-A command is what a terminal takes: an indented or fenced block whose first word is a
-program, or such a piece of `code` within a line.
+A command stands in an indented or fenced block, or as `code` in a sentence, and begins
+with the name of a program. Needs Python alone.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ("make", "python", "python3", "pip", "curl", "git", "source", "cd", "mpirun")
+SHELLS = ("", "sh", "bash", "shell")  # of a fenced block
 _VARIABLE = r"(?:[A-Z_]+=\S+\s+)*"
 _COMMAND = re.compile(rf"{_VARIABLE}(?:{'|'.join(PROGRAMS)})\s+[^\s:]|\S*/bin/\w+\s")
 
@@ -38,40 +39,24 @@ def documents() -> list[Path]:
 
 def commands_of(text: str, document: str = "README.md") -> Iterator[Command]:
     """In their order; comments behind a command are left away."""
-    section, fence, pending, in_block = "", False, None, False
-    blank = True
-    for number, line in enumerate(text.split("\n"), start=1):
+    section, language = "", None
+    lines = enumerate(text.split("\n"), start=1)
+    for number, line in lines:
         if line.startswith("```"):
-            fence = not fence
-            in_block = False
-            continue
-        if not fence and line.startswith("#"):
+            language = line.strip("`").strip() if language is None else None
+        elif language is None and line.startswith("#"):
             section = line.lstrip("#").strip()
-        is_code = fence or (line.startswith("    ") and (blank or in_block))
-        code = line.strip() if is_code else ""
-        if pending:
-            start, words = pending
-            words += " " + code.removesuffix("\\").strip()
-            pending = (start, words) if code.endswith("\\") else None
-            if not pending:
-                yield Command(document, start, section, _stripped(words), False)
-        elif is_code:
-            in_block = in_block or bool(_COMMAND.match(code))
+        elif language in SHELLS or (language is None and line.startswith("    ")):
+            code = line.strip()
+            while code.endswith("\\"):
+                code = f"{code[:-1].rstrip()} {next(lines)[1].strip()}"
             if _COMMAND.match(code):
-                if code.endswith("\\"):
-                    pending = (number, code.removesuffix("\\").strip())
-                else:
-                    yield Command(document, number, section, _stripped(code), False)
-        else:
-            in_block = False
-            for piece in re.findall(r"`([^`]+)`", line):
-                if _COMMAND.match(piece):
-                    yield Command(document, number, section, piece, True)
-        blank = not line.strip()
-
-
-def _stripped(code: str) -> str:
-    return re.sub(r"\s+#\s.*$", "", code)
+                code = re.sub(r"\s+#\s.*$", "", code)
+                yield Command(document, number, section, code, inline=False)
+        elif language is None:
+            for code in re.findall(r"`([^`]+)`", line):
+                if _COMMAND.match(code):
+                    yield Command(document, number, section, code, inline=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         name = path.relative_to(ROOT).as_posix()
         for command in commands_of(path.read_text("utf-8"), name):
             if given.section is None:
-                print(f"{name}:{command.line}: {command.inline=} {command.text}")
+                print(f"{name}:{command.line}: {command.text}")
             elif command.section == given.section and not command.inline:
                 print(command.text)
     return 0
