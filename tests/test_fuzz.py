@@ -1,25 +1,24 @@
 """Readers of files and flags, given anything: an error that names the file, or data.
 
-Never another exception, never code that runs. JREID_FUZZ_SECONDS says how long all of
-this may take together (a minute without it); each run tries other inputs.
+Never another exception, never code that runs. `tests/search.py` says how other inputs
+are tried.
 """
 
 import contextlib
 import dataclasses
 import io
 import json
-import os
 import pathlib
 import re
 import sys
-import time
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from PIL import Image
+from search import examples
 
 from jreid import command_line
 from jreid.config_files import load
@@ -33,10 +32,12 @@ from jreid.parts import check, from_json, to_json
 from jreid.run import embedding_job, pretrained, workdir
 from tools import tensor_files
 
-SECONDS = float(os.environ.get("JREID_FUZZ_SECONDS", "50"))
-TARGETS = 13
-BATCH = 25  # examples between two looks at the clock
-pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
+ROOT = pathlib.Path(__file__).parent.parent
+EXAMPLES = 200  # of each kind of input
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning"),
+    pytest.mark.hypothesis,
+]
 FORBIDDEN = ("pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "os.fork")
 
 watched = []  # what must not happen while a reader works
@@ -52,14 +53,9 @@ sys.addaudithook(watch)
 
 
 def fuzz(strategy, read, path: pathlib.Path, *, write=None) -> None:
-    """Writes what `strategy` gives to `path` and reads it, for a share of the time."""
+    """Writes what `strategy` gives to `path` and reads it."""
 
-    @settings(
-        max_examples=BATCH,
-        deadline=None,
-        database=None,
-        suppress_health_check=[*HealthCheck],  # type: ignore[arg-type]
-    )
+    @examples(EXAMPLES, suppress_health_check=[*HealthCheck])  # type: ignore[arg-type]
     @given(strategy)
     def once(content):
         (write or path.write_bytes)(content)
@@ -73,9 +69,7 @@ def fuzz(strategy, read, path: pathlib.Path, *, write=None) -> None:
         assert not watched, watched
 
     watched.clear()
-    end = time.monotonic() + SECONDS / TARGETS
-    while time.monotonic() < end:
-        once()
+    once()
 
 
 def damaged(*whole: bytes) -> st.SearchStrategy[bytes]:
