@@ -112,7 +112,7 @@ def test_sgd_matches_torch(nesterov):
     assert_all_close(train(tx), expected)
 
 
-<<<<<<< HEAD:tests/test_optimizers.py
+@pytest.mark.torch
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9)])
 @pytest.mark.parametrize("part", [Adam, AdamW])
 def test_adam_and_adamw_match_torch(part, betas):
@@ -122,12 +122,6 @@ def test_adam_and_adamw_match_torch(part, betas):
         )
     )
     tx = part(weight_decay=5e-2, beta1=betas[0], beta2=betas[1]).make(rate)
-=======
-@pytest.mark.torch
-def test_adamw_matches_torch():
-    expected = train_torch(lambda module, groups: module.AdamW(groups, lr=1.0))
-    tx = optim.make_tx(rate, weight_decay=5e-2, optimizer="adamw")
->>>>>>> c977fbd240ee739067e25510073acfb2e9065441:tests/test_optim.py
     assert_all_close(train(tx), expected)
 
 
