@@ -22,6 +22,29 @@ def pytest_configure(config):
     search.choose(config.getoption("hypothesis_seed"))
 
 
+@pytest.fixture(scope="session")
+def systems_built_once():
+    """Runs of one config share what is traced and compiled: most of a test's time."""
+    from jreid.parts import config_hash
+    from jreid.run import build, trained
+
+    made = {}
+
+    def once(function):
+        def shared(config, classes, *rest):
+            key = (function.__name__, config_hash(config), classes)
+            if key not in made:
+                made[key] = function(config, classes, *rest)
+            return made[key]
+
+        return shared
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(build, "build_system", once(build.build_system))
+        patched.setattr(trained, "build_embed", once(trained.build_embed))
+        yield
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

@@ -23,6 +23,7 @@ from jreid.training.reporter import Reporter
 from jreid.training.scalars import DivergedError
 
 ROOT = pathlib.Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("systems_built_once")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def tree(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="module")
-def finished(tree, tmp_path_factory) -> pathlib.Path:
+def finished(tree, tmp_path_factory, systems_built_once) -> pathlib.Path:
     """The work directory of a run that was never interrupted."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"
     assert train.train(tiny.tiny_config(tree), workdir) == 0
