@@ -106,7 +106,7 @@ class TwoStreamNetwork(nnx.Module):
 
         Args:
           images: of each view.
-          stems: of each view.
+          stems: of each view; their order is that of the views.
           rng: for what is random in a step; None: nothing is.
           modality: of each view's images; without it the number of their stem.
 
@@ -171,6 +171,10 @@ class TwoStreamNetwork(nnx.Module):
         The place is None where rows lie as `joined` puts the views.
         """
         names = list(self.stems)
+        if nameless := [view for view in images if view not in stems]:
+            raise ValueError(f"stems are {dict(stems)}, without one for {nameless}")
+        # the order of `stems`: jit sorts the keys of `images`
+        images = {view: images[view] for view in stems if view in images}
         if unknown := {
             view: stems[view] for view in images if stems[view] not in names
         }:
