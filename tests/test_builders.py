@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from jreid.evaluation.trials import sysu_trial
 from PIL import Image
 
 from jreid import prepare
@@ -25,7 +26,6 @@ from jreid.data.sysu_mm01 import SysuMM01, read_sysu_mm01
 from jreid.data.views import View
 from jreid.evaluation.pictures import save_rank_sheet
 from jreid.evaluation.protocols import RankList
-from jreid.evaluation.trials import sysu_trial
 
 
 def write_image(path: pathlib.Path, seed: int) -> None:
