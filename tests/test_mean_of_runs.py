@@ -162,7 +162,7 @@ def set_field(path, value):
             set_field("optimizer.lr", 0.5),
             "regdb-1 and .*regdb-2 differ in more .*optimizer.lr is 0.1 and 0.5",
         ),
-        (set_field("evaluation.trials", 3), "evaluation.trials is 10 and 3"),
+        (set_field("evaluation.rerank", False), "evaluation.rerank is True and False"),
         (set_field("embedding.flip", True), "embedding.flip is False and True"),
         (set_field("schedule.epochs", 3), "schedule.epochs is 1 and 3"),
     ],
