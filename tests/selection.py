@@ -1,7 +1,7 @@
 """What is tested on every supported Python, where one of them gets the whole suite.
 
-`pytest -m versions`: arithmetic, readers and files, where NumPy, SciPy and JAX of another
-version may differ; the demo's step, which .ci/run adds, is the rest of the program.
+`pytest -m versions`: arithmetic, readers and files, where another NumPy, SciPy or JAX
+may differ; a step of the demo, which .ci/run adds, is the rest of the program.
 """
 
 VERSIONS = (
