@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 import search
+import selection
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -54,6 +55,10 @@ LONG = "needs minutes: set JREID_LONG_TESTS=1"
 
 
 def pytest_collection_modifyitems(items):
+    for item in items:
+        is_quick = not item.get_closest_marker("slow")
+        if is_quick and item.path.stem in selection.VERSIONS:
+            item.add_marker("versions")
     if not os.environ.get("JREID_LONG_TESTS"):
         skip = pytest.mark.skip(reason=LONG)
         for item in items:

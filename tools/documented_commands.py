@@ -61,7 +61,7 @@ def commands_of(text: str, document: str = "README.md") -> Iterator[Command]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the commands; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--section", help="only the blocks of this section")
     given = parser.parse_args(arguments)
     for path in documents():
