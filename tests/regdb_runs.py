@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from jreid.config import Config
-from jreid.configs import regdb
+from jreid.config_files import load
 from jreid.data.datasets import drop_unpaired
 from jreid.evaluation.files.results_file import write_results
 from jreid.models.resnet import ResNet
@@ -47,7 +47,7 @@ def make_tree(root: pathlib.Path) -> pathlib.Path:
 
 def tiny_config(tree: pathlib.Path, split: int = 0) -> Config:
     """One branch, a narrow network, two steps."""
-    config = regdb.get_config("base")
+    config = load("regdb:base")
     config.name, config.pretrained, config.size = "regdb", "", (32, 16)
     config.data.root, config.data.split = str(tree), split
     config.network.trunk = ResNet(18, width=1 / 16)
