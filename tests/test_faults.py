@@ -12,7 +12,6 @@ import time
 import numpy as np
 import pytest
 import tiny
-)
 
 from jreid import train
 from jreid.run import images as run_images
@@ -20,7 +19,6 @@ from jreid.run import results, workdir
 from jreid.run.workdir import replacing
 from jreid.training.reporter import Reporter, make_reporter
 from jreid.training.scalars import DivergedError, ScalarWindow
-
 
 ROOT = pathlib.Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("systems_built_once")
@@ -47,7 +45,8 @@ def test_the_batch_of_a_divergence_is_listed(tree, tmp_path, monkeypatch):
     config.log.every_steps = 4  # noticed later than it happens
     with pytest.raises(DivergedError) as caught:
         train.train(config, tmp_path)
-    found = re.search(r"at step (\d+);.*listed in (.*diverged-step-\d+.json)", str(caught.value))
+    pattern = r"at step (\d+);.*listed in (.*diverged-step-\d+.json)"
+    found = re.search(pattern, str(caught.value))
     assert found
     step = int(found[1])
     listed = json.loads(pathlib.Path(found[2]).read_text())

@@ -19,7 +19,6 @@ import time
 import numpy as np
 import pytest
 import tiny
-)
 
 from jreid import parts
 from jreid.run.checkpoint import Checkpoints
@@ -160,7 +159,8 @@ def test_a_run_killed_again_and_again_ends_bit_identical(tmp_path, moment, proce
             continue
         assert_finished(running)
         tiny.assert_same_state(workdir, tmp_path / "whole")
-        assert [line["step"] for line in tiny.metrics(workdir)] == [*range(1, STEPS + 1)]
+        told = [line["step"] for line in tiny.metrics(workdir)]
+        assert told == [*range(1, STEPS + 1)]
         finished += 1
         workdir = tmp_path / f"run-{finished}"
     print(f"{kills} kills {moment}, after the steps {steps}; {finished} runs finished")
