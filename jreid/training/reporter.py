@@ -133,7 +133,11 @@ def make_reporter(
         return SilentReporter()
     workdir = pathlib.Path(workdir)
     _drop_lines(workdir / METRICS, first_step)
-    made = {part.folder: part.make(workdir, first_step) for part in writers}
+    made = {
+        part.folder: part.make(workdir, first_step)
+        for part in writers
+        if getattr(part, "enabled", True)
+    }
     progress = Progress(
         total_steps, "train", per_step=images_per_step, unit="images", stream=stream
     )

@@ -20,6 +20,9 @@ class TensorBoard:
 
     folder: ClassVar[str] = "tensorboard"
 
+    enabled: bool = True
+    """Whether it is written at all."""
+
     def make(self, workdir: pathlib.Path, first_step: int) -> Any:
         """A writer that continues the events of the run in `workdir`."""
         from clu.metric_writers import SummaryWriter

@@ -89,7 +89,7 @@ def get_config():
         "phases",
         network=Transformer(),
         optimizer=AdamW(lr=0.01, groups=(("patches", 0.5),)),
-        schedule=Cosine(epochs=4, warmup=1),
+        schedule=Cosine(epochs=3, warmup=1),
     )
     config.views = {
         "visible": View("shared", PIPE, modality="visible"),

@@ -136,7 +136,7 @@ def get_config():
         "real": Squared(on="logits.real"),
     }
     config = small("players", network=Network(), schedule=slow)
-    config.objective = {"identity": IdentityOfReal()}
+    config.objective = {}
     config.players = {
         "generator": Player({"fool": Squared()}, "generator", adam, slow, sampling=few),
         "discriminator": Player(
