@@ -98,7 +98,8 @@ def resnet_depth(tensors: Tensors) -> int:
     what = f"four stages of {counts} blocks" if blocks else "no layer1, layer2, ..."
     depths = ", ".join(map(str, BLOCK_COUNTS))
     raise ValueError(
-        f"no ResNet of depth {depths} by torchvision's names: {what}; its first tensors are {', '.join(sorted(tensors)[:3])}"
+        f"no ResNet of depth {depths} by torchvision's names: {what}; its first "
+        f"tensors are {', '.join(sorted(tensors)[:3])}"
     )
 
 
