@@ -14,16 +14,17 @@ size of demo.py. Other variants are the systems of configs/systems.
 """
 
 from jreid.config import Config
-from jreid.configs import demo, systems
+from jreid.configs.demo import small
+from jreid.configs.systems import DEFAULT, make
 from jreid.data.folder import Folder
 
 
-def get_config(variant: str = systems.DEFAULT) -> Config:
+def get_config(variant: str = DEFAULT) -> Config:
     """A system for a folder of images, or `small`."""
-    system = systems.DEFAULT if variant == "small" else variant
-    config = systems.make(system, Folder(), "custom")
+    system = DEFAULT if variant == "small" else variant
+    config = make(system, Folder(), "custom")
     if variant == "small":
-        config = demo.small(config)
+        config = small(config)
         config.name, config.loading.cache = "custom-small", True
     config.sampling.identities = 4
     return config

@@ -11,7 +11,7 @@ they are not SYSU-MM01 scores.
 from typing import Any
 
 from jreid.config import Config
-from jreid.configs import systems
+from jreid.configs.systems import DEFAULT, demos, make
 from jreid.data.augmentations import Flip, Grey, PadCrop, RandomChannel
 from jreid.data.sysu_mm01 import SysuMM01
 from jreid.data.views import View, modality_of
@@ -20,11 +20,11 @@ from jreid.models.resnet import ResNet
 from jreid.training.schedules import Cosine
 
 
-def get_config(variant: str = systems.DEFAULT) -> Config:
+def get_config(variant: str = DEFAULT) -> Config:
     """A system on SynVI, made small enough to train within minutes."""
-    config = systems.make(variant, SysuMM01("synvi", train_on_val=False), "demo")
+    config = make(variant, SysuMM01("synvi", train_on_val=False), "demo")
     config.loading.cache = True
-    return systems.demos().get(variant, small)(config)
+    return demos().get(variant, small)(config)
 
 
 def small(config: Config) -> Config:

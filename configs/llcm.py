@@ -14,13 +14,13 @@ Cost of the paper's system: 80 epochs of 707 steps of 48 images.
 """
 
 from jreid.config import Config
-from jreid.configs import systems
+from jreid.configs.systems import DEFAULT, make
 from jreid.data.llcm import LLCM
 
 
-def get_config(variant: str = systems.DEFAULT) -> Config:
+def get_config(variant: str = DEFAULT) -> Config:
     """A system with the image size and batches of LLCM's authors."""
-    config = systems.make(variant, LLCM(), "llcm")
+    config = make(variant, LLCM(), "llcm")
     config.size = (384, 144)
     config.sampling.identities, config.sampling.images = 6, 4
     return config

@@ -17,20 +17,20 @@ Cost of the paper's system: 80 epochs of 86 steps of 48 images.
 """
 
 from jreid.config import Config
-from jreid.configs import systems
+from jreid.configs.systems import DEFAULT, make
 from jreid.data.regdb import RegDB
 
 
-def get_config(variant: str = systems.DEFAULT) -> Config:
+def get_config(variant: str = DEFAULT) -> Config:
     """A system with RegDB's batches: P = 6, K = 4 (paper section 3.2).
 
     "all" and "all-SYSTEM" are all ten splits of it.
     """
     every_split, _, own = variant.partition("-")
     if every_split == "all":
-        data, system = RegDB(split=0), own or systems.DEFAULT
+        data, system = RegDB(split=0), own or DEFAULT
     else:
         data, system = RegDB(split=1), variant
-    config = systems.make(system, data, "regdb")
+    config = make(system, data, "regdb")
     config.sampling.identities = 6
     return config

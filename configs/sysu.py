@@ -11,10 +11,10 @@ they are missing, the program says how to get and convert them. --config.pretrai
 """
 
 from jreid.config import Config
-from jreid.configs import systems
+from jreid.configs.systems import DEFAULT, make
 from jreid.data.sysu_mm01 import SysuMM01
 
 
-def get_config(variant: str = systems.DEFAULT) -> Config:
+def get_config(variant: str = DEFAULT) -> Config:
     """A system on SYSU-MM01's 395 training identities, all search and indoor search."""
-    return systems.make(variant, SysuMM01(), "sysu")
+    return make(variant, SysuMM01(), "sysu")

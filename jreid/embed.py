@@ -9,72 +9,89 @@ that cannot be read into errors.parquet. The same command continues where it was
 interrupted; --part 0/4 ... 3/4 share a job among four processes.
 """
 
-import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-import jax
-import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+import tyro
 
-from jreid import system
-from jreid.config import Config, config_from_dict, config_hash, validate
-from jreid.progress import Progress
-from jreid.run import embedding_job as jobs
-from jreid.run.trained import TrainedNetwork, restore_network
-from jreid.run.workdir import read_config
+from jreid import command_line
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jreid.embed",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--workdir", required=True, type=Path, help="the run's folder")
-    add("--images", required=True, type=Path, help="a folder, or a list in a file")
-    add("--out", required=True, type=Path, help="the folder for the embeddings")
-    add("--modality", choices=jobs.MODALITIES, help="of images that do not say")
-    add("--step", type=int, help="the checkpoint to use instead of the newest")
-    add("--kind", default="fused", help="fused, or the name of a branch (fused)")
-    add("--dtype", choices=("float16", "float32"), default="float16")
-    add("--shard-size", type=int, default=8192, help="images per file (8192)")
-    add("--batch-size", type=int, help="images embedded at once")
-    add("--part", default="0/1", help="this process's part, as in 0/4")
-    add("--traceback", action="store_true", help="show where an error was raised")
-    return parser.parse_args(arguments)
+    from jreid.config import Config
+    from jreid.run import embedding_job as jobs
+    from jreid.run.trained import TrainedNetwork
+
+PROGRAM = "python -m jreid.embed"
 
 
-def embed(given: argparse.Namespace) -> None:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    workdir: Path
+    """The run's folder."""
+    images: Path
+    """A folder, or a list in a file."""
+    out: Path
+    """The folder for the embeddings."""
+    modality: Literal["visible", "infrared"] | None = None
+    """Of images that do not say."""
+    step: int | None = None
+    """The checkpoint to use instead of the newest."""
+    kind: str = "fused"
+    """Which embedding: fused, or the name of a branch."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Of the embeddings in the files."""
+    shard_size: int = 8192
+    """Images per file."""
+    batch_size: int | None = None
+    """Images embedded at once; the run's."""
+    part: str = "0/1"
+    """This process's part, as in 0/4."""
+    config: Path | None = None
+    """A file of your own whose parts the run uses."""
+    traceback: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Show where an error was raised."""
+
+
+def embed(given: Options) -> None:
     """Does this process's part of the job."""
-    part, parts = _parse_part(given.part)
-    config = config_from_dict(read_config(given.workdir))
+    from jreid import parts
+    from jreid.progress import Progress
+    from jreid.run import embedding_job as jobs
+    from jreid.run.trained import restore_network
+    from jreid.run.workdir import read_config
+    from jreid.user_files import load_file
+
+    part, parts_in_all = _parse_part(given.part)
+    if given.config is not None:
+        load_file(given.config)
+    config = parts.from_json(read_config(given.workdir))
     if given.batch_size is not None:
         config.evaluation.batch_size = given.batch_size
-    validate(config)
+    parts.check(config)
     given.out.mkdir(parents=True, exist_ok=True)
     images = _list_images(given)
     network = restore_network(config, given.workdir, given.step)
     run, size = _make_embed(config, network, given.kind)
     settings = {
-        "config_hash": config_hash(config),
+        "config_hash": parts.config_hash(config),
         "step": network.step,
         "kind": given.kind,
-        "feature": config.evaluation.feature,
-        "flip": config.evaluation.flip,
+        "embedding": parts.to_json(config.embedding),
         "dtype": given.dtype,
     }
     jobs.open_job(given.out, images, settings)
     from jreid.data.decoding import make_reader  # imports TensorFlow
 
-    data = config.data
-    read = make_reader(data.height, data.width, data.workers)
-    with jobs.lock_part(given.out, part, parts):
-        shards = jobs.missing_shards(given.out, images, part, parts)
+    read = make_reader(config.size, config.resize, config.loading.workers)
+    with jobs.lock_part(given.out, part, parts_in_all):
+        shards = jobs.missing_shards(given.out, images, part, parts_in_all)
         total = sum(images.count(shard) for shard in shards)
         done = 0
         with Progress(total, "embed", unit="images") as bar:
@@ -103,9 +120,14 @@ def _parse_part(text: str) -> tuple[int, int]:
     raise ValueError(f"--part is {text!r}; write for example 0/4 to 3/4")
 
 
-def _list_images(given: argparse.Namespace) -> jobs.ImageList:
+def _list_images(given: Options) -> "jobs.ImageList":
     """The list given, or that of the folder, which is made once and then kept."""
-    options = {"modality": given.modality or "", "shard_size": given.shard_size}
+    from jreid.run import embedding_job as jobs
+
+    options: dict[str, Any] = {
+        "modality": given.modality or "",
+        "shard_size": given.shard_size,
+    }
     if not given.images.is_dir():
         root = given.images.parent
         return jobs.index_list(given.images, root=root, **options)
@@ -121,25 +143,26 @@ def _list_images(given: argparse.Namespace) -> jobs.ImageList:
 
 
 def _make_embed(
-    config: Config, network: TrainedNetwork, kind: str
-) -> tuple[jobs.Embed, int]:
+    config: "Config", network: "TrainedNetwork", kind: str
+) -> tuple["jobs.Embed", int]:
     """The network as a function of any number of images, and the vectors' size."""
+    import jax
+    import numpy as np
+    from jax.sharding import NamedSharding, PartitionSpec
+
     devices = network.embedder.mesh.devices.size
     batch_size = -(-config.evaluation.batch_size // devices) * devices
-    shape = (batch_size, config.data.height, config.data.width, 3)
+    shape = (batch_size, *config.size, 3)
     sharding = NamedSharding(network.embedder.mesh, PartitionSpec("data"))
     apply: Callable = network.embedder.embed
     blank = jax.ShapeDtypeStruct(shape, np.uint8)
     made = jax.eval_shape(
-        lambda *args: apply(*args, jobs.MODALITIES[0]),
-        network.params,
-        network.stats,
-        blank,
+        lambda *args: apply(*args, "visible"), network.params, network.stats, blank
     )
     if kind not in made:
         raise ValueError(f"--kind is {kind!r}; this run has {', '.join(made)}")
 
-    def run(pixels: np.ndarray, modality: str) -> np.ndarray:
+    def run(pixels: "np.ndarray", modality: str) -> "np.ndarray":
         padded = np.zeros(shape, np.uint8)
         padded[: len(pixels)] = pixels
         placed = jax.device_put(padded, sharding)
@@ -149,7 +172,9 @@ def _make_embed(
     return run, made[kind].shape[1]
 
 
-def _report(out: Path, images: jobs.ImageList, unreadable: int | None) -> None:
+def _report(out: Path, images: "jobs.ImageList", unreadable: int | None) -> None:
+    from jreid.run import embedding_job as jobs
+
     if unreadable is None:
         left = len(jobs.missing_shards(out, images))
         print(f"{left} of {len(images)} shards are left to other parts")
@@ -159,21 +184,23 @@ def _report(out: Path, images: jobs.ImageList, unreadable: int | None) -> None:
         print(f"{unreadable} images could not be read: {out / jobs.ERRORS}")
 
 
-def main(arguments: list[str]) -> int:
-    """Exit codes: 0 done, also with unreadable images; 2 refused, 130 interrupted."""
-    given = parse_arguments(arguments)
-    system.quieten_tensorflow()
+def program(arguments: list[str]) -> int:
+    """Exit codes: 0 done, also with unreadable images; 130 interrupted."""
+    given = command_line.parse(Options, PROGRAM, arguments, __doc__ or "")
+    from jreid.data.quiet import quieten_tensorflow
+
+    quieten_tensorflow()
     try:
         embed(given)
-    except (ValueError, OSError) as error:
-        if given.traceback:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)
         return 130
     return 0
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code; an error becomes one line and code 2."""
+    return command_line.exit_code(program, arguments)
 
 
 if __name__ == "__main__":

@@ -104,6 +104,8 @@ class Options:
     """LLCM as released code."""
     out: File = None
     """The folder for results.json and cmc.png."""
+    config: File = None
+    """Of runs: a file of your own whose parts they use."""
     traceback: Flag = False
     """Show where an error was raised."""
 
@@ -130,7 +132,7 @@ _OF_BOTH = (
     *_OF_GALLERIES,
 )
 WAYS = {
-    "workdir": ("runs", "step", "feature", "flip", "no_flip", *_OF_BOTH),
+    "workdir": ("runs", "step", "feature", "flip", "no_flip", "config", *_OF_BOTH),
     "features": ("protocol", "kinds", "modes", "shots", "labels", *_OF_BOTH),
     "compare": (),
 }
@@ -220,7 +222,10 @@ def score_runs(options: Options) -> None:
     """Scores runs, for which the whole of jreid is needed."""
     try:
         from jreid.run.evaluate_runs import RunOptions, evaluate_runs
+        from jreid.user_files import load_file
 
+        if options.config is not None:
+            load_file(options.config)
         given = RunOptions(
             galleries=options.given(*_OF_GALLERIES),
             rerank=options.switch("rerank"),

@@ -130,11 +130,15 @@ def check(value: Any, where: str = ROOT) -> None:
     hints = _hints(type(value), where)
     for name, child in children(value):
         _check_type(child, hints[name], f"{where}.{name}")
-    if hasattr(value, "check"):
+    if own := getattr(value, "check", None):
         try:
-            value.check()
+            own()
         except ValueError as error:
             raise ValueError(f"{where}.{error}") from error
+        except (AttributeError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"{where} holds something in the wrong place: {error}"
+            ) from error
 
 
 def _check_type(value: Any, hint: Any, where: str) -> None:
@@ -357,8 +361,9 @@ def _differences(a, b, where, free):
         fields = dataclasses.fields(a) if is_part(a) else ()
         may = {field.name for field in fields if field.metadata.get("may_differ")}
         for name in old | new:
-            pair = (side.get(name, _Missing()) for side in (old, new))
-            yield from _differences(*pair, f"{where}.{name}", free or name in may)
+            before, after = old.get(name, _Missing()), new.get(name, _Missing())
+            path = f"{where}.{name}"
+            yield from _differences(before, after, path, free or name in may)
     elif a != b:
         yield where, a, b, free
 

@@ -1,10 +1,13 @@
 """Settings of the whole test suite; environment variables reach subprocesses too."""
 
+import collections
 import os
 import pathlib
 
 import numpy as np
 import pytest
+import search
+import selection
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -16,14 +19,83 @@ os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+def pytest_configure(config):
+    search.choose(config.getoption("hypothesis_seed"))
+
+
+@pytest.fixture(scope="session")
+def systems_built_once():
+    """Runs of one config share what is traced and compiled: most of a test's time."""
+    from jreid.parts import config_hash
+    from jreid.run import build, trained
+
+    made = {}
+
+    def once(function):
+        def shared(config, classes, *rest):
+            key = (function.__name__, config_hash(config), classes)
+            if key not in made:
+                made[key] = function(config, classes, *rest)
+            return made[key]
+
+        return shared
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(build, "build_system", once(build.build_system))
+        patched.setattr(trained, "build_embed", once(trained.build_embed))
+        yield
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+LONG = "needs minutes: set JREID_LONG_TESTS=1"
+
+
 def pytest_collection_modifyitems(items):
+    for item in items:
+        is_quick = not item.get_closest_marker("slow")
+        if is_quick and item.path.stem in selection.VERSIONS:
+            item.add_marker("versions")
     if not os.environ.get("JREID_LONG_TESTS"):
-        skip = pytest.mark.skip(reason="needs minutes: set JREID_LONG_TESTS=1")
+        skip = pytest.mark.skip(reason=LONG)
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(skip)
+
+
+REMEDIES = {  # part of a reason -> what was skipped, and the command that runs it
+    "'torch'": "that compare with PyTorch (make parity)",
+    LONG: "that take minutes (JREID_LONG_TESTS=1 make test)",
+    "": "that cannot run here (make test ARGS=-rs says why)",
+}
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    """The last line of all says what was skipped."""
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped") if reporter else None
+    if skipped:
+        reporter.write_line("skipped: " + ", ".join(counted(skipped)))
+    return result
+
+
+def counted(skipped):
+    """`7 files and 13 tests that compare with PyTorch (make parity)`, and so on.
+
+    A file that skips itself as a whole is one report, of its collection.
+    """
+    counts = {part: collections.Counter() for part in REMEDIES}
+    for report in skipped:
+        reason = str(report.longrepr[2])
+        part = next(part for part in REMEDIES if part in reason)
+        counts[part][isinstance(report, pytest.CollectReport)] += 1
+    for part, remedy in REMEDIES.items():
+        numbers = [(counts[part][True], "file"), (counts[part][False], "test")]
+        words = [f"{n} {what}{'s' * (n > 1)}" for n, what in numbers if n]
+        if words:
+            yield f"{' and '.join(words)} {remedy}"

@@ -14,24 +14,28 @@ import time
 import zlib
 
 import pytest
-from test_train import tiny_config
+import tiny
 
-from jreid import system, train
+from jreid import train
+from jreid.data.augmentations import Erase
 from jreid.processes import distributed
 from jreid.processes.distributed import StopVote
-from jreid.run import results
-from jreid.training.learner import make_train_step
+from jreid.run import build, results
+from jreid.run import images as run_images
 
+MAKE_SYSTEM = build.build_system
 SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
 
 
 def config_of(job):
     """Ten steps, a checkpoint after every fifth, and for each device three slots."""
-    config = tiny_config(pathlib.Path(job["tree"]))
-    config.data.identities, config.data.images_per_identity = 3, 4
-    config.optim.epochs, config.optim.steps_per_epoch = 2, 5
-    config.optim.lr = 1e-4  # at 0.01 the toy amplifies the order of sums to per cents
-    config.data.flip, config.data.random_erasing = 0.5, 0.5
+    config = tiny.tiny_config(pathlib.Path(job["tree"]))
+    config.sampling.identities, config.sampling.images = 3, 4
+    config.schedule.epochs, config.steps_per_epoch = 2, 5
+    config.schedule.drops = ((1, 0.1),)
+    config.optimizer.lr = 1e-4  # at 0.01 the toy amplifies the order of sums
+    for view in config.views.values():
+        view.pipe = (*view.pipe, Erase(0.5))
     config.evaluation.trials, config.evaluation.rerank = 1, False
     config.evaluation.batch_size = 20  # the last batch of 12 is padded
     config.checkpoint.keep = 3
@@ -43,9 +47,10 @@ def recorded(batches, first_step, path):
     """Passes batches on and notes a checksum of each slot's pixels and labels."""
     with open(path, "w") as file:
         for step, batch in enumerate(batches, start=first_step):
+            slots = zip(*batch["images"].values(), *batch["ids"].values(), strict=True)
             sums = [
-                [zlib.crc32(pixels.tobytes()), *ids.tolist()]
-                for pixels, ids in zip(batch["images"], batch["ids"], strict=True)
+                [zlib.crc32(v.tobytes() + i.tobytes()), int(a), int(b)]
+                for v, i, a, b in slots
             ]
             print(json.dumps([step, sums]), file=file, flush=True)
             yield batch
@@ -65,35 +70,37 @@ class SignalledVote(StopVote):
 
 
 @functools.cache
-def train_step_made_once():
-    """The jobs differ in nothing that is compiled: all take the first one's step."""
-    made = []
+def systems():
+    """The jobs differ in nothing that is compiled: all take the first one's."""
+    return {}
 
-    def make(*arguments):
-        if not made:
-            made.append(make_train_step(*arguments))
-        return made[0]
 
-    return make
+def built_once(make):
+    def built(config, *arguments):
+        if "made" not in systems():
+            systems()["made"] = make(config, *arguments)
+        return systems()["made"]
+
+    return built
 
 
 def run(job, number):
     workdir = pathlib.Path(job["workdir"])
-    make_batches = system.training_batches
+    make_batches = run_images.batches
 
-    def training_batches(config, images, start, stop, slots=None):
+    def batches(config, images, segment, mesh, labels=None):
         path = workdir / f"batches-{number}.jsonl"
-        batches = make_batches(config, images, start, stop, slots)
-        return recorded(batches, start + 1, path)
+        made = make_batches(config, images, segment, mesh, labels)
+        return recorded(made, segment.first + 1, path)
 
     SignalledVote.step, SignalledVote.at = 0, 0
     if number in job.get("signalled", ()):
         SignalledVote.at = job["in_step"]
         SignalledVote.number = SIGNALS[job["signal"]]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(system, "training_batches", training_batches)
+        patched.setattr(run_images, "batches", batches)
         patched.setattr(train, "StopVote", SignalledVote)
-        patched.setattr(train, "make_train_step", train_step_made_once())
+        patched.setattr(build, "build_system", built_once(MAKE_SYSTEM))
         if not job.get("scored"):
             patched.setattr(results, "write_report", lambda *_: [])
             patched.setattr(results, "print_report", lambda *_: None)

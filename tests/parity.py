@@ -11,7 +11,7 @@ from flax import nnx
 
 pytest.importorskip("torch")  # before what needs it, so that tests are skipped
 
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 from jreid.config import Config
 from jreid.config_files import load

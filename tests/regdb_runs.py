@@ -2,20 +2,19 @@
 
 import json
 import pathlib
-import shutil
 
 import numpy as np
 from PIL import Image
 
 from jreid.config import Config
-from jreid.configs import regdb
+from jreid.config_files import load
 from jreid.data.datasets import drop_unpaired
-from jreid.data.sysu_mm01 import SysuMM01
 from jreid.evaluation.files.results_file import write_results
 from jreid.models.resnet import ResNet
 from jreid.parts import to_json
 from jreid.run import results
 from jreid.run.about import about_run
+from jreid.run.images import digest
 from jreid.run.mean_of_runs import Run
 from jreid.training.schedules import Steps
 
@@ -48,7 +47,7 @@ def make_tree(root: pathlib.Path) -> pathlib.Path:
 
 def tiny_config(tree: pathlib.Path, split: int = 0) -> Config:
     """One branch, a narrow network, two steps."""
-    config = regdb.get_config("base")
+    config = load("regdb:base")
     config.name, config.pretrained, config.size = "regdb", "", (32, 16)
     config.data.root, config.data.split = str(tree), split
     config.network.trunk = ResNet(18, width=1 / 16)
@@ -60,16 +59,17 @@ def tiny_config(tree: pathlib.Path, split: int = 0) -> Config:
     return config
 
 
-def finish(run: Run, digest: int, step: int = LAST_STEP) -> Run:
+def finish(run: Run, step: int = LAST_STEP) -> Run:
     """Leaves what a training leaves behind, of random features."""
     config = run.config
     images = config.data.read()
+    paired = drop_unpaired(images.train)
     (run.folder / "checkpoints" / str(step)).mkdir(parents=True)
     (run.folder / "config.json").write_text(json.dumps(to_json(config)))
     training_set = {
         "identities": [0, 1, 2],
-        "images": len(drop_unpaired(images.train)),
-        "crc32_of_names": digest,
+        "images": len(paired),
+        "crc32_of_names": digest(paired),
         "steps_per_epoch": config.steps_per_epoch,
     }
     (run.folder / "training_set.json").write_text(json.dumps(training_set))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import selection
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 
@@ -149,7 +150,13 @@ def test_tests_are_skipped_where_torch_is_missing(path):
         text = ast.unparse(statement)
         # which is skipped itself, and those that import it with it
         if "importorskip('torch')" in text or text == "import parity":
+            assert "pytestmark = pytest.mark.torch" in path.read_text()
             return
         is_import = isinstance(statement, ast.Import | ast.ImportFrom)
         needs = r"\b(torch|torch_resnet|tools\.torch_reference|export_torch)\b"
         assert not (is_import and re.search(needs, text)), text
+
+
+def test_the_selection_for_every_python_is_of_files_that_are_there():
+    tests = {path.stem for path in pathlib.Path(__file__).parent.glob("test_*.py")}
+    assert set(selection.VERSIONS) <= tests

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -19,6 +20,8 @@ from jreid.parts import check, config_hash, from_json, settled, to_json
 from jreid.training.phases import Phase
 from jreid.training.players import Player
 from jreid.training.schedules import Cosine, Steps
+
+STORED = pathlib.Path(__file__).with_name("data") / "configs_v0_2.json"
 
 SYSTEMS = (
     *("full", "base", "ours1", "ours2", "ours3", "ours4"),
@@ -466,6 +469,14 @@ def test_the_order_of_terms_is_in_the_hash_and_that_of_numbers_is_not():
     config.optimizer.lr = 0.1
     config.objective = dict(reversed(config.objective.items()))
     assert config_hash(config) != before
+
+
+@pytest.mark.parametrize("run", json.loads(STORED.read_text()), ids=lambda r: r["spec"])
+def test_a_config_stored_by_this_version_is_read_by_every_later_one(run):
+    """The file is never written anew: a part that moved gets its line in MOVED."""
+    config = from_json(run["config"])
+    check(config)
+    assert config_hash(config) == run["hash"]
 
 
 def test_nothing_heavy_is_imported_for_a_config():

@@ -14,6 +14,7 @@ from tools import convert_agw
 torch = pytest.importorskip("torch")
 import torch_resnet  # noqa: E402  (needs torch)
 
+pytestmark = pytest.mark.torch
 STREAMS = ("visible", "infrared")
 BLOCKS = {2: (1,), 3: (0, 1)}  # a ResNet-18's blocks with a non-local one after them
 

@@ -279,6 +279,16 @@ def test_every_data_set_is_found_by_its_key():
     assert all(part.key == key for key, part in DATA_SETS.items())
 
 
+def test_every_data_set_has_its_protocol():
+    words = {key: part().protocol.key for key, part in DATA_SETS.items()}
+    assert words == {
+        "sysu_mm01": "sysu",
+        "regdb": "regdb",
+        "llcm": "llcm",
+        "folder": "custom",
+    }
+
+
 @pytest.mark.parametrize("part", [SysuMM01(), RegDB(), LLCM(), Folder()])
 def test_an_empty_root_says_how_to_name_it(part):
     with pytest.raises(ValueError) as info:

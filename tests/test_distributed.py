@@ -15,12 +15,17 @@ import time
 import distributed_run
 import numpy as np
 import pytest
-from test_train import assert_same_state, final_state, metrics, tree
+import tiny
+from tiny import assert_same_state, final_state, metrics
 
 pytestmark = pytest.mark.long
 PATIENCE = 2400  # seconds, for six runs on a busy machine
 HERE = pathlib.Path(__file__).parent
-__all__ = ["tree"]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return tiny.make_tree(tmp_path_factory.mktemp("data") / "tiny")
 
 
 def start(jobs, *, devices, processes=1):

@@ -3,18 +3,23 @@
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+import tiny
 from PIL import Image
 
 from jreid import embed, train
 from jreid.run import embedding_job
-from tests.test_train import tiny_config, tree
 
-__all__ = ["tree"]  # a fixture
+pytestmark = pytest.mark.usefixtures("systems_built_once")
 
 
 @pytest.fixture(scope="module")
-def workdir(tree, tmp_path_factory):
-    config = tiny_config(tree)
+def tree(tmp_path_factory):
+    return tiny.make_tree(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def workdir(tree, tmp_path_factory, systems_built_once):
+    config = tiny.tiny_config(tree)
     config.steps = 1
     workdir = tmp_path_factory.mktemp("run")
     assert train.train(config, workdir) == 0

@@ -142,7 +142,7 @@ REFUSED = [
     (("--features", "F", "--protocol", "regdb", "--trials", 3), "has no option trials"),
     (("--features", "F", "--protocol", "sysu", "--legacy"), "has no option legacy"),
     (("--features", "F", "--protocol", "llcm", "--modes", "all"), "no option modes"),
-    (("--features", "F", "--protocol", "sysu", "--trials", 0), "trials=0"),
+    (("--features", "F", "--protocol", "sysu", "--trials", 0), "trials is 0"),
     (("--features", "F", "--protocol", "sysu", "--shots", 0), "shots=0"),
     (("--features", "F", "--protocol", "regdb", "--split", 11), "split is 11"),
     (("--features", "F", "--protocol", "sysu", "--draw", "official"), "official"),
@@ -156,7 +156,6 @@ REFUSED = [
     ),
     (("--features", "F", "--protocol", "sysu", "--flip"), "--flip goes with --workdir"),
     (("--features", "F", "--protocol", "sysu", "--step", 3), "--step goes with"),
-    (("--features", "F", "--protocol", "market"), "invalid choice: 'market'"),
     (
         ("--features", "F", "--protocol", "sysu", "--out", "/dev/null/x"),
         "another --out",
@@ -166,7 +165,21 @@ REFUSED = [
         + ("--permutations", "none.mat"),
         "none.mat",
     ),
-    (("--features", "F", "--frobnicate"), "unrecognized arguments: --frobnicate"),
+    (
+        ("--features", "F", "--protocol", "sysu", "--rerank", "--no-rerank"),
+        "--rerank and --no-rerank are given",
+    ),
+    (("--features", "F", "--root", "x"), "--root of features goes with --dataset"),
+    (
+        ("--features", "F", "--protocol", "sysu", "--dataset", "regdb"),
+        "--dataset regdb of features needs --root",
+    ),
+    (
+        ("--features", ".", "--protocol", "sysu"),
+        "as jreid.embed writes it: give --labels with a CSV file",
+    ),
+    (("run", "--features", "F"), "--workdir and --features are given"),
+    (("run", "--labels", "x"), "--labels goes with --features, not with --workdir"),
     ((), "one of the arguments --workdir --features --compare is required"),
     (("--compare", "none"), "none does not exist"),
     (("--compare", "paper", "--out", "x"), "--out goes with --workdir or --features"),
@@ -190,6 +203,33 @@ def test_refusals_are_one_line(
     assert message in err
     assert not out
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--protocol", "market"), "invalid choice 'market'"),
+        (("--frobnicate",), "Unrecognized options: --frobnicate"),
+        (("--trials", "two"), "'two'"),
+        (("--no-legacy",), "Unrecognized options: --no-legacy"),
+    ],
+)
+def test_unknown_words_are_refused(features, capsys, arguments, message):
+    code, out, err = run(capsys, "--features", features, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_help_imports_neither_jax_nor_scipy():
+    code = (
+        "import sys; from jreid import evaluate\n"
+        "assert evaluate.main(['--help']) == 0\n"
+        "heavy = {'jax', 'flax', 'optax', 'tensorflow', 'scipy', 'numpy'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--dataset {sysu_mm01,regdb,llcm,folder}" in done.stdout
 
 
 def test_scoring_features_imports_no_heavy_library(features):

@@ -15,7 +15,7 @@ import numpy as np
 import parity
 import pytest
 import tensorflow as tf
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
 from jreid.data import decoding
@@ -25,6 +25,8 @@ from jreid.parts import to_json
 from jreid.run.checkpoint import Checkpoints
 from jreid.training.build import build_embed, network_maker
 from tools import export_torch
+
+pytestmark = pytest.mark.torch
 
 ROOT = pathlib.Path(__file__).parent.parent
 HEIGHT, WIDTH = parity.SIZE

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -10,64 +11,65 @@ import time
 
 import numpy as np
 import pytest
-from test_train import (
-    ROOT,
-    final_state,
-    metrics,
-    tiny_config,
-    tree,  # noqa: F401  (a fixture)
-)
+import tiny
 
-from configs import sysu
-from jreid import system, train
-from jreid.data import pipeline
+from jreid import train
+from jreid.run import images as run_images
 from jreid.run import results, workdir
 from jreid.run.workdir import replacing
 from jreid.training.reporter import Reporter, make_reporter
 from jreid.training.scalars import DivergedError, ScalarWindow
 
+ROOT = pathlib.Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("systems_built_once")
 
-def test_the_batch_of_a_divergence_is_listed(tree, tmp_path):  # noqa: F811
-    config = tiny_config(tree)
-    config.optim.lr = 1e30
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return tiny.make_tree(tmp_path_factory.mktemp("data") / "tiny")
+
+
+def test_the_batch_of_a_divergence_is_listed(tree, tmp_path, monkeypatch):
+    """Its files are those whose labels the step was given."""
+    drawn = []
+    make = run_images.batches
+
+    def recorded(*arguments):
+        for batch in make(*arguments):
+            drawn.append(batch)
+            yield batch
+
+    monkeypatch.setattr(run_images, "batches", recorded)
+    config = tiny.tiny_config(tree)
+    config.optimizer.lr = 1e30
     config.log.every_steps = 4  # noticed later than it happens
     with pytest.raises(DivergedError) as caught:
         train.train(config, tmp_path)
-    step = caught.value.step
-    path = tmp_path / f"diverged-step-{step}.json"
-    assert f"at step {step}" in str(caught.value) and str(path) in str(caught.value)
-    listed = json.loads(path.read_text())
-    assert listed["step"] == step
-    images = system.read_images(config)
-    data = config.data
-    batch = next(
-        pipeline.train_batches(
-            images.train,
-            images.labels,
-            start_step=step - 1,
-            stop_step=step,
-            seed=config.seed,
-            identities=data.identities,
-            images_per_identity=data.images_per_identity,
-            height=data.height,
-            width=data.width,
-        )
-    )
-    rows, listed = batch["index"].ravel(), listed["images"]
-    assert [row["path"] for row in listed] == images.train.paths[rows].tolist()
-    assert [row["identity"] for row in listed] == images.train.ids[rows].tolist()
-    assert [row["modality"] for row in listed] == [
-        ("visible", "infrared")[m] for m in batch["modality"].ravel()
-    ]
+    pattern = r"at step (\d+);.*listed in (.*diverged-step-\d+.json)"
+    found = re.search(pattern, str(caught.value))
+    assert found
+    step = int(found[1])
+    listed = json.loads(pathlib.Path(found[2]).read_text())
+    assert listed["step"] == step and len(listed["images"]) == 12
+    ids = {name: column.tolist() for name, column in drawn[step - 1]["ids"].items()}
+    for name, modality in (("visible", "visible"), ("infrared", "infrared")):
+        rows = [row for row in listed["images"] if row["view"] == name]
+        assert {row["modality"] for row in rows} == {modality}
+        identities = [row["identity"] for row in rows]
+        assert [sorted({1, 2, 3, 4, 5}).index(i) for i in identities] == ids[name]
+        folders = [int(pathlib.Path(row["path"]).parent.name) for row in rows]
+        assert folders == identities
 
 
-def test_divergence_is_told_even_if_the_list_cannot_be_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "write_text", full_disk)
-    monkeypatch.setattr(system, "batch_files", lambda *_: {})
-    images = object.__new__(system.RunImages)
-    config = sysu.get_config()
-    told = train._with_batch(DivergedError("loss is nan", 3), config, tmp_path, images)
-    assert re.search(r"loss is nan.*not listed: .*No space left", str(told))
+def test_divergence_is_told_even_if_the_list_cannot_be_written(
+    tree, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(run_images, "write_text", full_disk)
+    monkeypatch.setattr(run_images, "write_training_set", lambda *_: None)
+    config = tiny.tiny_config(tree)
+    config.optimizer.lr = 1e30
+    with pytest.raises(DivergedError, match=r"is nan.*not listed: .*No space left"):
+        train.train(config, tmp_path)
 
 
 def full_disk(*_):
@@ -75,13 +77,13 @@ def full_disk(*_):
 
 
 def test_the_log_says_how_long_a_step_waits_for_a_slow_disk(
-    tree,  # noqa: F811
+    tree,
     tmp_path,
     monkeypatch,
     capsys,
 ):
     """While the wall clock jumps back by a quarter of an hour at every look at it."""
-    batches = system.training_batches
+    batches = run_images.batches
 
     def sleeping(*arguments):
         for batch in batches(*arguments):
@@ -90,14 +92,14 @@ def test_the_log_says_how_long_a_step_waits_for_a_slow_disk(
 
     clock = itertools.count(10**9, -1000)
     monkeypatch.setattr(time, "time", lambda: float(next(clock)))
-    monkeypatch.setattr(system, "training_batches", sleeping)
-    config = tiny_config(tree)
+    monkeypatch.setattr(run_images, "batches", sleeping)
+    config = tiny.tiny_config(tree)
     config.checkpoint.every_epochs = 9
     assert train.train(config, tmp_path) == 0
-    waits = [line["input_wait"] for line in metrics(tmp_path)]
+    waits = [line["input_wait"] for line in tiny.metrics(tmp_path)]
     assert all(0 <= wait <= 1 for wait in waits)
     assert min(waits[1:]) > 0.2  # in the first step the program is compiled
-    speeds = [line["images_per_second"] for line in metrics(tmp_path)]
+    speeds = [line["images_per_second"] for line in tiny.metrics(tmp_path)]
     assert min(speeds) > 0 and max(speeds) < 12 / 0.5
     assert "% for input" in capsys.readouterr().err
     assert len(json.loads((tmp_path / "results.json").read_text())["scores"]) == 24
@@ -133,9 +135,7 @@ def test_a_wait_that_the_device_did_not_notice_is_not_counted(monkeypatch, ready
 
 
 def test_metrics_on_a_full_disk_name_the_file(tmp_path):
-    reporter = make_reporter(
-        tmp_path, total_steps=2, first_step=1, images_per_step=1, tensorboard=False
-    )
+    reporter = make_reporter(tmp_path, total_steps=2, first_step=1, images_per_step=1)
     reporter._metrics.close()
     reporter._metrics = open("/dev/full", "a")  # noqa: SIM115
     refused = pytest.raises(OSError, match=r"cannot write .*metrics.jsonl: .*No space")
@@ -144,7 +144,7 @@ def test_metrics_on_a_full_disk_name_the_file(tmp_path):
 
 
 def test_a_run_on_a_full_disk_keeps_its_checkpoints(
-    tree,  # noqa: F811
+    tree,
     tmp_path,
     monkeypatch,
     capsys,
@@ -160,10 +160,10 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoints(
 
     monkeypatch.setattr(Reporter, "scalars", filling)
     with pytest.raises(OSError, match=r"cannot write .*metrics.jsonl.*resume"):
-        train.train(tiny_config(tree), tmp_path)
+        train.train(tiny.tiny_config(tree), tmp_path)
     assert "Traceback" not in capsys.readouterr().err
-    assert [line["step"] for line in metrics(tmp_path)] == [1, 2]
-    assert final_state(tmp_path)[".step"] == 2
+    assert [line["step"] for line in tiny.metrics(tmp_path)] == [1, 2]
+    assert tiny.final_state(tmp_path)["step"] == 2
 
 
 TOO_LARGE = """
@@ -196,14 +196,14 @@ def test_a_text_that_does_not_fit_leaves_the_old_one(tmp_path):
 
 
 def test_a_report_on_a_full_disk_names_the_file(
-    tree,  # noqa: F811
+    tree,
     tmp_path,
     monkeypatch,
 ):
     """Each file of the report in turn meets the full disk; the old one stays."""
-    config = tiny_config(tree)
+    config = tiny.tiny_config(tree)
     config.evaluation.rerank = False
-    test = system.readable(config, system.read_dataset(config).test, "test").images
+    test = run_images.readable(config, config.data.read().test, "test").images
     vectors = np.random.default_rng(0).normal(size=(len(test), 4))
     features = {"fused": vectors.astype(np.float32)}
     results.write_report(config, tmp_path, 1, features, test)

@@ -12,6 +12,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 from naive_scores import scores_by
+from search import examples
 
 from jreid.evaluation.files.features_file import read_features, score_file
 from jreid.evaluation.table import format_table
@@ -330,7 +331,7 @@ def whole_files(columns, tmp_path_factory) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@examples(150)
 @hypothesis.given(data=st.data())
 def test_damaged_files_are_refused_by_name(whole_files, tmp_path_factory, data):
     name = data.draw(st.sampled_from(sorted(whole_files)))

@@ -18,17 +18,12 @@ import time
 
 import numpy as np
 import pytest
-from test_train import (
-    ROOT,
-    assert_same_state,
-    metrics,
-    tiny_config,
-    tree,  # noqa: F401  (a fixture)
-)
+import tiny
 
-from jreid.config import as_dict
+from jreid import parts
 from jreid.run.checkpoint import Checkpoints
 
+ROOT = pathlib.Path(__file__).parent.parent
 KILLS = int(os.environ.get("JREID_KILLS", "1"))
 PATIENCE = 900  # seconds
 AT_ONCE = 60  # seconds
@@ -131,24 +126,20 @@ def assert_finished(running) -> None:
 
 
 def write_config(root, script) -> None:
-    config = tiny_config(root)
-    config.data.images_per_identity = 4  # a multiple of the devices
-    config.optim.epochs, config.evaluation.rerank = STEPS // 2, False
-    values = json.dumps(as_dict(config))
+    config = tiny.tiny_config(root)
+    config.sampling.images = 4  # a multiple of the devices
+    config.schedule.epochs, config.evaluation.rerank = STEPS // 2, False
+    values = json.dumps(parts.to_json(config))
     script.write_text(
-        "import json\nfrom jreid.config import config_from_dict\n"
-        f"def get_config():\n    return config_from_dict(json.loads({values!r}))\n"
+        "import json\nfrom jreid.parts import from_json\n"
+        f"def get_config():\n    return from_json(json.loads({values!r}))\n"
     )
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("moment", ["at any moment", "while a checkpoint is written"])
-def test_a_run_killed_again_and_again_ends_bit_identical(
-    tree,  # noqa: F811
-    tmp_path,
-    moment,
-    processes,
-):
+def test_a_run_killed_again_and_again_ends_bit_identical(tmp_path, moment, processes):
+    tree = tiny.make_tree(tmp_path / "tree")
     script, cache = tmp_path / "config.py", tmp_path / "cache"
     write_config(tree, script)
     assert_finished(start(script, tmp_path / "whole", cache, processes))
@@ -167,8 +158,9 @@ def test_a_run_killed_again_and_again_ends_bit_identical(
             waits.append(seconds_until_the_others_end(running, lost))
             continue
         assert_finished(running)
-        assert_same_state(workdir, tmp_path / "whole")
-        assert [line["step"] for line in metrics(workdir)] == [*range(1, STEPS + 1)]
+        tiny.assert_same_state(workdir, tmp_path / "whole")
+        told = [line["step"] for line in tiny.metrics(workdir)]
+        assert told == [*range(1, STEPS + 1)]
         finished += 1
         workdir = tmp_path / f"run-{finished}"
     print(f"{kills} kills {moment}, after the steps {steps}; {finished} runs finished")
@@ -182,6 +174,7 @@ def lines(workdir: pathlib.Path) -> int:
 
 WRITER = """
 import sys, jax.numpy as jnp
+from jreid import parts
 from jreid.run.checkpoint import Checkpoints
 with Checkpoints(sys.argv[1]) as checkpoints:
     step = checkpoints.latest_step() or 0

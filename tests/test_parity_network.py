@@ -11,6 +11,8 @@ from jreid.training.build import network_maker
 from jreid.training.learner import abstract_params_and_stats, data_mesh
 from tools.torch_reference import from_config, weights
 
+pytestmark = pytest.mark.torch
+
 
 def assert_equal(config, dtype, limit, trees=None):
     """Outputs, terms, gradients and statistics of one batch agree to within `limit`."""

@@ -6,12 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import parity
-import torch
+import pytest
+import torch  # pyright: ignore[reportMissingImports]
 
 from jreid.run.leaves import named_leaves
 from jreid.training.learner import TrainState, Work, data_mesh, make_system
 from tools.torch_reference import from_config, weights
 from tools.torch_reference.step import make_step
+
+pytestmark = pytest.mark.torch
 
 STEPS = 10
 

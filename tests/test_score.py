@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from naive_scores import features_of, scores_by, small_columns
+from search import examples
 
 from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
 from jreid.evaluation.score import METRICS
@@ -33,7 +34,7 @@ def assert_consistent(score):
     assert len(kept.identities) == len(kept.queries) == len(set(kept.identities))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(
     seed=st.integers(0, 99),
     identities=st.integers(2, 9),

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from search import examples
 
 from jreid.evaluation.files.results_file import read_results, results_json
 from jreid.evaluation.score import METRICS, Score
@@ -138,9 +139,8 @@ json_values = st.recursive(
 )
 
 
-@settings(
-    max_examples=30,
-    deadline=None,
+@examples(
+    30,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

@@ -6,11 +6,11 @@ import pathlib
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
-from configs import custom, llcm
 from jreid import evaluate, prepare, train
-from jreid.config import Config
+from jreid.config_files import load
 from jreid.data.llcm import CAMERAS
 
 
@@ -20,16 +20,12 @@ def write_image(path: pathlib.Path, seed: int) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def make_tiny(config: Config) -> Config:
-    config.model.depth, config.model.width, config.model.pretrained = 18, 1 / 16, ""
-    config.model.non_local_after = ()
-    config.model.bottleneck_hidden, config.model.bottleneck_features = (8,), 8
-    data = config.data
-    data.height, data.width, data.padding, data.workers = 32, 16, 2, 1
-    data.identities, data.images_per_identity = 2, 2
-    config.optim.epochs, config.optim.steps_per_epoch = 2, 1
-    config.evaluation.trials = 2
-    config.log.every_steps, config.log.tensorboard = 1, False
+def make_tiny(spec: str):
+    config = tiny.made_tiny(load(spec))
+    config.network.trunk.after = {}
+    config.sampling.identities, config.sampling.images = 2, 2
+    config.schedule.epochs, config.schedule.warmup, config.schedule.drops = 2, 0, ()
+    config.steps_per_epoch = 1
     return config
 
 
@@ -45,7 +41,7 @@ def test_a_csv_file_with_validation_trains_and_is_scored(tmp_path):
                 rows.append((path, name, modality, split))
     with (tmp_path / "mine.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "id", "modality", "split"), *rows])
-    config = make_tiny(custom.get_config("small"))
+    config = make_tiny("custom")
     config.data.root = str(tmp_path / "mine.csv")
     config.evaluation.every_epochs = 1
     workdir = tmp_path / "run"
@@ -85,8 +81,7 @@ def make_llcm(root: pathlib.Path) -> pathlib.Path:
 def test_a_built_llcm_trains_and_its_folder_scores_the_same(tmp_path):
     root = make_llcm(tmp_path / "LLCM")
     prepare.prepare("llcm", root, tmp_path / "tfds", [1])
-    config = make_tiny(llcm.get_config())
-    config.data.height, config.data.width = 32, 16
+    config = make_tiny("llcm")
     config.data.tfds = str(tmp_path / "tfds")
     workdir = tmp_path / "run"
     assert train.train(config, workdir) == 0

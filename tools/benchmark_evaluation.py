@@ -42,7 +42,7 @@ def main(skip_table: bool = False) -> None:
     compare_reranking(fused, trials)
     if not skip_table:
         kinds = {"fused": fused, "v1": v1, "v2": v2}
-        images = types.SimpleNamespace(**columns, modality=None)
+        images: Any = types.SimpleNamespace(**columns, modality=None)
         seconds, _ = timed(lambda: score_features(kinds, images, SysuProtocol()))
         print(f"whole table, 3 features, 4 settings, 10 trials: {seconds:.1f} CPU s")
 

@@ -5,16 +5,17 @@ To 288 x 144, with the crop and flip of the default training.
 python tools/benchmark_pipeline.py --files 512 --steps 40
 """
 
-import argparse
 import pathlib
+import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from jreid import prepare
+from jreid import command_line, prepare
 from jreid.data import decoding, pipeline, records
 from jreid.data.augmentations import Flip, PadCrop
 from jreid.data.datasets import Images
@@ -25,6 +26,24 @@ from jreid.data.views import View
 SIZE = 288, 144
 PIPE = PadCrop(10), Flip(0.5)
 VIEWS = {name: View(name, PIPE) for name in ("visible", "infrared")}
+
+
+@dataclass
+class Options:
+    """What is measured."""
+
+    files: int = 512
+    """JPEG files to read."""
+    steps: int = 40
+    """Batches of 64 images."""
+    height: int = 320
+    """Of the files, in pixels."""
+    width: int = 140
+    """Of the files, in pixels."""
+    resize: decoding.Resize = "bilinear"
+    """How images are brought to 288 x 144."""
+    workers: int = 1
+    """Threads."""
 
 
 def make_files(root: pathlib.Path, count: int, height: int, width: int) -> None:
@@ -45,9 +64,7 @@ def make_files(root: pathlib.Path, count: int, height: int, width: int) -> None:
         Image.fromarray(noisy).save(folder / f"{i:05d}.jpg", quality=90)
 
 
-def images_per_second(
-    arguments: argparse.Namespace, images: Images, **options: Any
-) -> str:
+def images_per_second(arguments: Options, images: Images, **options: Any) -> str:
     """Of `train_batches` after one batch of warming up: the best of three runs."""
     per_worker, per_cpu_second = [], []
     for seed in range(3):
@@ -78,14 +95,9 @@ def images_per_second(
 
 def main() -> None:
     """Prints the speed with files, with records, and with images kept in memory."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=512)
-    parser.add_argument("--steps", type=int, default=40, help="batches of 64 images")
-    parser.add_argument("--height", type=int, default=320, help="of the files")
-    parser.add_argument("--width", type=int, default=140, help="of the files")
-    parser.add_argument("--resize", choices=("bilinear", "lanczos"), default="bilinear")
-    parser.add_argument("--workers", type=int, default=1)
-    arguments = parser.parse_args()
+    arguments = command_line.parse(
+        Options, "python tools/benchmark_pipeline.py", sys.argv[1:], str(__doc__)
+    )
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         make_files(root, arguments.files, arguments.height, arguments.width)

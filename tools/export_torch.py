@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 try:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 except ImportError:
     sys.exit('error: torch is not installed: pip install "jreid[torch]"')
 

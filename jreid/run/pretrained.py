@@ -123,29 +123,18 @@ def read_run(folder: Path) -> Pretrained:
                 f"config.pretrained is {str(folder)!r}, a run without a checkpoint; "
                 "give another"
             )
-        shapes = checkpoints.shapes(step)
-        like = {part: _nested(shapes, part) for part in ("params", "stats")}
-        state = checkpoints.restore(like, step)
-    arrays: dict[str, np.ndarray] = {}
+        wanted = {
+            name: shape
+            for name, shape in checkpoints.shapes(step).items()
+            if name.split("/")[0] in ("params", "stats")
+        }
+        found = checkpoints.restore(wanted, step)
+    arrays = {name.partition("/")[2]: np.asarray(x) for name, x in found.items()}
     digest = hashlib.sha256()
-    for part in ("params", "stats"):
-        for name, leaf in named_leaves(state[part]).items():
-            arrays[name] = np.asarray(leaf)
-            digest.update(arrays[name].tobytes())
+    for name in sorted(arrays):
+        digest.update(arrays[name].tobytes())
     about = {"source": f"step {step} of the run {folder}", "step": step}
     return Pretrained(folder, digest.hexdigest(), about, arrays)
-
-
-def _nested(shapes: Mapping[str, Any], part: str) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, shape in shapes.items():
-        first, *keys = name.split("/")
-        if first == part:
-            inner = tree
-            for key in keys[:-1]:
-                inner = inner.setdefault(key, {})
-            inner[keys[-1]] = shape
-    return tree
 
 
 def write_pretrained(

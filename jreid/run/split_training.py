@@ -14,7 +14,8 @@ from pathlib import Path
 from types import FrameType
 
 from jreid.config import Config
-from jreid.run.mean_of_runs import SPLITS, Run, score_runs
+from jreid.data.regdb import SPLITS
+from jreid.run.mean_of_runs import Run, score_runs
 
 
 class Child:

@@ -41,7 +41,7 @@ def restore_network(
         step = checkpoints.latest_step() if step is None else step
         state = checkpoints.restore({"params": params, "stats": stats}, step)
     assert step is not None  # restore has refused a run without checkpoints
-    embedder = Embedder(config, build_embed(config, make_network), mesh)
+    embedder = Embedder(config, build_embed(config, classes), mesh)
     return TrainedNetwork(step, state["params"], state["stats"], embedder)
 
 

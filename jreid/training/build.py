@@ -70,9 +70,9 @@ def rates_at(rates: Mapping[str, Any], step: int) -> dict[str, float]:
     }
 
 
-def build_embed(config: Config, make_network: Callable[[nnx.Rngs], nnx.Module]):
+def build_embed(config: Config, classes: int) -> Callable[..., dict[str, Any]]:
     """The `embed` of a system alone, for a network that is not trained any more."""
-    frozen = network_structure(make_network)[1]
+    frozen = network_structure(network_maker(config, classes))[1]
     return make_embed(frozen, config.embedding, stems(config.views))
 
 

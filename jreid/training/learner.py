@@ -119,10 +119,9 @@ def make_system(
             opt_state = opt_state[""]
         return TrainState(jnp.int32(0), params, stats, opt_state, extra)
 
-    def init(seed: int) -> TrainState:
-        """A new state; one compilation for the whole network."""
-        replicated = NamedSharding(mesh, PartitionSpec())
-        return jax.jit(make_state, out_shardings=replicated)(jax.random.key(seed))
+    # One compilation for the whole network.
+    replicated = NamedSharding(mesh, PartitionSpec())
+    initial = jax.jit(make_state, out_shardings=replicated)
 
     run = _forward(graphdef, seed)
 
@@ -134,6 +133,9 @@ def make_system(
         if players:
             return _step_of_players(run, players, txs, work, memory, state, batch)
         return _step(run, txs[""], work, memory, state, batch)
+
+    def init(seed: int) -> TrainState:
+        return initial(jax.random.key(seed))
 
     return System(init, step, make_embed(frozen, embedding, stem_of))
 

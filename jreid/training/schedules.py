@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from jreid.bounds import at_least
 from jreid.lazy import jnp, optax
@@ -17,6 +18,9 @@ class Steps:
     `lr * (e + 1) / warmup` during warm-up, then `lr`, and from each drop's epoch on
     `lr` times its factor.
     """
+
+    open_ended: ClassVar[bool] = True
+    """Whether more epochs leave the earlier ones as they are."""
 
     epochs: int = 80
     warmup: int = 10
@@ -59,6 +63,8 @@ class Steps:
 @dataclass(slots=True)
 class Cosine:
     """Linear warm-up, then half a cosine to 0; the first step already moves."""
+
+    open_ended: ClassVar[bool] = False
 
     epochs: int = 80
     warmup: int = 10

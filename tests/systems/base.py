@@ -1,11 +1,10 @@
 """A small config that each of these systems changes: one branch, 8 channels."""
 
-from jreid.data.augmentations import Flip, PadCrop
-from jreid.data.views import View
-
 from jreid.config import Config, Log
+from jreid.data.augmentations import Flip, PadCrop
 from jreid.data.sampling import PerModality
 from jreid.data.sysu_mm01 import SysuMM01
+from jreid.data.views import View
 from jreid.losses.identity import Identity
 from jreid.models.embedding import Embedding
 from jreid.models.resnet import ResNet

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from base import PIPE, small
+
 from jreid.data.augmentations import RandomChannel
 from jreid.data.views import View
 

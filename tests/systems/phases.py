@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 from base import PIPE, small
 from flax import nnx
+
 from jreid.data.augmentations import Grey
 from jreid.data.rows import joined
 from jreid.data.views import View
-from jreid.training.phases import Phase
-
 from jreid.losses.identity import Identity
 from jreid.models.modules.layers import Linear
 from jreid.models.modules.reversal import reversed_gradient
 from jreid.training.optimizers import AdamW
+from jreid.training.phases import Phase
 from jreid.training.schedules import Cosine, Steps
 
 PATCH = 8

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from base import small
 from flax import nnx
-from jreid.training.players import Player
 
 from jreid.data.sampling import PerModality
 from jreid.losses.identity import identity
 from jreid.models.modules.layers import Conv, Linear
 from jreid.training.optimizers import SGD, Adam
+from jreid.training.players import Player
 from jreid.training.schedules import Steps
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from base import PIPE, small
+
 from jreid.data.augmentations import RandomChannel
 from jreid.data.views import View
-
 from jreid.losses.identity import Identity
 
 

@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+import torch  # pyright: ignore[reportMissingImports]
+from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
+from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
 # Of images in [0, 1]: ImageNet's channel means and standard deviations.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -227,7 +227,7 @@ class GeM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[b c h w] to [b c]."""
         p = self.p
-        if isinstance(p, Tensor):
+        if not isinstance(p, int | float):  # learnt
             p = p + (p.clamp(min=1.0) - p).detach()
         if self.agw:
             positive = x > 0  # 0^p log 0, the slope in p, would be NaN

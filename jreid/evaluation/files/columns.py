@@ -1,7 +1,7 @@
 """Arrays as columns of images: of the right type, or refused with their rows."""
 
 import sys
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 
@@ -127,4 +127,4 @@ def measure_named(word: str) -> Measure:
         raise ValueError(
             f"measure is {word!r}; allowed are {', '.join(get_args(Measure))}"
         )
-    return word
+    return cast(Measure, word)

@@ -161,7 +161,8 @@ def read_results(path: str | Path) -> tuple[dict[str, Any], list[Score]]:
 def _score(row: Mapping[str, Any]) -> Score:
     """A score from its JSON object, every value of the type it must have."""
     fields = dataclasses.fields(Score)
-    row = {field.name: [] for field in fields if field.name in _LATER} | dict(row)
+    later: dict[str, Any] = {name: [] for name in _LATER}
+    row = later | dict(row)
     if wrong := sorted(set(row) ^ {field.name for field in fields}):
         raise ValueError(f"fields {wrong} are unknown or missing")
     by_identity = row["by_identity"]

@@ -41,13 +41,12 @@ def make_protocol(
     if "split" in options and options["split"] not in SPLITS:
         raise ValueError(f"split is {options['split']}; RegDB has the splits 1 to 10")
     own = {field.name for field in dataclasses.fields(kind)}
-    protocol = kind(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in options.items()
-            if name in own
-        }
-    )
+    of_protocol: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in options.items()
+        if name in own
+    }
+    protocol = kind(**of_protocol)
     gallery = GalleryOptions(**{k: v for k, v in options.items() if k not in own})
     protocol.check(gallery)
     return protocol, gallery

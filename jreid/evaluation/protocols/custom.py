@@ -26,7 +26,11 @@ class CustomProtocol:
     name: ClassVar[str] = "custom"
     options: ClassVar[tuple[str, ...]] = ()
     count_identities: ClassVar[bool] = False
-    splits: ClassVar[tuple[int, ...]] = ()
+
+    @property
+    def splits(self) -> tuple[int, ...]:
+        """There are none."""
+        return ()
 
     def check(self, options: Options) -> None:
         """See `Protocol`."""

@@ -46,7 +46,11 @@ class LLCMProtocol:
     name: ClassVar[str] = "LLCM"
     options: ClassVar[tuple[str, ...]] = ("trials", "legacy")
     count_identities: ClassVar[bool] = True
-    splits: ClassVar[tuple[int, ...]] = ()
+
+    @property
+    def splits(self) -> tuple[int, ...]:
+        """There are none."""
+        return ()
 
     def check(self, options: Options) -> None:
         """See `Protocol`."""

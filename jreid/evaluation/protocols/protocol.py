@@ -2,7 +2,7 @@
 
 import typing
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -74,25 +74,14 @@ class Setting(NamedTuple):
 class Protocol(typing.Protocol):
     """What an evaluation asks of a data set's protocol."""
 
-    @property
-    def key(self) -> str:
-        """The word for it on the command line."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Its name above a table."""
-        ...
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Which options of the command line it takes."""
-        ...
-
-    @property
-    def count_identities(self) -> bool:
-        """Whether the CMC counts each identity of the gallery once, not each image."""
-        ...
+    key: ClassVar[str]
+    """The word for it on the command line."""
+    name: ClassVar[str]
+    """Its name above a table."""
+    options: ClassVar[tuple[str, ...]]
+    """Which options of the command line it takes."""
+    count_identities: ClassVar[bool]
+    """Whether the CMC counts each identity of the gallery once, not each image."""
 
     @property
     def splits(self) -> tuple[int, ...]:

@@ -47,10 +47,14 @@ class SysuProtocol:
         *("trials", "draw", "permutations"),
     )
     count_identities: ClassVar[bool] = True
-    splits: ClassVar[tuple[int, ...]] = ()
 
     modes: tuple[str, ...] = ()  # "all", "indoor"; (): those that the images have
     shots: tuple[int, ...] = ()  # images per identity and camera; (): 1, and 10 if can
+
+    @property
+    def splits(self) -> tuple[int, ...]:
+        """There are none."""
+        return ()
 
     def check(self, options: Options) -> None:
         """See `Protocol`."""
