@@ -146,7 +146,8 @@ def run_jax(config: Config, params, stats, batch, dtype):
         made = nnx.merge(training, params, stats)
         outputs = made(pixels(batch), STEMS)
         flat = {
-            name: joined(list(batch[name].values())) for name in ("ids", "modality")
+            name: joined([batch[name][view] for view in STEMS])
+            for name in ("ids", "modality")
         }
         loss, terms = objective(outputs, flat)
         new = nnx.to_pure_dict(nnx.state(made, nnx.BatchStat))

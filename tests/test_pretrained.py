@@ -1,5 +1,6 @@
 """torchvision's weights into a run: equal outputs, nothing lost, refusals."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -11,25 +12,28 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
+import paper_parts
 import pytest
-import test_train
+import tiny
 from flax import nnx
 
-from configs import custom, demo, llcm, regdb, sysu
-from jreid import system, train
-from jreid.config import Config, ModelConfig, validate
-from jreid.models.resnet import Stem, Trunk
+from jreid.config_files import load
+from jreid.models.resnet import ResNet
+from jreid.parts import check
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.leaves import named_leaves
 from jreid.run.pretrained import (
+    Pretrained,
     describe,
-    load_pretrained,
     new_parts,
     read_pretrained,
-    source_name,
+    weights_of_new_run,
+    with_weights,
     write_record,
 )
+from jreid.training.build import network_maker
 from jreid.training.learner import (
+    TrainState,
     abstract_params_and_stats,
     data_mesh,
     network_structure,
@@ -40,8 +44,6 @@ torch = pytest.importorskip("torch")
 import torch_resnet  # noqa: E402  (needs torch)
 
 pytestmark = pytest.mark.torch
-
-tiny_tree = test_train.tree
 
 
 @pytest.fixture(scope="module")
@@ -64,22 +66,41 @@ def converted(checkpoint) -> pathlib.Path:
     return path
 
 
+def new_state(make, value=None) -> TrainState:
+    """A state without an optimiser; all of it `value` where that is given."""
+    if value is None:
+        params, stats = paper_parts.state_of(make(nnx.Rngs(0)))[1:]
+    else:
+        params, stats = jax.tree.map(
+            lambda leaf: jnp.full(leaf.shape, value, leaf.dtype),
+            abstract_params_and_stats(make, data_mesh()),
+        )
+    return TrainState(jnp.int32(0), params, stats, {}, {})
+
+
+def named_arrays(state: TrainState) -> dict[str, np.ndarray]:
+    leaves = named_leaves(state.params) | named_leaves(state.stats)
+    return {name: np.asarray(leaf) for name, leaf in leaves.items()}
+
+
 def stem_and_trunk(depth, path):
     """The converted network as a jitted function of images."""
+    part = ResNet(depth=depth)
 
     def make(rngs):
-        return nnx.Dict({"stem": Stem(rngs=rngs), "trunk": Trunk(depth, rngs=rngs)})
+        stem = part.make_stem(rngs, jnp.float32)
+        return nnx.Dict({"stem": stem, "trunk": part.make(rngs, jnp.float32)})
 
-    weights = read_pretrained(path, depth)
-    loaded = load_pretrained(weights, *abstract_params_and_stats(make, data_mesh()))
+    state = with_weights(new_state(make, 0.0), read_pretrained(path, depth))
     _, frozen = network_structure(make)
 
     @jax.jit
     def maps(params, stats, images):
         network = nnx.merge(frozen, params, stats)
-        return network["trunk"](network["stem"](images))
+        modality = jnp.zeros(len(images), jnp.int32)
+        return network["trunk"](network["stem"](images), modality).maps
 
-    return functools.partial(maps, *loaded)
+    return functools.partial(maps, state.params, state.stats)
 
 
 def test_converted_weights_compute_what_pytorch_computes(tmp_path, rng):
@@ -315,36 +336,49 @@ def test_out_must_be_another_npz(tmp_path, state, capsys):
     assert (tmp_path / "in.npz").read_bytes() == before
 
 
+def of_network(weights: Pretrained, part) -> Pretrained:
+    return dataclasses.replace(weights, names=part.torch_names())
+
+
 def test_both_stems_and_the_trunk_are_filled_and_the_rest_is_named(converted):
-    config = Config(model=ModelConfig(depth=18, non_local_after=("2.1", "3.0")))
-    weights = read_pretrained(converted, 18)
-    make = functools.partial(system.make_network, config, 4)
-    shapes = abstract_params_and_stats(make, data_mesh())
-    trees = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 7, leaf.dtype), shapes)
-    before = {n: np.asarray(a) for tree in trees for n, a in named_leaves(tree).items()}
-    loaded = load_pretrained(weights, *trees)
-    after = {n: np.asarray(a) for tree in loaded for n, a in named_leaves(tree).items()}
-    filled = {name for name in after if source_name(name) in weights.arrays}
+    part = paper_parts.network(after=("2.1", "3.0"))
+    part.trunk.width = 1.0
+    weights = of_network(read_pretrained(converted, 18), part)
+    given = new_state(lambda rngs: part.make(4, rngs, jnp.float32), 7)
+    before, loaded = named_arrays(given), with_weights(given, weights)
+    after = named_arrays(loaded)
+    filled = {name for name in after if weights.source(name) in weights.arrays}
     # all of the file is used, the stem's six arrays (one kernel, four of bn1) twice
     assert len(filled) == len(weights.arrays) + 5
     for name, array in after.items():
-        source = weights.arrays[source_name(name)] if name in filled else before[name]
-        np.testing.assert_array_equal(array, source, err_msg=name)
-    assert new_parts(weights, loaded[0]) == [
+        here = name in filled
+        expected = weights.arrays[weights.source(name)] if here else before[name]
+        np.testing.assert_array_equal(array, expected, err_msg=name)
+    assert new_parts(weights, loaded.params) == [
         "bottleneck",
         "branches/v1",
         "branches/v2",
         "trunk/after/layer2_1",
         "trunk/after/layer3_0",
     ]
-    assert "new: bottleneck, branches/v1" in describe(weights, loaded[0])
+    assert "new: bottleneck, branches/v1" in describe(weights, loaded.params)
+
+
+def test_stages_that_a_trunk_has_not_are_left_in_the_file(converted):
+    part = paper_parts.network(refined=(), after=(), stages=2)
+    part.trunk.width, part.stems = 1.0, ("any",)
+    weights = of_network(read_pretrained(converted, 18), part)
+    given = new_state(lambda rngs: part.make(4, rngs, jnp.float32), 7)
+    loaded = with_weights(given, weights)
+    assert new_parts(weights, loaded.params) == ["branches/v1", "branches/v2"]
+    kernel = loaded.params["trunk"]["layer2"][1]["conv2"]["kernel"]
+    np.testing.assert_array_equal(kernel, weights.arrays["trunk/layer2/1/conv2/kernel"])
 
 
 def test_the_data_sets_configs_ask_for_imagenet_weights_and_the_demo_does_not():
-    for module in (sysu, regdb, llcm, custom):
-        assert module.get_config().model.pretrained == "weights/resnet50.npz"
-    for config in (demo.get_config(), custom.get_config("small"), Config()):
-        assert config.model.pretrained == ""
+    for name in ("sysu", "regdb", "llcm", "custom"):
+        assert load(name).pretrained == "weights/resnet50.npz"
+    assert load("demo").pretrained == load("custom:small").pretrained == ""
 
 
 def test_a_missing_file_says_how_to_get_it(tmp_path):
@@ -353,17 +387,20 @@ def test_a_missing_file_says_how_to_get_it(tmp_path):
     for line in (
         "curl -LO https://download.pytorch.org/models/resnet50-0676ba61.pth",
         "python tools/convert_torchvision.py resnet50-0676ba61.pth ",
-        "from scratch on purpose with --config.model.pretrained=",
+        "from scratch on purpose with --config.pretrained=",
     ):
         assert line in str(refused.value)
 
 
 def test_another_depth_width_or_kind_of_file_is_refused(tmp_path, converted):
-    with pytest.raises(ValueError, match=r"holds a ResNet-18, but model.depth is 50"):
+    with pytest.raises(
+        ValueError, match=r"holds a ResNet-18, but config.network.trunk.depth"
+    ):
         read_pretrained(converted, 50)
-    config = Config(model=ModelConfig(pretrained="x.npz", width=0.5))
-    with pytest.raises(ValueError, match=r"model.width is 0.5, but the weights"):
-        validate(config)
+    config = load("sysu")
+    config.network.trunk.width = 0.5
+    with pytest.raises(ValueError, match=r"pretrained is .*of full width.*0.5"):
+        check(config)
     broken = tmp_path / "broken.npz"
     for octets in (b"", b"text", converted.read_bytes()[:-1000]):
         broken.write_bytes(octets)
@@ -379,35 +416,57 @@ def test_another_depth_width_or_kind_of_file_is_refused(tmp_path, converted):
         read_pretrained(broken, 18)
 
 
-@pytest.mark.slow
-def test_a_run_begins_with_the_weights_and_continues_without_the_file(
-    tiny_tree, tmp_path, converted
+def test_a_new_run_takes_the_weights_and_a_continued_one_its_checkpoint(
+    tmp_path, converted
 ):
-    weights, folder = tmp_path / "weights.npz", tmp_path / "run"
-    shutil.copy(converted, weights)
-    config = test_train.tiny_config(tiny_tree)
-    config.model.width, config.model.pretrained = 1.0, str(weights)
+    path, folder = tmp_path / "weights.npz", tmp_path / "run"
+    shutil.copy(converted, path)
+    config = tiny.made_tiny(load("sysu:base"))
+    config.network.trunk.width, config.pretrained = 1.0, str(path)
+    weights = weights_of_new_run(config, folder)
+    assert weights is not None
+    state = with_weights(new_state(network_maker(config, 3)), weights)
+    for stem in ("visible", "infrared"):
+        kernel = state.params["stems"][stem]["conv1"]["kernel"]
+        np.testing.assert_array_equal(kernel, weights.arrays["stem/conv1/kernel"])
     folder.mkdir()
-    run = train._prepare(config, folder)
-    assert run.weights is not None
-    params, arrays = named_leaves(run.state.params), run.weights.arrays
-    for stream in system.STREAMS:
-        kernel = params[f"stems/{stream}/conv1/kernel"]
-        np.testing.assert_array_equal(kernel, arrays["stem/conv1/kernel"])
-    stats = named_leaves(run.state.stats)
-    name = "trunk/layer4/1/bn2/var"
-    np.testing.assert_array_equal(stats[name], arrays[name])
-    write_record(folder, run.weights, run.state.params)
+    write_record(folder, weights, state.params)
     record = json.loads((folder / "pretrained.json").read_text())
-    assert record["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert record["about"]["source"] == "resnet18.pth"
 
     with Checkpoints(folder / "checkpoints") as saved:
-        saved.save(1, run.state)
-    weights.unlink()
-    assert train._prepare(config, folder).weights is None  # the checkpoint's instead
+        saved.save(1, state._replace(opt_state={"none": jnp.zeros(1)}))
+    path.unlink()
+    assert weights_of_new_run(config, folder) is None  # the checkpoint's instead
     with pytest.raises(FileNotFoundError, match="curl -LO"):
-        train._prepare(config, tmp_path / "another")
+        weights_of_new_run(config, tmp_path / "another")
     config.checkpoint.step = 0  # the same run from its beginning
     with pytest.raises(FileNotFoundError, match="curl -LO"):
-        train._prepare(config, folder)
+        weights_of_new_run(config, folder)
+
+
+def test_another_runs_weights_but_for_its_identities(tmp_path):
+    """A run of three identities, for one of four with one more branch."""
+    config = tiny.made_tiny(load("sysu:base"))
+    state = new_state(network_maker(config, 3))
+    (tmp_path / "config.json").write_text("{}")
+    with Checkpoints(tmp_path / "checkpoints") as saved:
+        saved.save(5, state)
+    other = tiny.made_tiny(load("sysu:ours1"))
+    other.pretrained = str(tmp_path)
+    weights = weights_of_new_run(other, tmp_path / "new")
+    assert weights is not None
+    given = new_state(network_maker(other, 4), 7.0)
+    loaded = with_weights(given, weights)
+    assert new_parts(weights, loaded.params) == [
+        "branches/v1/classifier",
+        "branches/v2/classifier",
+        "branches/v2/neck",
+        "branches/v2/pool",
+    ]
+    before, source = named_arrays(given), named_arrays(state)
+    for name, array in named_arrays(loaded).items():
+        new = name.startswith("branches/v2") or "classifier" in name
+        expected = before[name] if new else source[name]
+        np.testing.assert_array_equal(array, expected, err_msg=name)

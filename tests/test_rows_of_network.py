@@ -82,7 +82,8 @@ def test_two_views_of_one_stem_give_one_statistic(rng):
 def test_rows_say_which_image_they_are(rng, lengths):
     network = nnx.view(build(small()), use_running_average=True)
     images = random_views(rng, **lengths)
-    stems = {"visible": "visible", "other": "visible", "infrared": "infrared"}
+    stem_of = {"visible": "visible", "other": "visible", "infrared": "infrared"}
+    stems = {view: stem_of[view] for view in lengths}
     modality = {view: jnp.full(n, 7) for view, n in lengths.items()}
     outputs = network(images, stems, modality=modality)
     alone = {view: network({view: x}, stems) for view, x in images.items()}
@@ -96,6 +97,23 @@ def test_rows_say_which_image_they_are(rng, lengths):
         np.testing.assert_array_equal(outputs["copy"], 0)
     embedded = network.embed(images, stems)["features"]["v1"]
     np.testing.assert_allclose(embedded, canonical, rtol=1e-3, atol=1e-4)
+
+
+def test_the_order_of_views_and_modalities_stays_within_jit(rng):
+    """jit sorts the keys of dicts, and nnx those of modules."""
+    network = build(small(after={"1": Shift()}))
+    graphdef, state = nnx.split(nnx.view(network, use_running_average=True))
+    images = random_views(rng, visible=2, infrared=2)
+    stems = {"visible": "visible", "infrared": "infrared"}
+
+    def features(images, modality=None):
+        network = nnx.merge(graphdef, state)
+        return network(images, stems, modality=modality)["features"]["v1"]
+
+    modality = {"visible": jnp.zeros(2, int), "infrared": jnp.ones(2, int)}
+    np.testing.assert_allclose(
+        jax.jit(features)(images), features(images, modality), rtol=1e-3, atol=1e-4
+    )
 
 
 def test_rows_in_order_need_no_source(rng):
@@ -277,7 +295,7 @@ def test_rows_that_two_blocks_multiply_have_one_source_and_copy(rng):
 def test_multiplied_rows_come_from_the_images_of_views_out_of_order(rng):
     """Sources of rows that are neither in order nor single."""
     images = random_views(rng, visible=2, infrared=2, other=2)
-    stems = {"visible": "visible", "other": "visible", "infrared": "infrared"}
+    stems = {"visible": "visible", "infrared": "infrared", "other": "visible"}
     plain = nnx.view(build(small()), use_running_average=True)(images, stems)
     network = nnx.view(build(small(after={"2": Multiply(2)})), use_running_average=True)
     outputs = network(images, stems)

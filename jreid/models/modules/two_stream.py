@@ -87,6 +87,7 @@ class TwoStreamNetwork(nnx.Module):
         self.stems = nnx.Dict(
             {s: part.trunk.make_stem(rngs, dtype) for s in part.stems}
         )
+        self.stem_names = tuple(part.stems)  # in an nnx.Dict they come out sorted
         heads = {
             b.name: BranchHead(b, channels, classes, dtype=dtype, rngs=rngs)
             for b in part.branches
@@ -170,7 +171,7 @@ class TwoStreamNetwork(nnx.Module):
 
         The place is None where rows lie as `joined` puts the views.
         """
-        names = list(self.stems)
+        names = list(self.stem_names)
         if nameless := [view for view in images if view not in stems]:
             raise ValueError(f"stems are {dict(stems)}, without one for {nameless}")
         # the order of `stems`: jit sorts the keys of `images`
