@@ -26,6 +26,7 @@ from jreid.data.views import View, families
 from jreid.shapes import Int, UInt8
 
 _PREFETCHED_BATCHES = 2
+Family = tuple[str, ...]  # a view, and those that repeat its images
 
 
 def train_batches(
@@ -79,22 +80,25 @@ def train_batches(
     load = _make_loader(images, size, resize, pixels)
     plan = _Plan(sampler, views, seed, start_step, groups)
 
-    def columns_of(family: Sequence[str]) -> Callable[[dict], dict[str, tf.Tensor]]:
-        def load_columns(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            image = load(element["row"])  # once, for all views that show it
-            return {
-                name: _augmented(image, seed, views[name].pipe, element["modality"])
-                for name, seed in zip(family, tf.unstack(element["seeds"]), strict=True)
-            }
+    def loader_of(block: Sequence[Family]) -> Callable[[dict], dict[str, tf.Tensor]]:
+        def load_images(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            made, seeds = {}, iter(tf.unstack(element["seeds"]))
+            for column, family in enumerate(block):
+                image = load(element["rows"][column])  # once for the whole family
+                modality = element["modality"][column]
+                for name in family:
+                    pipe = views[name].pipe
+                    made[name] = _augmented(image, next(seeds), pipe, modality)
+            return made
 
-        return load_columns
+        return load_images
 
     def batches() -> Iterator[dict[str, dict[str, np.ndarray]]]:
         steps = range(start_step, stop_step)
         stacks = _mapped(
             [
-                (plan.elements(family, steps, images), columns_of(family), count)
-                for family, count in plan.families.items()
+                (plan.elements(block, steps, images.modality), loader_of(block), count)
+                for count, block in plan.blocks.items()
             ],
             workers,
             optimise=pixels is None,
@@ -158,11 +162,12 @@ class _Plan:
             name: slice(*(length // len(shares) * i for i in (own.start, own.stop)))
             for name, length in self._lengths.items()
         }
-        # A view with those that repeat its images -> how many images of it are made.
-        self.families = {
-            family: self._own[name].stop - self._own[name].start
-            for name, family in families(views).items()
-        }
+        # Own length of columns -> those that have it, which are made row by row
+        # together: fewer and larger elements are faster.
+        self.blocks: dict[int, list[Family]] = {}
+        for name, family in families(views).items():
+            count = self._own[name].stop - self._own[name].start
+            self.blocks.setdefault(count, []).append(family)
 
     def rows(self, step: int) -> dict[str, Int[np.ndarray, " n"]]:
         """The own rows of each view."""
@@ -176,29 +181,32 @@ class _Plan:
         return {name: rows[self._own[name]] for name, rows in every.items()}
 
     def elements(
-        self, family: Sequence[str], steps: range, images: Images
+        self, block: Sequence[Family], steps: range, modality: np.ndarray
     ) -> tf.data.Dataset:
-        """{"row", "modality", "seeds" [f 2]} of every image of the family, in order.
+        """{"rows" [f], "modality" [f], "seeds" [v 2]} of every row of the columns.
 
-        A family is a view with those that repeat its images: one seed for each.
+        They are f families of v views in all: an image for each family, a seed for
+        each view.
         """
         batch = sum(self._lengths.values())
-        places = [self._positions[name][self._own[name]] for name in family]
+        names = [name for family in block for name in family]
+        places = np.stack([self._positions[n][self._own[n]] for n in names], axis=1)
 
         def draw(step: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            rows = self.rows(int(step))[family[0]].astype(np.int64)
+            own = self.rows(int(step))
+            rows = np.stack([own[family[0]] for family in block], axis=1)
             # A number that no other image of the run has, beside the run's seed.
-            numbers = int(step) * batch + np.stack(places, axis=1)
+            numbers = int(step) * batch + places
             seeds = np.stack([np.full_like(numbers, self._seed), numbers], axis=-1)
-            return rows, images.modality[rows].astype(np.int64), seeds
+            return rows.astype(np.int64), modality[rows].astype(np.int64), seeds
 
         @tf.autograph.experimental.do_not_convert
         def drawn(step: tf.Tensor) -> dict[str, tf.Tensor]:
-            rows, modality, seeds = tf.numpy_function(draw, [step], (tf.int64,) * 3)
+            rows, kinds, seeds = tf.numpy_function(draw, [step], (tf.int64,) * 3)
             return {
-                "row": tf.ensure_shape(rows, (None,)),
-                "modality": tf.ensure_shape(modality, (None,)),
-                "seeds": tf.ensure_shape(seeds, (None, len(family), 2)),
+                "rows": tf.ensure_shape(rows, (None, len(block))),
+                "modality": tf.ensure_shape(kinds, (None, len(block))),
+                "seeds": tf.ensure_shape(seeds, (None, len(names), 2)),
             }
 
         return tf.data.Dataset.range(steps.start, steps.stop).map(drawn).unbatch()
