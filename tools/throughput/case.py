@@ -4,10 +4,15 @@ import dataclasses
 import os
 import resource
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+
+from jreid.config import Config
+from jreid.data.datasets import MODALITY_NAMES
+from jreid.data.views import View, modality_of
 
 CLASSES = 395  # training identities of SYSU-MM01
 WORKS = ("train", "embed")
@@ -74,18 +79,57 @@ def product_size(on_gpu: bool) -> int:
     return 8192 if on_gpu else 2048
 
 
-def random_batch(case: Case) -> dict[str, np.ndarray]:
-    """A training batch as the pipeline gives it: noise, with labels of P identities."""
-    identities, images = case.sampling
-    slots = (identities * images, 2)
-    rng = np.random.default_rng(0)
-    pixels = (*slots, case.height, case.width, 3)
+def check_comparable(config: Config) -> None:
+    """Raises ValueError for a system that is no step of one visible and one infrared
+    column, which is what both sides have."""
+    shown = sorted(modality_of(view) for view in config.views.values())
+    if shown != sorted(MODALITY_NAMES):
+        raise ValueError(
+            f"config.views are {', '.join(config.views)}; the benchmark's batches have "
+            "one view of visible images and one of infrared ones"
+        )
+    for name in ("phases", "players", "between_epochs", "memory"):
+        if getattr(config, name):
+            raise ValueError(
+                f"config.{name} is {getattr(config, name)!r}; the benchmark measures "
+                "systems without"
+            )
+    for name, view in config.views.items():
+        if view.device:
+            raise ValueError(
+                f"config.views.{name}.device is {view.device!r}; the benchmark "
+                "measures systems without"
+            )
+
+
+def random_batch(
+    case: Case, views: Mapping[str, View]
+) -> dict[str, dict[str, np.ndarray]]:
+    """A training batch of the case; see `noise`."""
+    return noise(views, (case.height, case.width), *case.sampling)
+
+
+def noise(
+    views: Mapping[str, View], size: tuple[int, int], identities: int, images: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """A batch as the pipeline gives it: noise, labelled as P identities of K images.
+
+    Of each view images uint8 [n h w 3], ids and modality int32 [n].
+    """
+    rng, count = np.random.default_rng(0), identities * images
     labels = np.repeat(np.arange(identities, dtype=np.int32), images)
+    numbers = {n: MODALITY_NAMES.index(modality_of(v)) for n, v in views.items()}
+    pixels = [rng.integers(0, 256, (count, *size, 3), dtype=np.uint8) for _ in views]
     return {
-        "images": rng.integers(0, 256, pixels, dtype=np.uint8),
-        "ids": np.stack([labels, labels], axis=1),
-        "modality": np.broadcast_to(np.arange(2, dtype=np.int32), slots).copy(),
+        "images": dict(zip(views, pixels, strict=True)),
+        "ids": dict.fromkeys(views, labels),
+        "modality": {n: np.full(count, m, np.int32) for n, m in numbers.items()},
     }
+
+
+def slots(batch: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The same batch as tools/torch_reference takes it: arrays [n m ...] of m views."""
+    return {name: np.stack([*own.values()], axis=1) for name, own in batch.items()}
 
 
 def peak_resident() -> int:

@@ -1,18 +1,23 @@
 """The JAX side: jreid's own step, embedding and pipeline, as a user runs them."""
 
 import copy
-import functools
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
-from jreid import system
 from jreid.config import Config
+from jreid.data.quiet import quieten_tensorflow
+from jreid.data.rows import joined
+from jreid.data.sampling import PerModality
+from jreid.data.sysu_mm01 import SysuMM01
+from jreid.processes.distributed import to_devices
 from jreid.processes.heap import trim_after_compiling
-from jreid.training import learner as state
+from jreid.run import images as run_images
+from jreid.training.build import build_system
+from jreid.training.learner import data_mesh
+from jreid.training.plan import Segment, plan
 from tools.throughput.case import CLASSES, Case, product_size, random_batch
 
 
@@ -20,16 +25,10 @@ class JaxSide:
     """See `case.Side`."""
 
     def __init__(self, config: Config, case: Case, files: Path | None):
-        config = copy.deepcopy(config)
-        config.model.bfloat16 = case.precision == "bfloat16"
-        data = config.data
-        data.height, data.width = case.height, case.width
-        data.identities, data.images_per_identity = case.sampling
-        data.dataset, data.root = "sysu_mm01", str(files)
-        self.config, self.case, self.files = config, case, files
+        self.config, self.case = of_case(config, case, files), case
         self.on_gpu = jax.default_backend() == "gpu"
-        self.mesh = state.data_mesh()
-        self.sharding = NamedSharding(self.mesh, PartitionSpec("data"))
+        self.mesh = data_mesh()
+        self.phases = plan(self.config, None)
         size, dtype = product_size(self.on_gpu), jnp.dtype(case.precision)
         self.matrix = jnp.full((size, size), 1 / size, dtype)
         self.product = jax.jit(jnp.matmul)
@@ -37,23 +36,14 @@ class JaxSide:
     def build(self) -> None:
         """Network and state; both are compiled later, by the first step."""
         trim_after_compiling()  # as the programs do
-        config = self.config
-        make_network = functools.partial(system.make_network, config, CLASSES)
-        graphdef, frozen = state.network_structure(make_network)
-        tx = system.build_tx(config, system.build_schedule(config, steps_per_epoch=696))
-        self.state = state.init_state(make_network, tx, config.seed, self.mesh)
-        batch = random_batch(self.case)
+        self.system = build_system(self.config, CLASSES, self.phases, self.mesh)
+        self.state = self.system.init(self.config.seed)
+        batch = random_batch(self.case, self.config.views)
         if self.case.work == "train":
-            objective = system.build_objective(config)
-            self.step = state.make_train_step(graphdef, objective, tx, system.STREAMS)
-            self.batch = jax.device_put(batch, self.sharding)
+            self.batch = to_devices(batch, self.mesh)
         else:
-            options = config.evaluation
-            self.embed = state.make_embed(
-                frozen, feature=options.feature, flip=options.flip
-            )
-            images = batch["images"].reshape(-1, *batch["images"].shape[2:])
-            self.images = jax.device_put(images, self.sharding)
+            images = joined([*batch["images"].values()])
+            self.images = to_devices(images, self.mesh)
             self.state = self.state._replace(opt_state=None)  # PyTorch has none either
         jax.block_until_ready(self.state)
 
@@ -61,28 +51,29 @@ class JaxSide:
         """Steps on the same batch, or the same images embedded."""
         if self.case.work == "embed":
             for _ in range(count):
-                vectors = self.embed(
-                    self.state.params, self.state.stats, self.images, system.STREAMS[0]
+                vectors = self.system.embed(
+                    self.state.params, self.state.stats, self.images, "visible"
                 )
             jax.block_until_ready(vectors)
         else:
             for _ in range(count):
-                self.state, scalars = self.step(self.state, self.batch)
+                self.state, scalars = self.system.step(self.state, self.batch)
             jax.block_until_ready((self.state, scalars))
             self._check(scalars)
 
     def open_pipeline(self, steps: int):
         """The trainer's tf.data pipeline over the files."""
         if not hasattr(self, "images_of_run"):
-            system.quieten_tensorflow()
-            self.images_of_run = system.read_images(self.config)
-        return system.training_batches(self.config, self.images_of_run, 0, steps)
+            quieten_tensorflow()
+            self.images_of_run = run_images.read_images(self.config)
+        segment = Segment(self.phases[0], 0, steps)
+        return run_images.batches(self.config, self.images_of_run, segment, self.mesh)
 
     def pipeline_steps(self, batches, count: int) -> None:
         """As the trainer's loop: the next batch is made while a step runs."""
         for _ in range(count):
-            batch = jax.device_put(next(batches), self.sharding)
-            self.state, scalars = self.step(self.state, batch)
+            batch = to_devices(next(batches), self.mesh)
+            self.state, scalars = self.system.step(self.state, batch)
         jax.block_until_ready((self.state, scalars))
         self._check(scalars)
 
@@ -110,3 +101,15 @@ class JaxSide:
             "device": jax.local_devices()[0].device_kind,
             "backend": jax.default_backend(),
         }
+
+
+def of_case(config: Config, case: Case, files: Path | None) -> Config:
+    """The config at the size of the case, reading its files anew for every batch."""
+    config = copy.deepcopy(config)
+    config.precision = "bfloat16" if case.precision == "bfloat16" else "float32"
+    config.size = (case.height, case.width)
+    config.sampling = PerModality(*case.sampling)
+    config.steps_per_epoch = 696  # SYSU-MM01's: the rate of the first warm-up epochs
+    config.data = SysuMM01(root=str(files or ""))
+    config.loading.cache, config.evaluation.every_epochs = False, 0
+    return config

@@ -12,7 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from jreid.config import Config, as_dict
+from jreid.config import Config
+from jreid.parts import to_json
 from tools.throughput.case import Case
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +104,7 @@ def measure(
     case: Case,
     contenders: Sequence[str],
     *,
+    spec: str,
     rounds: int,
     turn_seconds: float,
     files: Path | None,
@@ -112,7 +114,8 @@ def measure(
 
     In every round each contender in turn takes the same number of steps, as many as
     fill `turn_seconds` with the faster one, beginning with another one each time. After
-    the rounds of steps, those with the pipeline, which reads `files`.
+    the rounds of steps, those with the pipeline, which reads `files`. `spec` is the
+    config's file, as `config_files.load` takes it.
     """
     results: dict[str, Any] = {}
     workers: dict[str, Worker] = {}
@@ -123,7 +126,8 @@ def measure(
                 setup = {
                     "side": side,
                     "variant": variant,
-                    "config": as_dict(config),
+                    "spec": spec,
+                    "config": to_json(config),
                     "case": case.as_dict(),
                     "files": str(files or ""),
                 }

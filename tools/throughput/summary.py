@@ -65,10 +65,10 @@ def summarise(config: Config, measured: Sequence[dict[str, Any]]) -> dict[str, A
 
 def _row(config, case, results, kind, peak) -> dict[str, Any]:
     if case.work == "train":
-        flops = train_flops(config.model, case.height, case.width, CLASSES)
+        flops = train_flops(config.network, case.height, case.width, CLASSES)
     else:
-        flops = forward_flops(config.model, case.height, case.width)
-        flops *= 2 if config.evaluation.flip else 1
+        flops = forward_flops(config.network, case.height, case.width)
+        flops *= 2 if config.embedding.flip else 1
     sides = {
         name: _side(result, kind, case.batch, flops, peak)
         for name, result in results.items()

@@ -7,24 +7,27 @@ for the embedding, BatchNorm folded into the convolutions.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
-from PIL import Image
 from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from torch.nn.utils.fusion import fuse_conv_bn_eval  # pyright: ignore[reportMissingImports]
-from torch.utils.data import DataLoader, Dataset, Sampler  # pyright: ignore[reportMissingImports]
 
 from jreid.config import Config
-from jreid.data import datasets
-from jreid.data.sampling import make_sampler
-from jreid.data.sysu_mm01 import read_sysu_mm01
-from tools.throughput.case import CLASSES, Case, cores, product_size, random_batch
+from jreid.models.embedding import Embedding
+from tools.throughput.case import (
+    CLASSES,
+    Case,
+    cores,
+    product_size,
+    random_batch,
+    slots,
+)
+from tools.throughput.torch_pipeline import make_loader
 from tools.torch_reference import from_config
 from tools.torch_reference.network import fused_embedding, normalise
 from tools.torch_reference.step import make_step
-
-VARIANTS = ("eager", "compiled", "folded")
 
 
 class TorchSide:
@@ -47,19 +50,24 @@ class TorchSide:
         network = from_config.build_network(self.config, CLASSES)
         network = network.to(self.device)
         to_channels_last(network)
-        batch = {k: torch.from_numpy(v) for k, v in random_batch(self.case).items()}
+        arrays = slots(random_batch(self.case, self.config.views))
+        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if self.case.work == "train":
             self.step = make_step(
                 network,
                 from_config.build_objective(self.config),
                 from_config.build_optimizer(self.config, network, fused=True),
-                lambda _: self.config.optim.lr / 10,  # the first of ten warm-up epochs
+                lambda _: (
+                    self.config.optimizer.lr / 10
+                ),  # the first of ten warm-up epochs
+                streams=[view.stem for view in self.config.views.values()],
                 autocast=self.autocast,
                 compile_options={} if self.variant == "compiled" else None,
             )
             self.batch = self._to_device(batch)
         else:
             network.eval()
+            self.options = embedding_options(self.config)
             if self.variant == "folded":
                 fold_batch_norms(network)
                 to_channels_last(network)
@@ -74,14 +82,8 @@ class TorchSide:
         with torch.autocast(
             self.device.type, dtype=self.autocast, enabled=self.autocast is not None
         ):
-            options = self.config.evaluation
-            return fused_embedding(
-                self.network,
-                normalise(images.permute(0, 3, 1, 2)),
-                "visible",
-                feature=options.feature,
-                flip=options.flip,
-            )
+            pixels = normalise(images.permute(0, 3, 1, 2))
+            return fused_embedding(self.network, pixels, "visible", **self.options)
 
     def steps(self, count: int) -> None:
         """Steps on the same batch, or the same images embedded."""
@@ -97,26 +99,16 @@ class TorchSide:
 
     def open_pipeline(self, steps: int) -> Iterator[dict[str, Tensor]]:
         """The batches of `steps` steps, made in processes of their own."""
-        return iter(self.loader(steps, self.config.data.workers or cores()))
-
-    def loader(self, steps: int, workers: int) -> DataLoader[dict[str, Tensor]]:
-        """A DataLoader over the same files, with the same sampler and transforms."""
         assert self.files is not None
-        images = datasets.drop_unpaired(read_sysu_mm01(self.files).train)
-        identities, per_identity = self.case.sampling
-        draw = make_sampler(
-            images.ids,
-            images.modality,
-            identities=identities,
-            images=per_identity,
-            seed=self.config.seed,
-        )
-        labels = np.unique(images.ids, return_inverse=True)[1]
-        return DataLoader(
-            Photographs(images, labels, self.config, self.case),
-            batch_sampler=Batches(draw, steps),
-            num_workers=workers,
-            pin_memory=self.device.type == "cuda",
+        return iter(
+            make_loader(
+                self.config,
+                self.case,
+                self.files,
+                steps,
+                workers=self.config.loading.workers or cores(),
+                pin_memory=self.device.type == "cuda",
+            )
         )
 
     def pipeline_steps(self, batches: Iterator[dict[str, Tensor]], count: int) -> None:
@@ -161,49 +153,21 @@ class TorchSide:
         }
 
 
-class Batches(Sampler[list[int]]):
-    """Rows of each step's images, slot by slot."""
+def embedding_options(config: Config) -> dict[str, Any]:
+    """How `fused_embedding` embeds as the config says.
 
-    def __init__(self, draw, steps: int):
-        self.draw, self.count = draw, steps
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.count):
-            yield self.draw(step).ravel().tolist()
-
-    def __len__(self) -> int:
-        return self.count
-
-
-class Photographs(Dataset[dict[str, Tensor]]):
-    """Files decoded and resized by Pillow, padded, cropped and flipped by torch."""
-
-    def __init__(self, images: datasets.Images, labels, config: Config, case: Case):
-        self.images, self.labels, self.case = images, labels, case
-        self.padding, self.flip = config.data.padding, config.data.flip
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, row: int) -> dict[str, Tensor]:
-        case, padding = self.case, self.padding
-        with Image.open(self.images.paths[row]) as file:
-            small = file.convert("RGB").resize(
-                (case.width, case.height), Image.Resampling.BILINEAR
-            )
-        image = nn.functional.pad(
-            torch.from_numpy(np.array(small)),
-            (0, 0, padding, padding, padding, padding),
+    Raises ValueError for an embedding that it has not.
+    """
+    part = config.embedding
+    known = Embedding(
+        features=part.features, embeddings=part.embeddings, flip=part.flip
+    )
+    if part != known or (part.features and part.embeddings):
+        raise ValueError(
+            f"config.embedding is {part!r}, which the PyTorch side has not"
         )
-        top, left = torch.randint(2 * padding + 1, (2,)).tolist()
-        image = image[top : top + case.height, left : left + case.width]
-        if torch.rand(()) < self.flip:
-            image = image.flip(1)
-        return {
-            "images": image.contiguous(),
-            "ids": torch.tensor(int(self.labels[row])),
-            "modality": torch.tensor(int(self.images.modality[row])),
-        }
+    feature = "features" if part.features else "embeddings"
+    return {"feature": feature, "flip": part.flip}
 
 
 def to_channels_last(network: nn.Module) -> None:

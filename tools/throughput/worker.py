@@ -20,9 +20,11 @@ from tools.throughput.case import Case, peak_resident, reset_peak
 
 def make_side(setup: dict[str, Any]):
     """The side that `setup` describes; imports its libraries."""
-    from jreid.config import config_from_dict
+    from jreid.config_files import load
+    from jreid.parts import from_json
 
-    config, case = config_from_dict(setup["config"]), Case(**setup["case"])
+    load(setup["spec"])  # a user's file may define parts of the config
+    config, case = from_json(setup["config"]), Case(**setup["case"])
     files = Path(setup["files"]) if setup["files"] else None
     if setup["side"] == "jax":
         from tools.throughput.jax_side import JaxSide
