@@ -9,31 +9,46 @@ import jax
 import numpy as np
 import pytest
 
-from configs import demo, sysu
-from jreid.config import as_dict
-from jreid.system import STREAMS, build_schedule, build_tx, make_network
-from jreid.training.learner import data_mesh, init_state, make_embed, network_structure
+from jreid.config_files import load
+from jreid.data.augmentations import Erase, Grey
+from jreid.losses.batch_hard import BatchHardTriplet
+from jreid.models.non_local import NonLocal
+from jreid.models.pooling import GeM
+from jreid.models.two_stream import Branch, Project
+from jreid.parts import to_json
+from jreid.training.build import build_system
+from jreid.training.learner import data_mesh
+from jreid.training.optimizers import AdamW
+from jreid.training.plan import plan
 from tools import benchmark
 from tools.benchmark_pipeline import make_files
 from tools.throughput import flops, summary
-from tools.throughput.case import CLASSES, Case, random_batch
+from tools.throughput.case import (
+    CLASSES,
+    Case,
+    check_comparable,
+    noise,
+    random_batch,
+    slots,
+)
 from tools.throughput.measure import Worker, WorkerError, spread
 
 ROOT = pathlib.Path(__file__).parent.parent
 
 
 def small_config(variant="full"):
-    config = demo.get_config(variant)
-    config.model.width = 1 / 8
-    config.model.bottleneck_hidden, config.model.bottleneck_features = (24, 16), 12
+    config = load(f"demo:{variant}")
+    config.network.trunk.width = 1 / 8
+    if config.network.refine is not None:
+        config.network.refine.hidden, config.network.refine.features = (24, 16), 12
     return config
 
 
 def test_operations_of_a_resnet50_are_the_published_ones():
-    model = sysu.get_config("base").model
-    model.non_local_after, model.last_stride = (), 2
+    network = load("sysu:base").network
+    network.trunk.after, network.trunk.last_stride = {}, 2
     # torchvision documents 4.09 billion multiply-adds at 224 x 224 with 1000 classes
-    counted = flops.forward_flops(model, 224, 224, 1000)
+    counted = flops.forward_flops(network, 224, 224, 1000)
     assert counted == pytest.approx(2 * 4.089e9, rel=2e-3)
 
 
@@ -46,37 +61,40 @@ def test_operations_agree_with_pytorchs_counter(depth):
     from tools.torch_reference import from_config
 
     config = small_config()
-    config.model.depth, config.model.non_local_channels = depth, 0
+    trunk = config.network.trunk
+    trunk.depth = depth
+    trunk.after = dict.fromkeys(trunk.after, NonLocal(inner_channels=0))
     network = from_config.build_network(config, 7)
     images = torch.zeros(2, 2, 3, 72, 40)
     with FlopCounterMode(display=False) as forward:
         outputs = network(images)
-    assert forward.get_total_flops() == 4 * flops.forward_flops(config.model, 72, 40, 7)
+    assert forward.get_total_flops() == 4 * flops.forward_flops(
+        config.network, 72, 40, 7
+    )
     loss = torch.stack([v.sum() for v in outputs["logits"].values()]).sum()
     with FlopCounterMode(display=False) as backward:
         loss.backward()
     total = forward.get_total_flops() + backward.get_total_flops()
-    assert total == 4 * flops.train_flops(config.model, 72, 40, 7)
+    assert total == 4 * flops.train_flops(config.network, 72, 40, 7)
 
 
-def test_operations_agree_with_xlas_cost_analysis():
+@pytest.mark.parametrize(
+    ("stages", "project"), [(4, None), (2, None), (2, Project(4096))]
+)
+def test_operations_agree_with_xlas_cost_analysis(stages, project):
     config = small_config("base")
-    config.model.non_local_after = ()
-
-    def network(rngs):
-        return make_network(config, 4, rngs)
-
-    _, frozen = network_structure(network)
-    tx = build_tx(config, build_schedule(config, 1))
-    state = jax.eval_shape(lambda: init_state(network, tx, 0, data_mesh()))
+    trunk = config.network.trunk
+    trunk.after, trunk.stages = {}, stages
+    config.network.branches = (Branch("v1", GeM(), project=project),)
+    config.size, config.steps_per_epoch = (160, 96), 1
+    system = build_system(config, 4, plan(config, None), data_mesh())
+    state = jax.eval_shape(lambda: system.init(0))
     images = jax.ShapeDtypeStruct((4, 160, 96, 3), np.uint8)
-    lowered = (
-        make_embed(frozen)
-        .trace(state.params, state.stats, images, STREAMS[0])
-        .lower(lowering_platforms=("cuda",))
+    lowered = system.embed.trace(state.params, state.stats, images, "visible").lower(
+        lowering_platforms=("cuda",)
     )  # where convolutions stay convolutions
     analysis = lowered.cost_analysis()
-    counted = 4 * flops.forward_flops(config.model, 160, 96)
+    counted = 4 * flops.forward_flops(config.network, 160, 96)
     # XLA leaves the padding out and counts what is element-wise too.
     assert analysis["flops"] == pytest.approx(counted, rel=0.12)
 
@@ -88,9 +106,27 @@ def test_operations_agree_with_xlas_cost_analysis():
 def test_batches_have_at_most_eight_identities_of_two_images(batch, sampling):
     case = Case("train", batch, 32, 16, "float32")
     assert case.sampling == sampling
-    batch_of_noise = random_batch(case)
+    batch_of_noise = slots(random_batch(case, load("sysu").views))
     assert batch_of_noise["images"].shape == (batch // 2, 2, 32, 16, 3)
     assert len(np.unique(batch_of_noise["ids"])) == sampling[0]
+    assert batch_of_noise["modality"].tolist() == [[0, 1]] * (batch // 2)
+
+
+def test_slots_hold_the_columns_side_by_side():
+    views = load("sysu").views
+    columns = noise(views, (4, 2), identities=2, images=3)
+    for name, array in slots(columns).items():
+        for number, view in enumerate(views):
+            np.testing.assert_array_equal(array[:, number], columns[name][view])
+    assert columns["ids"]["infrared"].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_systems_that_are_no_step_of_two_columns_are_refused():
+    config = load("sysu")
+    check_comparable(config)
+    config.views["more"] = config.views["visible"]
+    with pytest.raises(ValueError, match="one view of visible images"):
+        check_comparable(config)
 
 
 def test_spread_is_the_median_between_quartiles():
@@ -133,7 +169,7 @@ def test_ratio_is_against_the_fastest_pytorch_of_the_same_round(tmp_path):
     assert report["product_flops_per_second"] == 2 * 2048**3 / 0.25
     ours = row["sides"]["jax"]
     assert ours["images_per_second"] == {"median": 8.0, "low": 4.0, "high": 8.0}
-    counted = 8 * flops.train_flops(config.model, 64, 32, CLASSES)
+    counted = 8 * flops.train_flops(config.network, 64, 32, CLASSES)
     assert ours["flops_per_second"] == counted
     assert ours["share_of_product_rate"] == pytest.approx(
         counted / report["product_flops_per_second"]
@@ -158,48 +194,43 @@ def test_a_case_in_which_all_failed_is_reported_too(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--rounds", "0"], "must be positive"),
-        (["--config.model.width=0"], "width"),
+        (["--rounds", "0"], "--rounds is 0; it must be positive"),
+        (["--config.network.trunk.width=0"], "width"),
+        (["--batches", "8", "6"], "--batches has 6; allowed are multiples of 4"),
+        (["--sizes", "288"], "--sizes has 288; write them as 288x144"),
+        (["--sizes", "288x16"], "32 pixels"),
+        (["--config", "adca"], "there is no config 'adca'"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-@pytest.mark.torch
 def test_bad_arguments_end_with_one_line(arguments, reason, capsys):
-    pytest.importorskip("torch")
     assert benchmark.main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
     assert reason in error
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--batches", "6"], ["--batches", "many"], ["--sizes", "288"]]
-)
-def test_sizes_that_make_no_batch_are_refused(arguments, capsys):
-    with pytest.raises(SystemExit) as stop:
-        benchmark.parse_arguments(arguments)
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert f"{arguments[1]}: " in error and " as " in error
+@pytest.mark.parametrize("arguments", [["--batches", "many"], ["--works", "draw"]])
+def test_words_that_mean_nothing_are_refused(arguments, capsys):
+    assert benchmark.main(arguments) == 2
+    assert arguments[1] in capsys.readouterr().err
 
 
 @pytest.mark.torch
 def test_both_sides_train_on_the_same_images_of_the_pipeline(tmp_path):
     pytest.importorskip("torch")
     from tools.throughput.jax_side import JaxSide
-    from tools.throughput.torch_side import TorchSide
+    from tools.throughput.torch_pipeline import make_loader
 
     make_files(tmp_path, 96, 40, 24)
     config = small_config()
-    config.data.workers = 1
-    config.data.padding, config.data.flip = 0, 0.0
-    config.data.random_grey = config.data.channel_exchange = 0.0
-    config.data.cache, config.data.train_on_val = False, True
+    config.loading.workers = 1
+    config.views["visible"].pipe = (Grey(1.0),)
+    config.views["infrared"].pipe = ()
     case = Case("train", 8, 40, 24, "float32")
     ours = JaxSide(config, case, tmp_path).open_pipeline(2)
-    theirs = iter(TorchSide(config, case, tmp_path, "eager").loader(2, workers=0))
+    theirs = iter(make_loader(config, case, tmp_path, 2, workers=0))
     for _ in range(2):
-        left = next(ours)
+        left = slots(next(ours))
         right = {k: v.unflatten(0, (-1, 2)).numpy() for k, v in next(theirs).items()}
         for name in ("images", "ids", "modality"):
             np.testing.assert_array_equal(left[name], right[name])
@@ -234,9 +265,9 @@ def test_folding_batch_norms_keeps_the_embedding():
 def test_the_whole_program_on_a_small_network(tmp_path):
     pytest.importorskip("torch")
     command = [
-        *(sys.executable, "tools/benchmark.py", "--config", "configs/demo.py"),
-        *("--config.model.width=0.125", "--batches", "4", "--sizes", "64x32"),
-        *("--rounds", "1", "--turn-seconds", "0.01", "--works", "embed"),
+        *(sys.executable, "tools/benchmark.py", "--config", "demo"),
+        *("--config.network.trunk.width=0.125", "--batches", "4", "--sizes", "64x32"),
+        *("--rounds", "1", "--turn_seconds", "0.01", "--works", "embed"),
         *("--torch", "eager", "--out", str(tmp_path)),
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -251,20 +282,38 @@ def test_the_whole_program_on_a_small_network(tmp_path):
 
 
 @pytest.mark.torch
-def test_a_side_that_cannot_do_its_work_says_why(tmp_path):
+def test_an_augmentation_that_torch_has_not_is_named(tmp_path):
+    pytest.importorskip("torch")
+    from tools.throughput.torch_pipeline import make_loader
+
+    make_files(tmp_path, 96, 40, 24)
+    config = small_config()
+    config.views["infrared"].pipe = (Erase(),)
+    case = Case("train", 8, 40, 24, "float32")
+    with pytest.raises(ValueError, match=r"views.infrared.pipe has Erase"):
+        make_loader(config, case, tmp_path, 2, workers=0)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("optimizer", AdamW()), ("objective", {"other": BatchHardTriplet()})],
+)
+def test_a_side_that_cannot_do_its_work_says_why(name, part, tmp_path):
     pytest.importorskip("torch")
     config = small_config()
-    config.optim.optimizer = "adamw"
+    setattr(config, name, part)
     case = Case("train", 4, 64, 32, "float32")
     setup = {
         "side": "torch",
         "variant": "eager",
-        "config": as_dict(config),
+        "spec": "demo",
+        "config": to_json(config),
         "case": case.as_dict(),
         "files": "",
     }
     with (
         Worker(setup, tmp_path) as worker,
-        pytest.raises(WorkerError, match="here is only 'sgd'"),
+        pytest.raises(WorkerError, match="which the PyTorch side has not"),
     ):
         worker.ask("build")

@@ -1,8 +1,8 @@
 """Measures training and embedding in JAX against the same network in PyTorch.
 
     python tools/benchmark.py --quick                        3 minutes on 2 cores
-    python tools/benchmark.py --batches 8,32 --sizes 288x144,384x192
-    python tools/benchmark.py --config configs/sysu.py:base --out benchmark
+    python tools/benchmark.py --batches 8 32 --sizes 288x144 384x192
+    python tools/benchmark.py --config sysu:base --out benchmark
 
 On the accelerator that is there, else on the CPU. Both sides run the whole system of
 the config: uint8 images to losses, gradients and the update. Each is in a process of
@@ -14,167 +14,189 @@ optimiser; "compiled" is with torch.compile (on a GPU, or when asked for), "fold
 an embedding whose BatchNorms were folded into the convolutions. JAX is run as shipped.
 """
 
-import argparse
 import os
 import platform
+import re
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from jreid import command_line  # noqa: E402
 from jreid.config import Config  # noqa: E402
-from jreid.system import quieten_tensorflow  # noqa: E402
-from tools.config_argument import read_config  # noqa: E402
-from tools.throughput.case import Case, cores  # noqa: E402
+from jreid.data.quiet import quieten_tensorflow  # noqa: E402
+from tools.throughput.case import Case, check_comparable, cores  # noqa: E402
+from tools.throughput.flops import forward_flops  # noqa: E402
 from tools.throughput.measure import measure  # noqa: E402
 from tools.throughput.summary import markdown, summarise, write_all  # noqa: E402
 
 FILES = 512  # photographs of the pipeline's data set, as large as SYSU-MM01's
 FILE_SIZE = (320, 140)
 LARGER = (384, 192)  # the other size that the field trains at
-VARIANTS = ("eager", "compiled", "folded")
+
+Work = Literal["train", "embed"]
+Variant = Literal["eager", "compiled", "folded"]
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(slots=True)
+class Options:
+    """What is measured; where a default depends on the device, the CPU's is first."""
+
+    quick: bool = False
+    """One batch of 8 (GPU: 64) at the config's size."""
+    batches: tuple[int, ...] = ()
+    """Images in a batch (8 32; GPU: 64 128 256)."""
+    sizes: tuple[str, ...] = ()
+    """HEIGHTxWIDTH, several (the config's, and 384x192)."""
+    precision: Precision | None = None
+    """Of activations (float32; GPU: bfloat16)."""
+    works: tuple[Work, ...] = ("train", "embed")
+    """Programs."""
+    torch: tuple[Variant, ...] = ()
+    """PyTorch's variants (eager folded; GPU: all)."""
+    rounds: int | None = None
+    """Turns of each side (5; --quick: 3)."""
+    turn_seconds: float | None = None
+    """Least length of a turn (2; --quick: 1)."""
+    pipeline: bool = True
+    """Also train with the input pipeline."""
+    out: Path = Path("benchmark")
+    """Folder for the results."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options with what depends on the device."""
+
+    cases: list[Case]
+    variants: tuple[Variant, ...]
+    rounds: int
+    turn_seconds: float
+
+
+parse = partial(
+    command_line.parse_with_config,
+    Options,
+    "python tools/benchmark.py",
+    description=str(__doc__),
+    default="sysu",
+)
 
 
 def main(arguments: list[str]) -> int:
-    """Runs all cases; exit code 1 if a side failed, 2 if refused."""
-    try:
-        config, rest = read_config(arguments)
-        given = parse_arguments(rest)
-        cases = make_cases(config, given)
-        given.out.mkdir(parents=True, exist_ok=True)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    start, measured, busy = time.perf_counter(), [], os.getloadavg()[0]
-    contenders = ["jax", *(f"torch {variant}" for variant in given.torch)]
+    """Exit code 1 if a side failed, 2 if refused."""
+    return command_line.exit_code(program, arguments)
+
+
+def program(arguments: list[str]) -> int:
+    """Runs all cases; returns 1 if a side failed."""
+    given = parse(arguments)
+    config, options = given.config, given.options
+    check_comparable(config)
+    check(options)
+    plan = make_plan(config, options)
+    for case in plan.cases:
+        forward_flops(config.network, case.height, case.width)  # refused before work
+    options.out.mkdir(parents=True, exist_ok=True)
+    start, busy = time.perf_counter(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        if given.pipeline and "train" in given.works:
+        files = Path(folder) if options.pipeline and "train" in options.works else None
+        if files:
             quieten_tensorflow()
             from tools.benchmark_pipeline import make_files  # imports it
 
-            make_files(Path(folder), FILES, *FILE_SIZE)
-        for case in cases:
+            make_files(files, FILES, *FILE_SIZE)
+        measured = []
+        for case in plan.cases:
             measured.append(
                 measure(
                     config,
                     case,
-                    [
-                        n
-                        for n in contenders
-                        if case.work == "embed" or "folded" not in n
-                    ],
-                    rounds=given.rounds,
-                    turn_seconds=given.turn_seconds,
-                    files=Path(folder) if given.pipeline else None,
+                    contenders(case, plan.variants),
+                    spec=given.words[1],
+                    rounds=plan.rounds,
+                    turn_seconds=plan.turn_seconds,
+                    files=files,
                     say=lambda text: print(text, file=sys.stderr),
                 )
             )
             summary = summarise(config, measured)
             report = {"config": config.name, "load_before": busy, "measured": measured}
-            machine = describe(config, given, measured, busy)
-            paths = write_all(given.out, report, summary, machine)
+            machine = describe(config, case.precision, measured, busy)
+            paths = write_all(options.out, report, summary, machine)
     print(markdown(summary, machine))
     print(f"{time.perf_counter() - start:.0f} s; written: {', '.join(map(str, paths))}")
     return 1 if summary["failed"] else 0
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """The command line without the config's part, with what depends on the device."""
-    parser = argparse.ArgumentParser(
-        prog="python tools/benchmark.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="--config FILE[:VARIANT] and --config.field=value as in jreid.train; "
-        "the default is configs/sysu.py",
-    )
-    add = parser.add_argument
-    add("--quick", action="store_true", help="one batch of 8 at the config's size")
-    add("--batches", type=numbers, help="images in a batch (8,32; GPU: 64,128,256)")
-    add("--sizes", type=sizes, help="HEIGHTxWIDTH,... (the config's, 384x192)")
-    add("--precision", choices=("float32", "bfloat16"), help="(float32; GPU: bfloat16)")
-    add("--works", type=names("train", "embed"), default=["train", "embed"])
-    add(
-        "--torch",
-        type=names(*VARIANTS),
-        help="PyTorch variants (eager,folded; GPU: all)",
-    )
-    add("--rounds", type=int, help="turns of each side (5; --quick: 3)")
-    add("--turn-seconds", type=float, help="least length of a turn (2; --quick: 1)")
-    add("--no-pipeline", dest="pipeline", action="store_false", help="steps alone")
-    add("--out", type=Path, default=Path("benchmark"), help="folder for the results")
-    given = parser.parse_args(arguments)
+def contenders(case: Case, variants: tuple[Variant, ...]) -> list[str]:
+    """JAX, and the variants of PyTorch that the case has."""
+    fits = [v for v in variants if case.work == "embed" or v != "folded"]
+    return ["jax", *(f"torch {variant}" for variant in fits)]
+
+
+def check(options: Options) -> None:
+    """Raises ValueError for options that make no batch and no turn, or lack torch."""
+    for batch in options.batches:
+        if batch < 4 or batch % 4:
+            raise ValueError(
+                f"--batches has {batch}; allowed are multiples of 4, as 8 32: two "
+                "modalities with two images of an identity each, or more"
+            )
+    for text in options.sizes:
+        if min(size_of(text)) < 32:
+            raise ValueError(f"--sizes has {text}; 32 pixels is the least")
+    for name in ("rounds", "turn_seconds"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name} is {value}; it must be positive")
+    if not options.works:
+        raise ValueError("--works is empty; allowed are train and embed")
     if find_spec("torch") is None:
         raise ValueError('torch is not installed: pip install "jreid[torch]"')
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Height and width of HEIGHTxWIDTH."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match:
+        raise ValueError(f"--sizes has {text}; write them as 288x144")
+    return int(match[1]), int(match[2])
+
+
+def make_plan(config: Config, options: Options) -> Plan:
+    """Every program at every size, and what the options leave to the device."""
     import torch  # pyright: ignore[reportMissingImports]
 
-    on_gpu, quick = torch.cuda.is_available(), given.quick
-    defaults = {
-        "batches": ([8] if not on_gpu else [64]) if quick else None,
-        "precision": "bfloat16" if on_gpu else "float32",
-        "torch": list(VARIANTS) if on_gpu else ["eager", "folded"],
-        "rounds": 3 if quick else 5,
-        "turn_seconds": 1.0 if quick else 2.0,
-    }
-    defaults["batches"] = defaults["batches"] or ([64, 128, 256] if on_gpu else [8, 32])
-    for name, value in defaults.items():
-        if getattr(given, name) is None:
-            setattr(given, name, value)
-    if given.rounds < 1 or not given.turn_seconds > 0:
-        raise ValueError("--rounds and --turn-seconds must be positive")
-    return given
+    on_gpu, quick = torch.cuda.is_available(), options.quick
+    few, all_batches = ((64,), (64, 128, 256)) if on_gpu else ((8,), (8, 32))
+    precision = options.precision or ("bfloat16" if on_gpu else "float32")
+    larger = () if quick or config.size == LARGER else (LARGER,)
+    sizes = tuple(map(size_of, options.sizes)) or (config.size, *larger)
+    cpu_variants: tuple[Variant, ...] = ("eager", "folded")
+    return Plan(
+        cases=[
+            Case(work, batch, height, width, precision)
+            for height, width in sizes
+            for batch in options.batches or (few if quick else all_batches)
+            for work in options.works
+        ],
+        variants=options.torch
+        or (("eager", "compiled", "folded") if on_gpu else cpu_variants),
+        rounds=options.rounds or (3 if quick else 5),
+        turn_seconds=options.turn_seconds or (1.0 if quick else 2.0),
+    )
 
 
-def numbers(text: str) -> list[int]:
-    """Batch sizes of two modalities with two images of an identity each, or more."""
-    values = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
-    if any(value < 4 or value % 4 for value in values):
-        raise argparse.ArgumentTypeError(f"{text}: give multiples of 4, as 8,32")
-    return values
-
-
-def sizes(text: str) -> list[tuple[int, int]]:
-    """Height and width of each HEIGHTxWIDTH."""
-    try:
-        values = [tuple(map(int, part.split("x"))) for part in text.split(",")]
-        pairs = [(height, width) for height, width in values]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: write them as 288x144") from None
-    if min(map(min, pairs)) < 32:
-        raise argparse.ArgumentTypeError(f"{text}: 32 pixels is the least")
-    return pairs
-
-
-def names(*allowed: str):
-    """A parser of comma-separated names."""
-
-    def parse(text: str) -> list[str]:
-        if unknown := set(text.split(",")) - set(allowed):
-            raise argparse.ArgumentTypeError(
-                f"{', '.join(sorted(unknown))}: choose from {', '.join(allowed)}"
-            )
-        return text.split(",")
-
-    return parse
-
-
-def make_cases(config: Config, given: argparse.Namespace) -> list[Case]:
-    """Every program at every size."""
-    own = (config.data.height, config.data.width)
-    larger = [] if given.quick or own == LARGER else [LARGER]
-    chosen = given.sizes or [own, *larger]
-    return [
-        Case(work, batch, height, width, given.precision)
-        for height, width in chosen
-        for batch in given.batches
-        for work in given.works
-    ]
-
-
-def describe(config: Config, given: argparse.Namespace, measured, busy: float) -> str:
+def describe(config: Config, precision: str, measured, busy: float) -> str:
     """One line about the machine and the versions, and whether others were using it."""
     abouts = {
         name: result["about"]
@@ -186,7 +208,7 @@ def describe(config: Config, given: argparse.Namespace, measured, busy: float) -
     devices = {about["device"] for about in abouts.values()} - {"cpu"}
     device = ", ".join(sorted(devices)) or platform.machine()
     return (
-        f"{config.name}, {given.precision}, {device} with {cores()} CPU cores, "
+        f"{config.name}, {precision}, {device} with {cores()} CPU cores, "
         f"{'; '.join(sorted(versions))}, Python {platform.python_version()}"
         + (f"; the machine was busy: load average {busy:.1f} before" * (busy > 1))
     )
