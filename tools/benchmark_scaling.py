@@ -1,6 +1,6 @@
 """One CPU core against two of one machine: the model of docs/scaling.md, checked.
 
-    python tools/benchmark_scaling.py --config configs/demo.py
+    python tools/benchmark_scaling.py --config demo
 
 Each "device" is a process held to a core of its own; two of them talk over loopback, as
 two machines would. Measured are the training step on one (C, and its share of the batch
@@ -9,7 +9,6 @@ two, which the model predicts; the least and the median of several calls. Where 
 programs run, two processes wait for each other's turns, and only the median shows it.
 """
 
-import argparse
 import json
 import os
 import re
@@ -19,28 +18,53 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from tools.config_argument import read_config  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from jreid import command_line  # noqa: E402
+from jreid.config import Config  # noqa: E402
+from jreid.data.sampling import PerModality  # noqa: E402
+from tools.throughput.case import check_comparable, noise  # noqa: E402
 
 SMALL = 50  # all-reduces in a row
+CLASSES = 200
 
 
-def main(argv: list[str]) -> int:
+@dataclass(slots=True)
+class Options:
+    """How much is measured."""
+
+    steps: int = 20
+    """Of each kind."""
+
+
+parse = partial(
+    command_line.parse_with_config,
+    Options,
+    "python tools/benchmark_scaling.py",
+    description=str(__doc__),
+    default="demo",
+)
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 2 for what is refused, or where a process failed."""
+    if arguments[:1] == ["--child"]:
+        return command_line.exit_code(work, arguments[1:])
+    return command_line.exit_code(program, arguments)
+
+
+def program(arguments: list[str]) -> None:
     """Measures in subprocesses and prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--steps", type=int, default=20, help="of each kind (20)")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    given, rest = parser.parse_known_args(argv)
-    if given.child:
-        work(json.loads(given.child), rest)
-        return 0
+    given = parse(arguments)
+    check(given.config, given.options)
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
-        raise SystemExit("error: two cores are needed, but only one may be used")
-    options = {"steps": given.steps, "rest": rest}
+        raise ValueError("two cores are needed, but only one may be used")
+    options = {"steps": given.options.steps, "words": given.words}
     whole = run([cores[0]], share=1, **options)
     half = run([cores[0]], share=2, **options)
     both = run(cores, share=1, **options)
@@ -62,10 +86,22 @@ def main(argv: list[str]) -> int:
     }
     for name, seconds in rows.items():
         print(f"{name:52} {1000 * seconds(0):9.2f} {1000 * seconds(1):9.2f}")
-    return 0
 
 
-def run(cores: list[int], share: int, steps: int, rest: list[str]) -> dict:
+def check(config: Config, options: Options) -> None:
+    """Raises ValueError where no half of a batch could be measured."""
+    if options.steps < 1:
+        raise ValueError(f"--steps is {options.steps}; allowed is 1 and more")
+    check_comparable(config)
+    sampling = config.sampling
+    if not isinstance(sampling, PerModality) or sampling.identities % 2:
+        raise ValueError(
+            f"config.sampling is {sampling!r}; give PerModality with an even number of "
+            "identities: two processes share a batch, and half of it is measured alone"
+        )
+
+
+def run(cores: list[int], share: int, steps: int, words: list[str]) -> dict:
     """The measurements of process 0 of as many as there are cores."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         coordinator = f"127.0.0.1:{free.getsockname()[1]}" if len(cores) > 1 else ""
@@ -73,70 +109,55 @@ def run(cores: list[int], share: int, steps: int, rest: list[str]) -> dict:
     for process, core in enumerate(cores):
         job = {"core": core, "share": share, "steps": steps, "process": process}
         job |= {"coordinator": coordinator, "processes": len(cores)}
-        command = [sys.executable, __file__, "--child", json.dumps(job), *rest]
+        command = [sys.executable, __file__, "--child", json.dumps(job), *words]
         environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
         running.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
         )
     outputs = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
-        raise SystemExit("error: a process failed, see above")
+        raise ValueError("a process failed, see above")
     return json.loads(outputs[0].splitlines()[-1])
 
 
-def work(job: dict, rest: list[str]) -> None:
+def work(arguments: list[str]) -> None:
     """One process: measures, and prints what it found as JSON."""
+    job, config = json.loads(arguments[0]), parse(arguments[1:]).config
     os.sched_setaffinity(0, {job["core"]})  # before JAX makes its threads
-    config, _ = read_config(rest, default="configs/demo.py")
     from jreid.processes import distributed
 
     with distributed.joined(job["coordinator"], job["processes"], job["process"], 60.0):
-        config.data.identities //= job["share"]
+        config.sampling.identities //= job["share"]
         print(json.dumps(measure(config, job["steps"])))
 
 
-def measure(config, steps: int) -> dict:
+def measure(config: Config, steps: int) -> dict:
     """Seconds of a step, and of the two all-reduces, on all devices there are."""
     import jax
     import jax.numpy as jnp
-    import numpy as np
     from jax.sharding import NamedSharding, PartitionSpec
 
-    from jreid import system
     from jreid.processes.distributed import own_rows, to_devices
-    from jreid.training.learner import (
-        data_mesh,
-        init_state,
-        make_train_step,
-        network_structure,
-    )
+    from jreid.training.build import build_system
+    from jreid.training.learner import data_mesh
+    from jreid.training.plan import plan
 
-    mesh, slots = data_mesh(), system.slots(config)
-    make_network = partial(system.make_network, config, 200)
-    tx = system.build_tx(config, system.build_schedule(config, 10))
-    state = init_state(make_network, tx, 0, mesh)
+    mesh = data_mesh()
+    config.steps_per_epoch = 10
+    system = build_system(config, CLASSES, plan(config, None), mesh)
+    state = system.init(0)
     bytes_ = sum(leaf.nbytes for leaf in jax.tree.leaves(state.params))
-    own, rng = own_rows(mesh, slots), np.random.default_rng(0)
-    shape = (slots, 2, config.data.height, config.data.width, 3)
-    ids = np.repeat(np.arange(config.data.identities), config.data.images_per_identity)
-    batch = {
-        "images": rng.integers(0, 256, shape, np.uint8)[own],
-        "ids": np.stack([ids, ids], axis=1).astype(np.int32)[own],
-        "modality": np.tile(np.arange(2, dtype=np.int32), (slots, 1))[own],
-    }
-    placed = to_devices(batch, mesh, slots)
-    step = make_train_step(
-        network_structure(make_network)[0],
-        system.build_objective(config),
-        tx,
-        system.STREAMS,
-    )
-    program = step.lower(state, placed).compile().as_text()
-    collectives = len(re.findall(r" all-(?:reduce|gather)(?:-start)?\(", program))
+    sampling = config.sampling
+    count = sampling.identities * sampling.images  # of each of two views
+    batch = noise(config.views, config.size, sampling.identities, sampling.images)
+    own = own_rows(mesh, count)
+    placed = to_devices(jax.tree.map(lambda rows: rows[own], batch), mesh)
+    compiled = system.step.lower(state, placed).compile().as_text()
+    collectives = len(re.findall(r" all-(?:reduce|gather)(?:-start)?\(", compiled))
 
     def train():
         nonlocal state
-        state, scalars = step(state, placed)
+        state, scalars = system.step(state, placed)
         return scalars
 
     devices = mesh.devices.size
@@ -155,7 +176,7 @@ def measure(config, steps: int) -> dict:
         return jax.lax.fori_loop(0, SMALL, lambda _, x: x + 1e-9 * x.sum(0), x)
 
     return {
-        "images": 2 * slots,
+        "images": 2 * count,
         "bytes": bytes_,
         "collectives": collectives,
         "step": timed(train, steps),
