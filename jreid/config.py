@@ -156,7 +156,7 @@ class Config:
     """Weighted terms, summed in this order."""
     optimizer: Any
     schedule: Any
-    embedding: Embedding = field(default_factory=Embedding)
+    embedding: Embedding = field(default_factory=Embedding, metadata=MAY_DIFFER)
     phases: tuple[Phase, ...] = ()
     """Stretches of the run, one after the other."""
     players: dict[str, Player] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from jreid.data.datasets import Dataset, drop_unpaired
 from jreid.data.quiet import quieten_tensorflow
 from jreid.evaluation.files.results_file import make_folder
 from jreid.evaluation.score import Score
+from jreid.processes.compilation_cache import keep_compiled_programs
 from jreid.processes.heap import trim_after_compiling
 from jreid.run import images as run_images
 from jreid.run import results
@@ -33,6 +34,7 @@ def restore_network(
 ) -> TrainedNetwork:
     """Restores a checkpoint of a run (None: the newest) onto all devices."""
     trim_after_compiling()
+    keep_compiled_programs()
     mesh = data_mesh()
     classes = classes_of(config, len(run_images.read_identities(workdir)))
     make_network = network_maker(config, classes)
