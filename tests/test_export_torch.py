@@ -23,7 +23,7 @@ from jreid.data.image_file import read_rgb
 from jreid.models.embedding import Embedding
 from jreid.parts import to_json
 from jreid.run.checkpoint import Checkpoints
-from jreid.training.build import build_embed, network_maker
+from jreid.training.build import build_embed
 from tools import export_torch
 
 pytestmark = pytest.mark.torch
@@ -87,7 +87,7 @@ def test_exported_network_embeds_as_jreid_does(tmp_path, rng, variant, options):
     config, params, stats = make_run(workdir, variant, **options)
     assert export_torch.main(["--workdir", str(workdir), str(out)]) == 0
     pixels, paths = make_pictures(tmp_path, rng)
-    embed = build_embed(config, network_maker(config, parity.CLASSES))
+    embed = build_embed(config, parity.CLASSES)
     done = run(out, "-c", PROGRAM, *paths)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
