@@ -13,7 +13,8 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 
 # A module imports from its own line or the lines above it, and never in a circle.
 LAYERS = """
-bounds cache_folder lazy progress shapes user_files models.torch_names run.leaves data.quiet
+bounds cache_folder lazy progress shapes user_files
+models.torch_names run.leaves data.quiet
 parts processes.*
 run.workdir
 data.rows data.datasets data.views data.image_file data.lists data.synvi
