@@ -42,7 +42,7 @@ print(json.dumps({"vectors": vectors, "loaded": sorted(loaded)}))
 def make_run(folder, variant="full", **options):
     """What a run leaves behind, of random weights: config, identities, checkpoint."""
     config = parity.tiny(variant)
-    config.name = 'a "name"""\n\\'
+    config.name = 'a-"name"""'
     config.embedding = Embedding(**options)
     params, stats = parity.random_weights(config, np.float32)
     folder.mkdir()
