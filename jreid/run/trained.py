@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from jreid.config import Config
 from jreid.data.datasets import Dataset, drop_unpaired
 from jreid.data.quiet import quieten_tensorflow
+from jreid.data.views import modalities_of
 from jreid.evaluation.files.results_file import make_folder
 from jreid.evaluation.score import Score
 from jreid.processes.compilation_cache import keep_compiled_programs
@@ -87,7 +88,7 @@ def _check_split(config: Config, workdir: Path, dataset: Dataset) -> None:
     if split is None:
         return
     before = read_training_set(workdir)
-    images = drop_unpaired(dataset.train)
+    images = drop_unpaired(dataset.train, modalities=modalities_of(config.views))
     if len(images) != before["images"]:
         # A file that could not be read was left out when the training began.
         images = run_images.readable(config, images, "training").images
