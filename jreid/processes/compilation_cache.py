@@ -1,4 +1,4 @@
-"""Compiled programs are kept from one start to the next, in a folder of bounded size."""
+"""Compiled programs are kept from one start to the next, in a bounded folder."""
 
 import os
 import tempfile
