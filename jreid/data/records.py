@@ -45,7 +45,7 @@ def read_built(
             f"{root} is no data set that TFDS has built; build it with\n"
             f"  python -m jreid.prepare --dataset {name}{source} --out {folder}"
         )
-    builder = tfds.builder_from_directory(root)
+    builder: Any = tfds.builder_from_directory(str(root))
     records = _Records()
     try:
         rows = {
