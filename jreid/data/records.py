@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
