@@ -32,6 +32,7 @@ def main() -> None:
         folder = pathlib.Path(scratch)
         config = tiny.tiny_config(tiny.make_tree(folder / "tree"))
         config.data.root, config.steps = str(folder / "tree"), 3
+        config.checkpoint.keep = 1
         train.train(config, folder / "run")
         with tarfile.open(target, "w:xz") as archive:
             for name in ("config.json", "training_set.json", "metrics.jsonl"):

@@ -16,7 +16,7 @@ def keep_compiled_programs() -> None:
     `JAX_COMPILATION_CACHE_DIR` names another folder, and `JAX_ENABLE_COMPILATION_CACHE`
     set to false turns it off, as in any program that uses JAX.
     """
-    if jax.config.read("jax_compilation_cache_dir"):
+    if jax.config.values.get("jax_compilation_cache_dir"):
         return
     folder = cache_folder() / "compiled"
     try:
