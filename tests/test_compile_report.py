@@ -9,13 +9,14 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
+from jreid.config_files import load
+from jreid.training.learner import data_mesh
 from tools import compile_report, hlo_census, hlo_text
 
 ROOT = pathlib.Path(__file__).parent.parent
-# ml_collections loads config files so
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 TEXT = (ROOT / "tests" / "data" / "compiled_step.hlo").read_text()
 PARAMETERS = [(3, 3, 8, 16), (3, 3, 16, 16), (16, 32)]
@@ -206,8 +207,7 @@ def test_text_that_is_no_module_is_refused():
     [
         (["--batch", "6", "--devices", "4"], "6 images on 4 devices"),
         (["--json", "no/such/folder/report.json"], "make it first"),
-        (["--config.model.dpeth=18"], "dpeth"),
-        (["--config.model.depth=19"], "19"),
+        (["--config.network.trunk.width=0"], "width is 0"),
         (["--config=no_such_file.py"], "no_such_file"),
     ],
 )
@@ -216,6 +216,25 @@ def test_bad_arguments_end_with_one_line(arguments, reason, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
     assert reason in error
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--config.network.trunk.dpeth=18"], ["--devices", "many"]]
+)
+def test_words_that_mean_nothing_are_refused(arguments, capsys):
+    assert compile_report.main(arguments) == 2
+    assert arguments[-1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("system", "batches"), [("phases", 1), ("players", 2)])
+def test_what_is_traced_is_the_step_of_a_system(system, batches):
+    config = load(str(ROOT / "tests" / "systems" / f"{system}.py"))
+    options = compile_report.Options(batch=8, classes=3)
+    traced, params = compile_report.trace(config, options, data_mesh())
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    columns = text[text.index("@main") :].splitlines()[0].count("<4x32x16x3xui8>")
+    assert columns == 2 * batches
+    assert len(jax.tree.leaves(params)) > 10
 
 
 def test_a_missing_plugin_is_named_with_its_remedy(monkeypatch, capsys):
@@ -233,7 +252,7 @@ def test_a_missing_plugin_is_named_with_its_remedy(monkeypatch, capsys):
 )
 def test_compiles_a_small_step(tmp_path):
     program = ROOT / "tools" / "compile_report.py"
-    command = [sys.executable, str(program), "--config", "configs/demo.py"]
+    command = [sys.executable, str(program), "--config", "demo"]
     done = subprocess.run(
         [
             *command,

@@ -1,6 +1,6 @@
 """What XLA makes of the training step or the embedding on GPUs, without a GPU.
 
-    python tools/compile_report.py --config configs/sysu.py --config.model.bfloat16=True
+    python tools/compile_report.py --config sysu --config.precision bfloat16
     python tools/compile_report.py --devices 8 --batch 512 --json report.json
     python tools/compile_report.py --embed
 
@@ -12,12 +12,12 @@ are chosen without autotuning, which needs the device.
 Needs jax's CUDA plugin, Python 3.12 and 6 GB of disk: pip install "jax[cuda12]".
 """
 
-import argparse
-import functools
 import json
 import os
 import sys
 import time
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from jreid import command_line  # noqa: E402
 from jreid.config import Config  # noqa: E402
 from tools import hlo_text  # noqa: E402
-from tools.config_argument import read_config  # noqa: E402
 from tools.hlo_census import PEAK_FLOPS, census  # noqa: E402
 
 # What XLA must know of the chip: an H100 SXM with 80 GB.
@@ -48,69 +48,84 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 """
 
 
+@dataclass(slots=True)
+class Options:
+    """What is compiled, and where the report goes."""
+
+    devices: int = 1
+    """GPUs that share the batch."""
+    batch: int = 64
+    """Images in a batch over all GPUs."""
+    classes: int = 395
+    """Training identities."""
+    embed: bool = False
+    """The frozen embedding, not the step."""
+    json: Path | None = None
+    """Write the report here as well."""
+    compare: Path | None = None
+    """An earlier --json, to compare."""
+    hlo: Path | None = None
+    """Write the compiled program's text here."""
+
+
+parse = partial(
+    command_line.parse_with_config,
+    Options,
+    "python tools/compile_report.py",
+    description=str(__doc__),
+    default="sysu",
+)
+
+
 def main(arguments: list[str]) -> int:
-    """Prints the report; exit code 2 and one line for what is refused."""
-    try:
-        config, rest = read_config(arguments)
-        given = parse_arguments(rest)
-        compiled, parameters, seconds = compile_for_gpu(config, given)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Exit code 2 and one line for what is refused."""
+    return command_line.exit_code(program, arguments)
+
+
+def program(arguments: list[str]) -> None:
+    """Prints the report."""
+    given = parse(arguments)
+    config, options = given.config, given.options
+    check(config, options)
+    compiled, parameters, seconds = compile_for_gpu(config, options)
     text = compiled.as_text()
-    if given.hlo:
-        given.hlo.write_text(text)
+    if options.hlo:
+        options.hlo.write_text(text)
     report = {
-        "program": "embedding" if given.embed else "training step",
+        "program": "embedding" if options.embed else "training step",
         "config": config.name,
-        "precision": "bfloat16" if config.model.bfloat16 else "float32",
-        "devices": given.devices,
-        "batch": given.batch,
-        "height": config.data.height,
-        "width": config.data.width,
+        "precision": config.precision,
+        "devices": options.devices,
+        "batch": options.batch,
+        "height": config.size[0],
+        "width": config.size[1],
         "compile_seconds": round(seconds, 1),
         "memory": memory(compiled.memory_analysis()),
         **census(hlo_text.parse(text), parameters),
     }
     print(format_report(report))
-    if given.compare:
-        print(format_comparison(report, json.loads(given.compare.read_text())))
-    if given.json:
-        given.json.write_text(json.dumps(report, indent=1) + "\n")
-    return 0
+    if options.compare:
+        print(format_comparison(report, json.loads(options.compare.read_text())))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """The command line without the config's part."""
-    parser = argparse.ArgumentParser(
-        prog="python tools/compile_report.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="--config FILE[:VARIANT] and --config.field=value as in jreid.train; "
-        "the default is configs/sysu.py",
-    )
-    add = parser.add_argument
-    add("--devices", type=int, default=1, help="GPUs that share the batch (1)")
-    add("--batch", type=int, default=64, help="images in a batch over all GPUs (64)")
-    add("--classes", type=int, default=395, help="training identities (395)")
-    add("--embed", action="store_true", help="the frozen embedding, not the step")
-    add("--json", type=Path, metavar="FILE", help="write the report here as well")
-    add("--compare", type=Path, metavar="FILE", help="an earlier --json, to compare")
-    add("--hlo", type=Path, metavar="FILE", help="write the compiled program's text")
-    given = parser.parse_args(arguments)
-    per_slot = 1 if given.embed else 2
-    if given.devices < 1 or given.batch < 1 or given.batch % (given.devices * per_slot):
+def check(config: Config, options: Options) -> None:
+    """Raises ValueError for a batch that cannot be divided, or files that are not."""
+    columns = 1 if options.embed else len(config.views)
+    devices, batch = options.devices, options.batch
+    if devices < 1 or batch < 1 or batch % (devices * columns):
         raise ValueError(
-            f"a batch of {given.batch} images on {given.devices} devices; give a "
-            f"multiple of {per_slot} images per device (a visible and an infrared one "
-            "make a slot in training)"
+            f"a batch of {batch} images on {devices} devices; give a multiple of "
+            f"{columns} images per device"
+            + f" (one of each view: {', '.join(config.views)})"
+            * (not options.embed)
         )
-    if given.compare and not given.compare.is_file():
-        raise ValueError(f"{given.compare} does not exist; write one with --json")
-    for path in (given.json, given.hlo):
+    if options.compare and not options.compare.is_file():
+        raise ValueError(f"{options.compare} does not exist; write one with --json")
+    for path in (options.json, options.hlo):
         if path and not path.parent.is_dir():
             raise ValueError(f"the folder of {path} does not exist; make it first")
-    return given
 
 
 def gpus(count: int) -> list[Any]:
@@ -140,60 +155,61 @@ def gpus(count: int) -> list[Any]:
     return topology.devices
 
 
-def compile_for_gpu(config: Config, given: argparse.Namespace):
+def compile_for_gpu(config: Config, options: Options):
     """The compiled program, the dimensions of its parameters, and the seconds taken."""
-    devices = gpus(given.devices)
+    devices = gpus(options.devices)
+    import jax
+
+    from jreid.training.learner import data_mesh
+
+    traced, params = trace(config, options, data_mesh(devices))
+    start = time.perf_counter()
+    compiled = traced.lower(lowering_platforms=("cuda",)).compile()
+    parameters = [leaf.shape for leaf in jax.tree.leaves(params)]
+    return compiled, parameters, time.perf_counter() - start
+
+
+def trace(config: Config, options: Options, mesh: Any):
+    """The program traced for the devices of `mesh`, and its parameters' shapes.
+
+    The first phase's step, with columns of equal length.
+    """
     import jax
     import jax.numpy as jnp
     from jax.sharding import NamedSharding, PartitionSpec
 
-    from jreid import system
-    from jreid.training.learner import (
-        data_mesh,
-        init_state,
-        make_embed,
-        make_train_step,
-        network_structure,
-    )
+    from jreid.training.build import build_system
+    from jreid.training.learner import data_mesh
+    from jreid.training.plan import plan
 
-    mesh = data_mesh(devices)
     divided = NamedSharding(mesh, PartitionSpec("data"))
     replicated = NamedSharding(mesh, PartitionSpec())
-    make_network = functools.partial(system.make_network, config, given.classes)
-    graphdef, frozen = network_structure(make_network)
-    tx = system.build_tx(config, system.build_schedule(config, steps_per_epoch=100))
+    config.steps_per_epoch = config.steps_per_epoch or 100  # changes no shape
+    phases = plan(config, None)
     # The shapes are the same on the devices at hand, where they can be traced.
-    shapes = jax.eval_shape(
-        lambda: init_state(make_network, tx, config.seed, data_mesh())
-    )
+    system = build_system(config, options.classes, phases, data_mesh())
+    shapes = jax.eval_shape(lambda: system.init(config.seed))
     state = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated), shapes
     )
 
-    def batch(*dims: int, dtype=jnp.int32):
+    def array(*dims: int, dtype=jnp.int32):
         return jax.ShapeDtypeStruct(dims, dtype, sharding=divided)
 
-    pixels = (config.data.height, config.data.width, 3)
-    if given.embed:
-        images = batch(given.batch, *pixels, dtype=jnp.uint8)
-        options = config.evaluation
-        embed = make_embed(frozen, feature=options.feature, flip=options.flip)
-        arguments = (state.params, state.stats, images, system.STREAMS[0])
-        traced = embed.trace(*arguments)
-    else:
-        slots = (given.batch // 2, 2)
-        objective = system.build_objective(config)
-        step = make_train_step(graphdef, objective, tx, system.STREAMS)
-        inputs = {
-            "images": batch(*slots, *pixels, dtype=jnp.uint8),
-            "ids": batch(*slots),
-            "modality": batch(*slots),
-        }
-        traced = step.trace(state, inputs)
-    start = time.perf_counter()
-    compiled = traced.lower(lowering_platforms=("cuda",)).compile()
-    parameters = [leaf.shape for leaf in jax.tree.leaves(state.params)]
-    return compiled, parameters, time.perf_counter() - start
+    if options.embed:
+        images = array(options.batch, *config.size, 3, dtype=jnp.uint8)
+        traced = system.embed.trace(state.params, state.stats, images, "visible")
+        return traced, state.params
+    views = phases[0].views
+    count = options.batch // len(views)
+    batch: dict[str, Any] = {
+        "images": dict.fromkeys(views, array(count, *config.size, 3, dtype=jnp.uint8)),
+        "ids": dict.fromkeys(views, array(count)),
+        "modality": dict.fromkeys(views, array(count)),
+    }
+    if config.players:  # what draws for itself does so as large
+        batch["players"] = dict.fromkeys(config.players, dict(batch))
+    return system.step.trace(state, batch), state.params
 
 
 def memory(analysis: Any) -> dict[str, int]:
