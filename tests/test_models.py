@@ -128,7 +128,7 @@ def test_maps_have_the_sizes_of_facts(options, shape):
         (ResNet(after={"x": NonLocal()}), "^after has a block at 'x'"),
         (ResNet(after={"2": 3.0}), "^after.2 is 3.0; it needs make"),
         (NonLocal(inner_channels=-1), "^inner_channels is -1"),
-        (GeM(p=0.5), "^p is 0.5; allowed is 1 and more"),
+        (GeM(p=0.5), "^p is 0.5; allowed is 1 to 100"),
         (GeM(epsilon=0.0), "^epsilon is 0.0"),
         (Stripe(3, 3), "^index is 3; allowed is 0 to 2"),
         (Stripe(0, 0), "^of is 0; allowed is 1 and more"),
