@@ -118,7 +118,8 @@ def test_a_process_killed_while_they_join_is_named():
 @pytest.mark.slow
 @pytest.mark.parametrize("alone", [0, 1])
 def test_a_process_whose_others_never_come_says_so(alone):
-    program = "from jreid.processes import distributed\ndistributed.ARRIVAL = 3.0\n" + JOINING
+    short = "from jreid.processes import distributed\ndistributed.ARRIVAL = 3.0\n"
+    program = short + JOINING
     running = start(program, -1)
     running[1 - alone].kill()
     running[1 - alone].communicate()
