@@ -15,12 +15,13 @@ ifneq ($(shell $(VENV)/bin/python -c 'print("works")' 2>/dev/null),works)
 BROKEN := broken
 endif
 
-.PHONY: help install demo check test torch parity search commands release clean broken
+.PHONY: help install demo check test slow torch parity search commands release clean broken
 
 help:
 	@echo "make demo     train and evaluate a small network on the embedded data set;"
 	@echo '              ARGS="--config.seed=1 --workdir=runs/seed-1" changes its config'
 	@echo "make test     ruff, pyright and pytest; ARGS are pytest's"
+	@echo "make slow     the tests that take more than ten seconds each"
 	@echo "make parity   the tests that compare with PyTorch, which is installed first:"
 	@echo "              TORCH_INDEX=URL from this index, CUDA=1 even if it brings CUDA"
 	@echo "make search   random inputs for the readers and measures, other ones each time"
@@ -51,11 +52,14 @@ check: $(STAMP)
 test: check
 	$(RUN) pytest $(ARGS)
 
+slow: $(STAMP)
+	JREID_SLOW_TESTS=1 $(RUN) pytest -m slow $(ARGS)
+
 torch: $(STAMP)
 	@TORCH_INDEX='$(TORCH_INDEX)' CUDA='$(CUDA)' $(VENV)/bin/python tools/install_torch.py
 
 parity: torch check
-	$(RUN) pytest -m torch $(ARGS)
+	JREID_SLOW_TESTS=1 $(RUN) pytest -m torch $(ARGS)
 
 SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
 search: SEED := $(SEED)

@@ -9,4 +9,4 @@ Axis letters, the same in every signature:
     k  images per identity and modality
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

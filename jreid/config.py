@@ -156,13 +156,13 @@ class Config:
     """Weighted terms, summed in this order."""
     optimizer: Any
     schedule: Any
-    embedding: Embedding = field(default_factory=Embedding)
+    embedding: Embedding = field(default_factory=Embedding, metadata=MAY_DIFFER)
     phases: tuple[Phase, ...] = ()
     """Stretches of the run, one after the other."""
     players: dict[str, Player] = field(default_factory=dict)
     """Several optimisations within a step, in this order, instead of one objective."""
     between_epochs: Any = None
-    """Called on the host after every epoch, as for labels by clustering."""
+    """Called on the host before every epoch, as for labels by clustering."""
     memory: Any = None
     """What is carried from step to step besides parameters, as a bank of features."""
     seed: int = 0

@@ -44,6 +44,7 @@ if __name__ == "__main__":
 from jreid.config import Config  # noqa: E402
 from jreid.data.quiet import quieten_tensorflow  # noqa: E402
 from jreid.processes import distributed  # noqa: E402
+from jreid.processes.compilation_cache import keep_compiled_programs  # noqa: E402
 from jreid.processes.distributed import StopVote  # noqa: E402
 from jreid.processes.heap import trim_after_compiling  # noqa: E402
 from jreid.processes.interrupt import Interrupt  # noqa: E402
@@ -62,6 +63,7 @@ from jreid.training.scalars import ScalarWindow  # noqa: E402
 def train(config: Config, workdir: Path) -> int:
     """Runs or continues the run in `workdir`; returns the exit code."""
     trim_after_compiling()
+    keep_compiled_programs()
     main = Progress.shown = distributed.is_main()
     with open_workdir(workdir, config) if main else contextlib.nullcontext():
         distributed.agree(config.shared())

@@ -33,7 +33,8 @@ def systems_built_once():
 
     def once(function):
         def shared(config, classes, *rest):
-            key = (function.__name__, config_hash(config), classes)
+            embedding = repr(config.embedding)  # not in the hash
+            key = (function.__name__, config_hash(config), embedding, classes)
             if key not in made:
                 made[key] = function(config, classes, *rest)
             return made[key]
@@ -51,6 +52,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+SLOW = "needs more than ten seconds: set JREID_SLOW_TESTS=1"
 LONG = "needs minutes: set JREID_LONG_TESTS=1"
 
 
@@ -59,15 +61,16 @@ def pytest_collection_modifyitems(items):
         is_quick = not item.get_closest_marker("slow")
         if is_quick and item.path.stem in selection.VERSIONS:
             item.add_marker("versions")
-    if not os.environ.get("JREID_LONG_TESTS"):
-        skip = pytest.mark.skip(reason=LONG)
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(skip)
+    for marker, reason in (("slow", SLOW), ("long", LONG)):
+        if not os.environ.get(f"JREID_{marker.upper()}_TESTS"):
+            for item in items:
+                if item.get_closest_marker(marker):
+                    item.add_marker(pytest.mark.skip(reason=reason))
 
 
 REMEDIES = {  # part of a reason -> what was skipped, and the command that runs it
     "'torch'": "that compare with PyTorch (make parity)",
+    SLOW: "that take more than ten seconds each (make slow)",
     LONG: "that take minutes (JREID_LONG_TESTS=1 make test)",
     "": "that cannot run here (make test ARGS=-rs says why)",
 }

@@ -1,5 +1,7 @@
 """The paper's system in parts, narrow; and a network's step without a run around it."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,7 +48,9 @@ def objective(
     """The terms of eq. 9; with one branch AGW's, without the hetero-centre triplet."""
     numbers = [name.removeprefix("v") for name in refined]
     heads = [*branches, *(f"z{number}" for number in numbers)]
-    terms = {f"identity_{name}": Identity(on=f"logits.{name}") for name in heads}
+    terms: dict[str, Any] = {
+        f"identity_{name}": Identity(on=f"logits.{name}") for name in heads
+    }
     for number in numbers:
         on, teacher = f"logits.z{number}", f"logits.v{number}"
         terms[f"vsd_{number}"] = SelfDistillation(on=on, teacher=teacher)

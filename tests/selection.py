@@ -14,7 +14,7 @@ VERSIONS = (
     "test_llcm",
     "test_losses",
     "test_minimal_install",
-    "test_optim",
+    "test_optimizers",
     "test_protocols",
     "test_ranking",
     "test_sampling",

@@ -201,7 +201,7 @@ def test_erase_normalised_overwrites_one_rectangle_of_the_allowed_size():
         rows, columns = (np.flatnonzero(changed.any(axis)) for axis in (1, 0))
         box = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         h, w = box.shape[:2]
-        assert (box == np.float32(value)).all() and changed.sum() == h * w
+        assert (box == np.array(value, np.float32)).all() and changed.sum() == h * w
         # Sides are rounded to whole pixels, so the bounds hold to half a pixel.
         assert (h - 0.5) * (w - 0.5) <= 0.3 * 1800 and (h + 0.5) * (w + 0.5) >= 180
         assert (h - 0.5) / (w + 0.5) <= 2 and (h + 0.5) / (w - 0.5) >= 0.5

@@ -8,7 +8,7 @@ import tiny
 
 from jreid import evaluate
 from jreid.models.pooling import Average, GeM
-from jreid.training.build import build_embed, network_maker
+from jreid.training.build import build_embed
 from tools import convert_agw
 
 torch = pytest.importorskip("torch")
@@ -114,7 +114,7 @@ def test_embeddings_equal_pytorchs(rng, inner, blocks, pooling):
     pool = config.network.branches[0].pool
     assert isinstance(pool, GeM if pooling == "gem" else Average)
     _, trees = convert_agw.convert_network(tensors, config, 5)
-    embed = build_embed(config, network_maker(config, 5))
+    embed = build_embed(config, 5)
     images = rng.integers(0, 256, (2, 64, 32, 3), dtype=np.uint8)
     parts = {"visible": "visible", "infrared": "thermal"}
     for stream in STREAMS if inner and blocks else ["infrared"]:

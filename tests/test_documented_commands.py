@@ -1,13 +1,31 @@
-"""The README's commands are found, and .ci/run begins with the first of them."""
+"""The documents' commands are found and parsed; .ci/run begins with the first two."""
 
 import pathlib
 import re
+import shlex
 import subprocess
 
+import pytest
+
+from jreid import embed, evaluate, prepare, train
+from jreid.command_line import exit_code, parse
 from tools.documented_commands import commands_of, documents
-from tools.run_documented_commands import LEFT_OUT, SHORTENED
+from tools.run_documented_commands import LEFT_OUT, SHORTENED, left_out, shortened
 
 ROOT = pathlib.Path(__file__).parent.parent
+PARSERS = {
+    "train": train.parse,
+    "evaluate": lambda words: evaluate.way_of(parse(evaluate.Options, "", words, "")),
+    "embed": lambda words: parse(embed.Options, "", words, ""),
+    "prepare": lambda words: parse(prepare.Options, "", words, "").check(),
+}
+JREID = [
+    shortened(command.text)
+    for path in documents()
+    for command in commands_of(path.read_text(), path.name)
+    if re.match(r"(python -m jreid\.|jreid )", command.text)
+    and left_out(command) != "a mention"
+]
 TEXT = """# Title
 
 Prose with `make demo ARGS="--x=1"`, and `runs/demo`, and `make` alone.
@@ -65,6 +83,20 @@ def test_every_make_command_is_a_rule_of_the_makefile():
     texts = [c.text for path in documents() for c in commands_of(path.read_text())]
     named = {text.split()[1] for text in texts if text.startswith("make ")}
     assert {"demo", "test"} <= named <= set(rules)
+
+
+@pytest.mark.parametrize("text", JREID)
+def test_every_command_is_parsed(text, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    document = (ROOT / "docs" / "new-system.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", document, re.M | re.S)
+    (tmp_path / "stripes.py").write_text(block)
+    name, *words = shlex.split(re.sub(r"^python -m jreid\.|^jreid ", "", text))
+
+    def program(words):
+        PARSERS[name](words)
+
+    assert exit_code(program, words) == 0, capfd.readouterr()
 
 
 def test_each_rule_of_running_them_still_has_a_command():

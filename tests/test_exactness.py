@@ -18,8 +18,8 @@ from jreid.evaluation.distances import (
     squared_distances,
 )
 from jreid.evaluation.ranking import nearest_gallery, rank
-from jreid.evaluation.rerank.galleries import galleries as rerank
-from jreid.evaluation.rerank.galleries import neighbours
+from jreid.evaluation.rerank import galleries as rerank
+from jreid.evaluation.rerank import neighbours
 
 K1, K2, ORIGINAL_WEIGHT = 20, 6, 0.3
 

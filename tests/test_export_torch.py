@@ -23,7 +23,7 @@ from jreid.data.image_file import read_rgb
 from jreid.models.embedding import Embedding
 from jreid.parts import to_json
 from jreid.run.checkpoint import Checkpoints
-from jreid.training.build import build_embed, network_maker
+from jreid.training.build import build_embed
 from tools import export_torch
 
 pytestmark = pytest.mark.torch
@@ -42,7 +42,7 @@ print(json.dumps({"vectors": vectors, "loaded": sorted(loaded)}))
 def make_run(folder, variant="full", **options):
     """What a run leaves behind, of random weights: config, identities, checkpoint."""
     config = parity.tiny(variant)
-    config.name = 'a "name"""\n\\'
+    config.name = 'a-"name"""'
     config.embedding = Embedding(**options)
     params, stats = parity.random_weights(config, np.float32)
     folder.mkdir()
@@ -87,7 +87,7 @@ def test_exported_network_embeds_as_jreid_does(tmp_path, rng, variant, options):
     config, params, stats = make_run(workdir, variant, **options)
     assert export_torch.main(["--workdir", str(workdir), str(out)]) == 0
     pixels, paths = make_pictures(tmp_path, rng)
-    embed = build_embed(config, network_maker(config, parity.CLASSES))
+    embed = build_embed(config, parity.CLASSES)
     done = run(out, "-c", PROGRAM, *paths)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -115,7 +115,7 @@ def test_pictures_are_read_as_jreid_reads_them(exported, tmp_path, rng, monkeypa
     ours = importlib.import_module("model").read(paths).numpy().astype(int)
     for row, path in zip(ours, paths, strict=True):
         whole = read_rgb(pathlib.Path(path).read_bytes())
-        expected = decoding.resize(tf.constant(whole), (HEIGHT, WIDTH)).numpy()
+        expected = decoding.resize_image(tf.constant(whole), (HEIGHT, WIDTH)).numpy()
         assert np.abs(row - expected).max() <= 1, path
 
 

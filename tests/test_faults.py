@@ -136,6 +136,7 @@ def test_a_wait_that_the_device_did_not_notice_is_not_counted(monkeypatch, ready
 
 def test_metrics_on_a_full_disk_name_the_file(tmp_path):
     reporter = make_reporter(tmp_path, total_steps=2, first_step=1, images_per_step=1)
+    assert isinstance(reporter, Reporter)
     reporter._metrics.close()
     reporter._metrics = open("/dev/full", "a")  # noqa: SIM115
     refused = pytest.raises(OSError, match=r"cannot write .*metrics.jsonl: .*No space")

@@ -143,7 +143,7 @@ def test_lists_of_images(root):
 
     def read():
         try:
-            paths = read_regdb(root, trial=1).train.paths
+            paths = read_regdb(root, split=1).train.paths
         except ValueError as error:
             if "share" in str(error):  # the test list has the same image
                 raise ValueError(f"{path.name}: {error}") from error

@@ -32,7 +32,7 @@ with distributed.joined(coordinator, 2, number, 10.0):
     else:
         raise AssertionError("different facts were not noticed")
     assert distributed.from_main(7 + number) == 7
-    rows = distributed.to_devices(np.arange(12.0)[own], mesh, 12)
+    rows = distributed.to_devices(np.arange(12.0)[own], mesh)
     assert distributed.to_host(rows).tolist() == list(range(12))
     vote = distributed.StopVote(mesh)
     with Interrupt() as interrupt:
@@ -118,7 +118,8 @@ def test_a_process_killed_while_they_join_is_named():
 @pytest.mark.slow
 @pytest.mark.parametrize("alone", [0, 1])
 def test_a_process_whose_others_never_come_says_so(alone):
-    program = "from jreid import distributed\ndistributed.ARRIVAL = 3.0\n" + JOINING
+    short = "from jreid.processes import distributed\ndistributed.ARRIVAL = 3.0\n"
+    program = short + JOINING
     running = start(program, -1)
     running[1 - alone].kill()
     running[1 - alone].communicate()

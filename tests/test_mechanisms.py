@@ -44,7 +44,7 @@ def four_devices(tree, tmp_path_factory) -> pathlib.Path:
     subprocess.run(
         [sys.executable, __file__, str(tree), str(folder)],
         check=True,
-        env={**os.environ, "XLA_FLAGS": flags},
+        env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(SYSTEMS.parents[1])},
         cwd=SYSTEMS.parent,
     )
     return folder

@@ -128,7 +128,7 @@ def test_maps_have_the_sizes_of_facts(options, shape):
         (ResNet(after={"x": NonLocal()}), "^after has a block at 'x'"),
         (ResNet(after={"2": 3.0}), "^after.2 is 3.0; it needs make"),
         (NonLocal(inner_channels=-1), "^inner_channels is -1"),
-        (GeM(p=0.5), "^p is 0.5; allowed is 1 and more"),
+        (GeM(p=0.5), "^p is 0.5; allowed is 1 to 100"),
         (GeM(epsilon=0.0), "^epsilon is 0.0"),
         (Stripe(3, 3), "^index is 3; allowed is 0 to 2"),
         (Stripe(0, 0), "^of is 0; allowed is 1 and more"),
@@ -185,6 +185,7 @@ def test_uniform_non_local_weights_are_torchs(inner, width):
     part = NonLocal(inner_channels=inner, init="uniform")
     block = part.make(128, nnx.Rngs(0), jnp.float32)
     for conv, fan_in in ((block.theta, 128), (block.g, 128), (block.out, width)):
+        assert conv.bias is not None
         for array in (conv.kernel[...], conv.bias[...]):
             largest = float(jnp.abs(array).max())
             assert largest <= fan_in**-0.5
@@ -315,6 +316,7 @@ def test_a_neck_stands_between_z_and_its_classifier(rng):
     outputs = network(random_views(rng, {"visible": 3, "infrared": 3}), STEMS)
     z = np.asarray(outputs["refined"]["z1"], np.float64)
     normal = (z - z.mean(0)) / np.sqrt(z.var(0) + 1e-5)
+    assert network.bottleneck is not None
     expected = normal @ np.asarray(network.bottleneck.classifier.kernel[...])
     np.testing.assert_allclose(outputs["logits"]["z1"], expected, rtol=1e-3, atol=1e-5)
     assert network.bottleneck.neck.bias is None

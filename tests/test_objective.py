@@ -43,7 +43,7 @@ class Constant:
 
     on = ()
 
-    def __init__(self, weight, value):
+    def __init__(self, weight: float, value: float):
         self.weight, self.value = weight, value
 
     def __call__(self, outputs, batch, rng=None):

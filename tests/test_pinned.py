@@ -76,7 +76,7 @@ def total(tree, function=np.sum):
 
 def make_images():
     images = np.random.default_rng(0).integers(0, 256, (8, 2, 48, 24, 3), np.uint8)
-    return np.float32((images / 255 - MEAN) / STD)
+    return ((images / 255 - MEAN) / STD).astype(np.float32)
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -393,9 +393,7 @@ def test_a_missing_file_says_how_to_get_it(tmp_path):
 
 
 def test_another_depth_width_or_kind_of_file_is_refused(tmp_path, converted):
-    with pytest.raises(
-        ValueError, match=r"holds a ResNet-18, but config.network.trunk.depth"
-    ):
+    with pytest.raises(ValueError, match="holds a ResNet-18, but config.network"):
         read_pretrained(converted, 50)
     config = load("sysu")
     config.network.trunk.width = 0.5

@@ -17,10 +17,14 @@ import threading
 import jax.numpy as jnp
 import pytest
 
+from jreid import parts
 from jreid import progress as progress_module
+from jreid.config_files import load
+from jreid.models.pooling import Average
 from jreid.progress import Progress, duration
 from jreid.run.workdir import open_workdir, read_config, require_shared
-from jreid.training.reporter import make_reporter, parameter_table
+from jreid.training.reporter import Reporter, make_reporter, parameter_table
+from jreid.training.writers import TensorBoard
 
 
 def read_lines(workdir):
@@ -28,11 +32,13 @@ def read_lines(workdir):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def reporter(workdir, first_step=1, **options):
-    options = {"tensorboard": False, "stream": io.StringIO(), **options}
-    return make_reporter(
+def reporter(workdir, first_step=1, **options) -> Reporter:
+    options = {"stream": io.StringIO(), **options}
+    made = make_reporter(
         workdir, total_steps=10, first_step=first_step, images_per_step=64, **options
     )
+    assert isinstance(made, Reporter)
+    return made
 
 
 def test_metrics_are_written_at_once(tmp_path):
@@ -66,14 +72,14 @@ def test_tensorboard_gets_the_scalars(tmp_path):
     from tensorboard.backend.event_processing import event_accumulator
     from tensorboard.util import tensor_util
 
-    with reporter(tmp_path, tensorboard=True) as report:
+    with reporter(tmp_path, writers=(TensorBoard(),)) as report:
         report.scalars(1, {"loss": 0.5})
         report.scalars(2, {"loss": 8.0})
         report.scalars(3, {"loss": 8.0})
     (events,) = (tmp_path / "tensorboard").iterdir()
     with open(events, "ab") as file:
         file.write(b"half an event")  # killed while writing
-    with reporter(tmp_path, first_step=2, tensorboard=True) as report:
+    with reporter(tmp_path, first_step=2, writers=(TensorBoard(),)) as report:
         report.scalars(2, {"loss": 0.25})
     board = event_accumulator.EventAccumulator(
         str(tmp_path / "tensorboard"), size_guidance={"tensors": 0}
@@ -102,7 +108,7 @@ def test_importing_loads_no_tensorflow(tmp_path):
     code = (
         "import sys, jreid.training.reporter as r; r.parameter_table({});"
         f"r.make_reporter({str(tmp_path)!r}, total_steps=1, first_step=1,"
-        " images_per_step=1, tensorboard=False).close();"
+        " images_per_step=1).close();"
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -214,53 +220,60 @@ def test_durations():
     ]
 
 
-CONFIG = {"name": "demo", "optim": {"lr": 0.05, "factors": (0.1, 0.01)}, "steps": 0}
-
-
-def start(folder, config, **options):
-    with open_workdir(folder, config, **options):
+def start(folder, config):
+    with open_workdir(folder, config):
         (folder / "metrics.jsonl").write_text("{}\n")
 
 
 def test_workdir_of_another_config_is_refused(tmp_path):
     folder = tmp_path / "runs" / "demo"
-    start(folder, CONFIG)
-    assert read_config(folder)["optim"] == {"lr": 0.05, "factors": [0.1, 0.01]}
-    start(folder, CONFIG)
-    other = {**CONFIG, "optim": {"lr": 0.1, "factors": (0.1, 0.01), "clip": 1.0}}
+    config = load("demo")
+    start(folder, config)
+    assert read_config(folder) == parts.to_json(config)
+    start(folder, config)
+    config.optimizer.lr, config.optimizer.clip_norm = 0.1, 1.0
     with pytest.raises(ValueError) as caught:
-        start(folder, other, may_differ=("steps", "opt"))
-    assert str(caught.value).splitlines()[1:-1] == [
-        f"  optim.clip: 1.0 here, nothing in {folder}/config.json",
-        f"  optim.lr: 0.1 here, 0.05 in {folder}/config.json",
+        start(folder, config)
+    assert sorted(str(caught.value).splitlines()[1:-1]) == [
+        f"  config.optimizer.clip_norm: 1.0 here, 0.0 in {folder}/config.json",
+        f"  config.optimizer.lr: 0.1 here, 0.05 in {folder}/config.json",
     ]
     assert "another --workdir, or delete" in str(caught.value)
-    assert read_config(folder)["optim"]["lr"] == 0.05, "the refused run changed it"
+    assert read_config(folder)["optimizer"]["lr"] == 0.05, "the refused run changed it"
+
+
+def test_another_part_is_refused(tmp_path):
+    config = load("demo")
+    start(tmp_path, config)
+    config.network.branches[1].pool = Average()
+    with pytest.raises(ValueError, match=r"config.network.branches.1.pool"):
+        start(tmp_path, config)
 
 
 def test_fields_that_may_differ(tmp_path):
-    start(tmp_path, CONFIG)
-    other = {**CONFIG, "optim": {"lr": 0.1}, "steps": 7}
-    start(tmp_path, other, may_differ=("optim", "steps"))
-    assert read_config(tmp_path) == other
-    with pytest.raises(ValueError, match="steps: 7.0 here, 7 in"):
-        start(tmp_path, {**other, "steps": 7.0})
+    config = load("demo")
+    start(tmp_path, config)
+    config.steps, config.log.every_steps, config.loading.workers = 7, 3, 2
+    config.data.root = "elsewhere"
+    start(tmp_path, config)
+    assert read_config(tmp_path)["steps"] == 7
 
 
 def test_workdir_without_results_takes_another_config(tmp_path):
-    with pytest.raises(KeyError), open_workdir(tmp_path, CONFIG):
+    with pytest.raises(KeyError), open_workdir(tmp_path, load("demo")):
         raise KeyError  # as a run does whose data cannot be found
-    with open_workdir(tmp_path, {"name": "other"}):
-        assert read_config(tmp_path) == {"name": "other"}
+    with open_workdir(tmp_path, load("demo:base")):
+        assert read_config(tmp_path)["name"] == "demo-base"
 
 
 def test_second_run_is_refused(tmp_path):
     code = (
         "import sys; from jreid.run.workdir import open_workdir\n"
-        "with open_workdir(sys.argv[1], {}): pass"
+        "from jreid.config_files import load\n"
+        "with open_workdir(sys.argv[1], load('demo')): pass"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
-    with open_workdir(tmp_path, {}):
+    with open_workdir(tmp_path, load("demo")):
         second = subprocess.run(command, capture_output=True, text=True)
     assert (
         f"{tmp_path} is in use by another run (process {os.getpid()}" in second.stderr
@@ -269,7 +282,7 @@ def test_second_run_is_refused(tmp_path):
 
 
 def test_a_workdir_that_is_not_shared_is_refused(tmp_path):
-    with open_workdir(tmp_path / "here", {}):
+    with open_workdir(tmp_path / "here", load("demo")):
         require_shared(tmp_path / "here")
     with pytest.raises(FileNotFoundError, match="there/config.json.* all hosts share"):
         require_shared(tmp_path / "there")
@@ -279,12 +292,7 @@ def test_workdir_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(OSError, match="cannot write to .*file/run"),
-        open_workdir(tmp_path / "file" / "run", {}),
-    ):
-        pass
-    with (
-        pytest.raises(ValueError, match="not plain values"),
-        open_workdir(tmp_path, {"loss": print}),
+        open_workdir(tmp_path / "file" / "run", load("demo")),
     ):
         pass
     with pytest.raises(FileNotFoundError, match="give the --workdir of a run"):

@@ -5,6 +5,7 @@ import tracemalloc
 import jaxtyping
 import numpy as np
 import pytest
+from naive_scores import naive_rerank
 
 from jreid.evaluation.distances import squared_distances
 from jreid.evaluation.rerank.galleries import (
@@ -14,43 +15,6 @@ from jreid.evaluation.rerank.galleries import (
     rerank_top,
 )
 from jreid.evaluation.rerank.neighbours import nearest_columns
-
-
-def naive_rerank(query, gallery, k1, k2, original_weight):
-    """The published steps one image at a time on dense float64 matrices."""
-    features = np.concatenate([query, gallery]).astype(np.float64)
-    gaps = [((features - one) ** 2).sum(axis=1) for one in features]
-    original = np.array(gaps)
-    # Equal pairs are equal: summation noise must not decide ties.
-    original = np.round(original, 9)
-    original = (original / original.max(axis=0)).T
-    order = np.argsort(original, axis=1, kind="stable")
-
-    def reciprocal(image, k):
-        forward = order[image, : k + 1]
-        return [j for j in forward if image in order[j, : k + 1]]
-
-    vectors = np.zeros_like(original)
-    for image in range(len(features)):
-        members = reciprocal(image, k1)
-        expanded = set(members)
-        for member in members:
-            candidates = reciprocal(member, int(np.around(k1 / 2)))
-            common = set(candidates) & set(members)
-            if len(common) > 2 / 3 * len(candidates):
-                expanded |= set(candidates)
-        expanded = sorted(expanded)
-        weights = np.exp(-original[image, expanded])
-        vectors[image, expanded] = weights / weights.sum()
-    vectors = np.array([vectors[near[:k2]].mean(axis=0) for near in order])
-    queries = len(query)
-    result = np.empty((queries, len(gallery)))
-    for row in range(queries):
-        shared = np.minimum(vectors[row], vectors[queries:]).sum(axis=1)
-        jaccard = 1 - shared / (2 - shared)
-        result[row] = (1 - original_weight) * jaccard
-        result[row] += original_weight * original[row, queries:]
-    return result
 
 
 def people(seed, queries, galleries, identities, noise=0.5, gap=0.5):

@@ -22,7 +22,7 @@ def test_steps_of_the_paper_are_the_nearest_numbers():
 def test_steps_in_float64_are_exact_but_for_the_last_bit():
     with jax.enable_x64(True):
         schedule = Steps().make(1, 0.1)
-        rates = [float(schedule(step)) for step in range(80)]
+        rates = [np.asarray(schedule(step)) for step in range(80)]
     np.testing.assert_allclose(rates, EXPECTED, rtol=3e-16)
 
 

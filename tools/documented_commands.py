@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PROGRAMS = ("make", "python", "python3", "pip", "curl", "git", "source", "cd", "mpirun")
+PROGRAMS = (
+    *("make", "python", "python3", "pip", "curl", "git", "source", "cd", "mpirun"),
+    "jreid",
+)
 SHELLS = ("", "sh", "bash", "shell")  # of a fenced block
 _VARIABLE = r"(?:[A-Z_]+=\S+\s+)*"
 _COMMAND = re.compile(rf"{_VARIABLE}(?:{'|'.join(PROGRAMS)})\s+[^\s:]|\S*/bin/\w+\s")

@@ -76,7 +76,7 @@ def export(workdir: Path, out: Path, step: int | None = None) -> str:
     exported = from_config.build_network(config, classes)
     trees = state["params"], state["stats"]
     exported.load_state_dict(weights.to_state_dict(*trees, exported.state_dict()))
-    embed = build_embed(config, make_network)
+    embed = build_embed(config, classes)
     difference = compare(config, embed, trees, exported.eval())
     out.mkdir(parents=True, exist_ok=True)
     _save(out / "model.pth", exported.state_dict())

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 SCORING = """
 import numpy as np
-from jreid.evaluation.features_file import score_file
+from jreid.evaluation.files.features_file import score_file
 from jreid.evaluation.table import format_table
 rng, ids = np.random.default_rng(0), np.repeat(np.arange(5), 12)
 rows = rng.normal(size=(60, 8)) + np.eye(8)[ids]

@@ -30,11 +30,12 @@ LEFT_OUT = {
     r"distributed|^mpirun|/data/|/shared/": "needs several machines",
     r"^make (demo|test|parity|release|commands|search|clean)\b": "run by .ci/run",
     r"tools/benchmark\.py$|benchmark_(re|sc|pi|ev)": "takes long",
+    r"stripes": "needs the file that the document shows; a test reads it",
 }
 MENTION = r"\.\.\.|--features$|^\S+ \S+$"  # in a sentence, what is no whole command
 # Pattern -> what is added so that a command takes minutes at most.
 SHORTENED = {
-    r"-m jreid\.train .*:all": "--splits=1,2",
+    r"-m jreid\.train .*:all": "--splits 1 2",
     r"-m jreid\.train ": "--config.steps=1",
     r"tools/benchmark\.py --quick": "--rounds=1 --turn-seconds=0.1 --batches=2",
     r"tools/make_synvi\.py": "--ids=6 --archive=small.tar.xz",

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -275,7 +275,7 @@ def _mapped(
         )
     )
     batches = batches.prefetch(_PREFETCHED_BATCHES).with_options(options)
-    return batches.as_numpy_iterator()
+    return cast(Iterator[tuple], batches.as_numpy_iterator())
 
 
 def _next_or_name(batches: Iterator[tuple], images: Images) -> tuple:

@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -45,7 +46,7 @@ def read_built(
             f"{root} is no data set that TFDS has built; build it with\n"
             f"  python -m jreid.prepare --dataset {name}{source} --out {folder}"
         )
-    builder = tfds.builder_from_directory(root)
+    builder: Any = tfds.builder_from_directory(str(root))
     records = _Records()
     try:
         rows = {

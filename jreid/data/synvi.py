@@ -1,11 +1,12 @@
 """The embedded data set SynVI: extracted once into a cache folder, then only found."""
 
 import hashlib
-import os
 import pathlib
 import shutil
 import tarfile
 import tempfile
+
+from jreid.cache_folder import cache_folder
 
 _ARCHIVE = pathlib.Path(__file__).with_name("synvi.tar.xz")
 
@@ -27,7 +28,7 @@ def synvi_root() -> pathlib.Path:
             to do).
     """
     digest = hashlib.sha256(_ARCHIVE.read_bytes()).hexdigest()[:16]
-    cache = pathlib.Path(os.environ.get("JREID_CACHE") or "~/.cache/jreid").expanduser()
+    cache = cache_folder()
     root = cache / f"synvi-{digest}"
     if root.is_dir():
         return root

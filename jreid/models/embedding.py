@@ -95,7 +95,7 @@ class Embedding:
         wholes = [_joined([root * x for root, x in view]) for view in views]
         if self.normalise == "whole":
             return _mean_direction(wholes)
-        return sum(wholes) / len(wholes)
+        return sum(wholes[1:], start=wholes[0]) / len(wholes)
 
 
 def unit_rows(x: Float[jax.Array, "b d"]) -> Float[jax.Array, "b d"]:
@@ -104,7 +104,8 @@ def unit_rows(x: Float[jax.Array, "b d"]) -> Float[jax.Array, "b d"]:
 
 
 def _mean_direction(vectors):
-    return unit_rows(sum(unit_rows(x) for x in vectors))
+    first, *others = (unit_rows(x) for x in vectors)
+    return unit_rows(sum(others, start=first))
 
 
 def _joined(vectors):

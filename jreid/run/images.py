@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from jreid.config import Config
 from jreid.data.datasets import MODALITY_NAMES, Images, drop_unpaired
 from jreid.data.rows import groups, joined
+from jreid.data.views import modalities_of
 from jreid.processes.distributed import own_rows
 from jreid.progress import Progress
 from jreid.run.workdir import TRAINING_SET, read_training_set, write_text
@@ -37,7 +38,8 @@ class RunImages:
 def read_images(config: Config) -> RunImages:
     """Lists and checks all images before any work: a bad file is met now, not later."""
     dataset = config.data.read()
-    paired = drop_unpaired(dataset.train, dataset.names)
+    needed = modalities_of(config.views)
+    paired = drop_unpaired(dataset.train, dataset.names, needed)
     train = readable(config, paired, "training", keep_pixels=config.loading.cache)
     val = dataset.val
     if config.evaluation.every_epochs:

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 from jreid.config import Config
 from jreid.data.datasets import Dataset, drop_unpaired
 from jreid.data.quiet import quieten_tensorflow
+from jreid.data.views import modalities_of
 from jreid.evaluation.files.results_file import make_folder
 from jreid.evaluation.score import Score
+from jreid.processes.compilation_cache import keep_compiled_programs
 from jreid.processes.heap import trim_after_compiling
 from jreid.run import images as run_images
 from jreid.run import results
@@ -33,6 +35,7 @@ def restore_network(
 ) -> TrainedNetwork:
     """Restores a checkpoint of a run (None: the newest) onto all devices."""
     trim_after_compiling()
+    keep_compiled_programs()
     mesh = data_mesh()
     classes = classes_of(config, len(run_images.read_identities(workdir)))
     make_network = network_maker(config, classes)
@@ -85,7 +88,7 @@ def _check_split(config: Config, workdir: Path, dataset: Dataset) -> None:
     if split is None:
         return
     before = read_training_set(workdir)
-    images = drop_unpaired(dataset.train)
+    images = drop_unpaired(dataset.train, modalities=modalities_of(config.views))
     if len(images) != before["images"]:
         # A file that could not be read was left out when the training began.
         images = run_images.readable(config, images, "training").images

@@ -145,7 +145,8 @@ def network_structure(
 ) -> tuple[nnx.GraphDef, nnx.GraphDef]:
     """The network's static structure twice: for training and, frozen, for embedding."""
     network = nnx.eval_shape(lambda: make_network(nnx.Rngs(0)))
-    frozen = nnx.view(network, use_running_average=True)
+    # A network without BatchNorms is the same in both.
+    frozen = nnx.view(network, use_running_average=True, raise_if_not_found=False)
     return nnx.graphdef(network), nnx.graphdef(frozen)
 
 

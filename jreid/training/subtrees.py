@@ -6,10 +6,8 @@ from typing import Any
 
 from jreid.lazy import jax
 
-Tree = Mapping[Any, Any]  # lists of modules have whole numbers as keys
 
-
-def split_by(pattern: str, tree: Tree, prefix: str = "") -> tuple[dict, dict]:
+def split_by(pattern: str, tree: Any, prefix: str = "") -> tuple[dict, dict]:
     """The leaves whose path begins with the pattern, and the others.
 
     A path joins the keys with "/" ("stems/visible/conv1/kernel"); the pattern is a
@@ -31,7 +29,7 @@ def split_by(pattern: str, tree: Tree, prefix: str = "") -> tuple[dict, dict]:
     return mine, others
 
 
-def merged(one: Tree, other: Tree) -> dict:
+def merged(one: Any, other: Any) -> dict:
     """The inverse of `split_by`; keys are sorted, as JAX sorts them."""
     whole = {}
     for key in sorted({*one, *other}):
@@ -56,7 +54,7 @@ def unmoved(new: Any, old: Any, fixed: frozenset[str]) -> Any:
     return jax.tree_util.tree_map_with_path(choose, new, old)
 
 
-def paths_of(tree: Tree, prefix: str = "") -> list[str]:
+def paths_of(tree: Any, prefix: str = "") -> list[str]:
     """The paths of all leaves."""
     paths = []
     for key, value in tree.items():

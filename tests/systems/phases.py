@@ -48,8 +48,9 @@ class SmallTransformer(nnx.Module):
     def __call__(self, images, stems, *, modality=None, rng=None):
         outputs = self.embed(images, stems)
         token = outputs["embeddings"]["v1"]
-        kept = jax.random.bernoulli(rng, 0.9, token.shape)
-        token = jnp.where(kept, token / 0.9, 0)
+        if rng is not None:
+            kept = jax.random.bernoulli(rng, 0.9, token.shape)
+            token = jnp.where(kept, token / 0.9, 0)
         back = reversed_gradient(token, 0.1)
         logits = {"v1": self.classifier(token), "modality": self.modality(back)}
         return outputs | {"logits": logits}

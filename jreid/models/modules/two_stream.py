@@ -82,7 +82,7 @@ class TwoStreamNetwork(nnx.Module):
         self.refined = () if part.refine is None else tuple(part.refine.of)
         widths = {b.name: b.width(channels) for b in part.branches}
         self.bottleneck = part.refine and part.refine.make(
-            widths[self.refined[0]], classes, rngs, dtype
+            widths[part.refine.of[0]], classes, rngs, dtype
         )
         self.stems = nnx.Dict(
             {s: part.trunk.make_stem(rngs, dtype) for s in part.stems}
