@@ -14,7 +14,7 @@ from jreid import config_files, parts, train
 from jreid.run import results
 
 SYSTEMS = pathlib.Path(__file__).parent / "systems"
-pytestmark = pytest.mark.usefixtures("systems_built_once")
+pytestmark = [pytest.mark.usefixtures("systems_built_once"), pytest.mark.slow]
 NAMES = ("second_view", "teacher", "copies", "clusters", "phases", "players")
 
 

@@ -23,6 +23,7 @@ def example(tmp_path_factory) -> pathlib.Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_example_trains_and_is_scored(example, tmp_path, capsys):
     config = load(str(example))
     config.data.root = str(tiny.make_tree(tmp_path / "tree"))

@@ -23,6 +23,7 @@ def test_there_is_one():
     assert STORED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archive", STORED, ids=lambda path: path.name)
 def test_it_goes_on_where_it_stopped(archive, tmp_path, capsys):
     run = extracted(archive, tmp_path / "run")

@@ -75,6 +75,7 @@ def test_an_interrupted_run_ends_bit_identical(tree, tmp_path, finished):
     assert [line["step"] for line in tiny.metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_same_command_continues(
     tree, tmp_path, finished, monkeypatch
 ):
@@ -151,6 +152,7 @@ def test_another_config_is_refused_by_field(tree, finished):
         train.train(config, finished)
 
 
+@pytest.mark.slow
 def test_a_refused_start_leaves_the_config_free_to_change(tree, tmp_path):
     config = tiny.tiny_config(tree)
     config.sampling.identities = 8
@@ -171,6 +173,7 @@ def test_other_training_images_are_refused(tree, tmp_path, finished):
         train.train(config, finished)
 
 
+@pytest.mark.slow
 def test_a_set_without_indoor_cameras_is_scored_in_the_other_mode(tree, tmp_path):
     outdoor = tmp_path / "outdoor"
     shutil.copytree(tree, outdoor)
@@ -210,6 +213,7 @@ def make_regdb(root: pathlib.Path) -> pathlib.Path:
     return root
 
 
+@pytest.mark.slow
 def test_regdb_is_trained_and_scored_in_both_directions(tree, tmp_path):
     config = tiny.tiny_config(make_regdb(tmp_path / "RegDB"), "regdb")
     config.data.split = 3
@@ -309,6 +313,7 @@ def test_help_loads_no_tensorflow():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+@pytest.mark.slow
 def test_more_epochs_continue_a_finished_run_where_the_schedule_allows(tree, tmp_path):
     whole, extended = tmp_path / "whole", tmp_path / "extended"
     config = tiny.tiny_config(tree)
@@ -323,6 +328,7 @@ def test_more_epochs_continue_a_finished_run_where_the_schedule_allows(tree, tmp
         train.train(config, extended)
 
 
+@pytest.mark.slow
 def test_more_epochs_of_a_cosine_are_refused_with_the_reason(tree, tmp_path):
     config = tiny.tiny_config(tree)
     config.schedule = load("demo").schedule
@@ -333,6 +339,7 @@ def test_more_epochs_of_a_cosine_are_refused_with_the_reason(tree, tmp_path):
         train.train(config, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_of_another(tree, tmp_path, finished, capsys):
     config = tiny.tiny_config(tree)
     config.data.train_on_val = False  # three identities instead of five
