@@ -172,12 +172,12 @@ def test_a_user_s_class_is_found_by_its_file(own):
 
 def test_without_the_user_s_file_the_run_asks_for_it(own):
     values = stored(own)
-    values["objective"]["repulsion"]["is"] = "file other.py:Repulsion"
+    values["objective"]["repulsion"]["is"] = "file nobody.py:Repulsion"
     with pytest.raises(ValueError) as refused:
         from_json(values)
     assert str(refused.value) == (
-        "config.objective.repulsion is Repulsion of other.py: give that file again, "
-        "--config other.py"
+        "config.objective.repulsion is Repulsion of nobody.py: give that file again, "
+        "--config nobody.py"
     )
 
 

@@ -125,8 +125,8 @@ def test_blocks_and_top_are_parts_of_the_whole():
 
 
 def test_progress_counts_all_distances(monkeypatch):
-    monkeypatch.setattr("jreid.evaluation.neighbours._TILE", 32)
-    monkeypatch.setattr("jreid.evaluation.rerank._BLOCK_ENTRIES", 400)
+    monkeypatch.setattr("jreid.evaluation.rerank.neighbours._TILE", 32)
+    monkeypatch.setattr("jreid.evaluation.rerank.galleries._BLOCK_ENTRIES", 400)
     query, gallery = people(10, 60, 50, 9)
     calls = []
     rerank(query, gallery, progress=lambda *call: calls.append(call))
@@ -148,8 +148,8 @@ def test_an_interruption_comes_through():
 
 def test_memory_of_a_large_set(monkeypatch):
     """A dense matrix over these images would take 128 MB."""
-    monkeypatch.setattr("jreid.evaluation.neighbours._TILE", 512)
-    monkeypatch.setattr("jreid.evaluation.rerank._BLOCK_ENTRIES", 2**18)
+    monkeypatch.setattr("jreid.evaluation.rerank.neighbours._TILE", 512)
+    monkeypatch.setattr("jreid.evaluation.rerank.galleries._BLOCK_ENTRIES", 2**18)
     query, gallery = people(11, 1000, 3000, 300)
     tracemalloc.start()
     try:
