@@ -437,6 +437,7 @@ def test_the_hash_tells_trained_networks_apart():
         "loading.workers": 3,
         "loading.cache": True,
         "evaluation.rerank": False,
+        "embedding.flip": True,
         "checkpoint.keep": 9,
         "log.every_steps": 3,
         "distributed.timeout": 20.0,
@@ -450,7 +451,6 @@ def test_the_hash_tells_trained_networks_apart():
         "data.train_on_val": False,
         "optimizer.lr": 0.2,
         "network.trunk.depth": 34,
-        "embedding.flip": True,
         "views.visible.pipe.0.pixels": 9,
     }
     hashes = {before}
