@@ -234,7 +234,7 @@ def test_what_is_traced_is_the_step_of_a_system(system, batches):
     text = traced.lower(lowering_platforms=("cuda",)).as_text()
     columns = text[text.index("@main") :].splitlines()[0].count("<4x32x16x3xui8>")
     assert columns == 2 * batches
-    assert len(jax.tree.leaves(params)) > 5
+    assert (8, 3) in [leaf.shape for leaf in jax.tree.leaves(params)]  # a classifier
 
 
 def test_a_missing_plugin_is_named_with_its_remedy(monkeypatch, capsys):
