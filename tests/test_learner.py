@@ -111,6 +111,7 @@ def test_a_step_changes_every_parameter_and_statistic():
         assert not np.array_equal(leaf, changed), jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_like_float32_and_keeps_a_float32_state():
     state, mixed = train_on(jax.devices()[:1], 2, precision="bfloat16")
     _, full = train_on(jax.devices()[:1], 2)
@@ -121,6 +122,7 @@ def test_bfloat16_trains_like_float32_and_keeps_a_float32_state():
     assert kinds <= {jnp.dtype("float32"), jnp.dtype("int32")}
 
 
+@pytest.mark.slow
 def test_rematerialising_changes_no_result():
     again, scalars = train_on(jax.devices()[:1], 2, rematerialise=True)
     kept, expected = train_on(jax.devices()[:1], 2)
@@ -133,6 +135,7 @@ def test_rematerialising_changes_no_result():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_folding_frozen_norms_into_convolutions_leaves_the_embedding(monkeypatch):
     """The form of accelerators, run on a CPU."""
     state, _ = train_on(jax.devices()[:1])
@@ -157,6 +160,7 @@ def test_folding_frozen_norms_into_convolutions_leaves_the_embedding(monkeypatch
         np.testing.assert_allclose(folded[name], values, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before_neck", [False, True])
 @pytest.mark.parametrize("flip", [False, True])
 def test_embeddings_are_unit_rows_of_the_frozen_network(before_neck, flip):
