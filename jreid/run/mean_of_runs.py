@@ -137,7 +137,7 @@ def _check_alike(one: Run, other: Run) -> None:
         f"{path.removeprefix('config.')} is {here} and {there}"
         for path, here, there, free in differences(one.config, other.config)
         if path not in _MAY_DIFFER
-        and (not free or path.startswith("config.evaluation."))
+        and (not free or path.startswith(("config.evaluation.", "config.embedding.")))
     ]
     if changes:
         raise ValueError(
