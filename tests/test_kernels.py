@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jreid.models import kernels
-from jreid.models.layers import BatchNorm, Conv, folded
+from jreid.models.modules import kernels
+from jreid.models.modules.layers import BatchNorm, Conv, folded
 
 SIZES = [(9, 6), (8, 5), (7, 7), (1, 1), (2, 3), (1, 4)]
 
@@ -146,7 +146,7 @@ def plain_norm(x, scale, bias, epsilon):
 def platform(request, monkeypatch):
     """The form of each platform, here run on the CPU."""
     if request.param == "elsewhere":
-        monkeypatch.setattr(kernels, "_by_platform", lambda cpu, other, *a: other(*a))
+        monkeypatch.setattr(kernels, "by_platform", lambda cpu, other, *a: other(*a))
     return request.param
 
 

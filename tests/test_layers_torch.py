@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jreid.models.kernels import max_pool
-from jreid.models.layers import BatchNorm, Conv
+from jreid.models.modules.kernels import max_pool
+from jreid.models.modules.layers import BatchNorm, Conv
 
 torch = pytest.importorskip("torch")
 

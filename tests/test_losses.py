@@ -5,7 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jreid import losses
+from jreid.losses.batch_hard import batch_hard_triplet
+from jreid.losses.centres import hetero_center_triplet
+from jreid.losses.distillation import variational_self_distillation
+from jreid.losses.identity import identity
+from jreid.losses.primitives import (
+    agw_masked_softmax,
+    euclidean_distances,
+    farthest,
+    group_means,
+    masked_softmax,
+    nearest,
+)
+from jreid.losses.weighted_triplet import weighted_regularized_triplet
 
 # Unequal counts, scattered order; identity 7 is visible only, 9 infrared only.
 IDS = np.array([3, 5, 3, 7, 5, 3, 5, 9, 3, 5, 8, 8, 8])
@@ -86,7 +98,7 @@ def assert_gradient_matches_differences(function, x, step=1e-5):
 def test_euclidean_distances_match_loops():
     a, b = make_features(n=4), make_features(n=5, seed=1)
     expected = [[np.sqrt(np.sum((x - y) ** 2)) for y in b] for x in a]
-    actual = losses.euclidean_distances(jnp.asarray(a, "f4"), jnp.asarray(b, "f4"))
+    actual = euclidean_distances(jnp.asarray(a, "f4"), jnp.asarray(b, "f4"))
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
@@ -94,31 +106,31 @@ def test_distances_survive_a_common_offset():
     features = make_features() + 1000.0
     exact = np.linalg.norm(features[:, None] - features[None], axis=2)
     features = jnp.asarray(features, "f4")
-    actual = losses.euclidean_distances(features, features)
+    actual = euclidean_distances(features, features)
     off_diagonal = ~np.eye(len(exact), dtype=bool)
     np.testing.assert_allclose(actual[off_diagonal], exact[off_diagonal], rtol=1e-3)
 
 
 def test_zero_distance_has_zero_gradient():
     features = jnp.ones((3, 4))
-    gradient = jax.grad(lambda x: jnp.sum(losses.euclidean_distances(x, x)))(features)
+    gradient = jax.grad(lambda x: jnp.sum(euclidean_distances(x, x)))(features)
     np.testing.assert_array_equal(gradient, np.zeros((3, 4)))
 
 
 def test_group_means_and_extremes_by_hand():
     features = jnp.asarray([[1.0, 2.0], [3.0, 6.0], [5.0, 0.0]])
     mask = jnp.asarray([[True, True, False], [False, False, False]])
-    means = losses.group_means(features, mask)
+    means = group_means(features, mask)
     np.testing.assert_allclose(means, [[2.0, 4.0], [0.0, 0.0]])
     distances = jnp.asarray([[1.0, 2.0, 9.0], [1.0, 2.0, 3.0]])
-    np.testing.assert_allclose(losses.farthest(distances, mask), [2.0, 0.0])
-    np.testing.assert_allclose(losses.nearest(distances, mask), [1.0, np.inf])
+    np.testing.assert_allclose(farthest(distances, mask), [2.0, 0.0])
+    np.testing.assert_allclose(nearest(distances, mask), [1.0, np.inf])
 
 
 def test_masked_softmax_matches_loop():
     logits = jnp.asarray([[1.0, 1e4, -1e4, 3.0], [1.0, 2.0, 3.0, 4.0]])
     mask = jnp.asarray([[True, False, True, True], [False] * 4])
-    weights = losses.masked_softmax(logits, mask)
+    weights = masked_softmax(logits, mask)
     expected = np.zeros((2, 4))
     expected[0, [0, 2, 3]] = naive_softmax([1.0, -1e4, 3.0])
     np.testing.assert_allclose(weights, expected, rtol=1e-6)
@@ -131,9 +143,9 @@ def test_agw_negative_weights_fade(distance, total):
     # A batch of 8 identities with 4 + 4 images: 56 of 64 are negatives.
     mask = jnp.asarray([[False] * 8 + [True] * 56])
     logits = jnp.full((1, 64), -float(distance))
-    actual = jnp.sum(losses.agw_masked_softmax(logits, mask))
+    actual = jnp.sum(agw_masked_softmax(logits, mask))
     np.testing.assert_allclose(actual, total, rtol=6e-3)
-    np.testing.assert_allclose(jnp.sum(losses.masked_softmax(logits, mask)), 1.0, 1e-6)
+    np.testing.assert_allclose(jnp.sum(masked_softmax(logits, mask)), 1.0, 1e-6)
 
 
 # --- Identity -----------------------------------------------------------------------
@@ -144,7 +156,7 @@ def test_identity_matches_loop():
     expected = 0.0
     for row, label in zip(logits, ids, strict=True):
         expected -= np.log(np.exp(row[label]) / np.sum(np.exp(row))) / 5
-    actual = losses.identity(jnp.asarray(logits, "f4"), jnp.asarray(ids))
+    actual = identity(jnp.asarray(logits, "f4"), jnp.asarray(ids))
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
@@ -155,7 +167,7 @@ def test_identity_matches_torch(smoothing):
     expected = torch.nn.functional.cross_entropy(
         torch.tensor(logits), torch.tensor(ids), label_smoothing=smoothing
     )
-    actual = losses.identity(
+    actual = identity(
         jnp.asarray(logits, "f4"), jnp.asarray(ids), label_smoothing=smoothing
     )
     np.testing.assert_allclose(actual, expected.numpy(), rtol=1e-5)
@@ -168,7 +180,7 @@ def test_identity_matches_torch(smoothing):
 @pytest.mark.parametrize("scale", [0.3, 6.0])
 def test_wrt_matches_loops(form, scale):
     features = make_features(scale)
-    actual = losses.weighted_regularized_triplet(
+    actual = weighted_regularized_triplet(
         jnp.asarray(features, "f4"), jnp.asarray(IDS), form=form
     )
     np.testing.assert_allclose(actual, naive_wrt(features, IDS, form), rtol=1e-4)
@@ -184,19 +196,14 @@ def test_wrt_forms_differ_on_large_distances():
 @pytest.mark.parametrize("form", ["softmax", "agw"])
 def test_wrt_gradient(form):
     def loss(features):
-        return losses.weighted_regularized_triplet(
-            features, jnp.asarray(IDS), form=form
-        )
+        return weighted_regularized_triplet(features, jnp.asarray(IDS), form=form)
 
     assert_gradient_matches_differences(loss, make_features(2.0))
 
 
-@pytest.mark.parametrize("form", ["softmax", "agw"])
-def test_wrt_without_negatives_is_zero(form):
+def test_wrt_without_negatives_is_zero():
     def loss(features):
-        return losses.weighted_regularized_triplet(
-            features, jnp.zeros(4, int), form=form
-        )
+        return weighted_regularized_triplet(features, jnp.zeros(4, int))
 
     value, gradient = jax.value_and_grad(loss)(jnp.asarray(make_features(n=4), "f4"))
     assert value == 0
@@ -205,9 +212,62 @@ def test_wrt_without_negatives_is_zero(form):
 
 def test_wrt_refuses_unknown_form():
     with pytest.raises(ValueError, match="'hard'.*'softmax' and 'agw'"):
-        losses.weighted_regularized_triplet(
-            jnp.zeros((2, 3)), jnp.zeros(2, int), form="hard"
+        weighted_regularized_triplet(jnp.zeros((2, 3)), jnp.zeros(2, int), form="hard")
+
+
+def test_wrt_of_one_identity_in_agws_form_is_agws_value():
+    # AGW's loss.py ends with a soft margin of the gap, whatever the negatives.
+    features = make_features(n=4)
+    distances = np.linalg.norm(features[:, None] - features[None], axis=2)
+    weights = np.exp(distances - distances.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True) + 1e-6
+    expected = np.log(1 + np.exp((weights * distances).sum(axis=1))).mean()
+    actual = weighted_regularized_triplet(
+        jnp.asarray(features, "f4"), jnp.zeros(4, int), form="agw"
+    )
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+# --- Batch-hard triplet -------------------------------------------------------------
+
+
+def naive_batch_hard(features, ids, margin):
+    losses = []
+    for i, anchor in enumerate(features):
+        gaps = [np.linalg.norm(anchor - other) for other in features]
+        positive = max(g for g, j in zip(gaps, ids, strict=True) if j == ids[i])
+        negative = min(
+            (g for g, j in zip(gaps, ids, strict=True) if j != ids[i]), default=np.inf
         )
+        losses.append(max(margin + positive - negative, 0.0))
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3, 2.0])
+def test_batch_hard_matches_loops(margin):
+    features = make_features()
+    expected = naive_batch_hard(features, IDS, margin)
+    assert expected > 0
+    actual = batch_hard_triplet(
+        jnp.asarray(features, "f4"), jnp.asarray(IDS), margin=margin
+    )
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_batch_hard_gradient():
+    def loss(features):
+        return batch_hard_triplet(features, jnp.asarray(IDS), margin=1.0)
+
+    assert_gradient_matches_differences(loss, make_features())
+
+
+def test_batch_hard_of_one_identity_is_zero():
+    def loss(features):
+        return batch_hard_triplet(features, jnp.zeros(4, int))
+
+    value, gradient = jax.value_and_grad(loss)(jnp.asarray(make_features(n=4), "f4"))
+    assert value == 0
+    np.testing.assert_array_equal(gradient, np.zeros((4, 6)))
 
 
 # --- Hetero-centre triplet ----------------------------------------------------------
@@ -219,7 +279,7 @@ def test_hc_tri_matches_loops(reduction, margin):
     features = make_features()
     expected = naive_hc_tri(features, IDS, MODALITY, margin, reduction)
     assert expected > 0
-    actual = losses.hetero_center_triplet(
+    actual = hetero_center_triplet(
         jnp.asarray(features, "f4"),
         jnp.asarray(IDS),
         jnp.asarray(MODALITY),
@@ -234,13 +294,13 @@ def test_hc_tri_by_hand():
     features = jnp.asarray([[-1.0], [1.0], [2.0], [3.0], [10.0]])
     ids, modality = jnp.asarray([0, 0, 0, 1, 1]), jnp.asarray([0, 0, 1, 0, 1])
     # Hinges: 0.5+2-3 -> 0; 0.5+2-1 = 1.5; 0.5+7-1 = 6.5; 0.5+7-8 -> 0.
-    loss = losses.hetero_center_triplet(features, ids, modality, margin=0.5)
+    loss = hetero_center_triplet(features, ids, modality, margin=0.5)
     np.testing.assert_allclose(loss, (1.5 + 6.5) / 4, rtol=1e-6)
 
 
 def test_hc_tri_gradient():
     def loss(features):
-        return losses.hetero_center_triplet(
+        return hetero_center_triplet(
             features, jnp.asarray(IDS), jnp.asarray(MODALITY), margin=1.0
         )
 
@@ -254,9 +314,7 @@ def test_hc_tri_gradient():
 )
 def test_hc_tri_without_negatives_or_positives_is_zero(ids, modality):
     def loss(features):
-        return losses.hetero_center_triplet(
-            features, jnp.asarray(ids), jnp.asarray(modality)
-        )
+        return hetero_center_triplet(features, jnp.asarray(ids), jnp.asarray(modality))
 
     value, gradient = jax.value_and_grad(loss)(jnp.asarray(make_features(n=4), "f4"))
     assert value == 0
@@ -265,7 +323,7 @@ def test_hc_tri_without_negatives_or_positives_is_zero(ids, modality):
 
 def test_hc_tri_refuses_unknown_reduction():
     with pytest.raises(ValueError, match="'max'.*'mean' and 'sum'"):
-        losses.hetero_center_triplet(
+        hetero_center_triplet(
             jnp.zeros((2, 3)), jnp.zeros(2, int), jnp.zeros(2, int), reduction="max"
         )
 
@@ -274,7 +332,7 @@ def test_hc_tri_refuses_unknown_reduction():
 
 
 def vsd(teacher, student, **options):
-    return losses.variational_self_distillation(
+    return variational_self_distillation(
         jnp.asarray(teacher), jnp.asarray(student), **options
     )
 
@@ -317,14 +375,13 @@ def test_vsd_gradients():
 # --- All terms ----------------------------------------------------------------------
 
 TERMS = {
-    "identity": lambda x: losses.identity(x, jnp.asarray(IDS % x.shape[1])),
-    "wrt": lambda x: losses.weighted_regularized_triplet(x, jnp.asarray(IDS)),
-    "wrt_agw": lambda x: losses.weighted_regularized_triplet(
-        x, jnp.asarray(IDS), form="agw"
-    ),
-    "hc_tri": lambda x: losses.hetero_center_triplet(
+    "identity": lambda x: identity(x, jnp.asarray(IDS % x.shape[1])),
+    "wrt": lambda x: weighted_regularized_triplet(x, jnp.asarray(IDS)),
+    "wrt_agw": lambda x: weighted_regularized_triplet(x, jnp.asarray(IDS), form="agw"),
+    "hc_tri": lambda x: hetero_center_triplet(
         x, jnp.asarray(IDS), jnp.asarray(MODALITY)
     ),
+    "batch_hard": lambda x: batch_hard_triplet(x, jnp.asarray(IDS)),
     "vsd": lambda x: vsd(x, x[::-1], stop_gradient=False),
 }
 
@@ -362,8 +419,8 @@ def test_order_of_the_batch_does_not_matter(form):
     def both(features, ids, modality):
         features, ids, modality = map(jnp.asarray, (features, ids, modality))
         return (
-            losses.weighted_regularized_triplet(features, ids, form=form),
-            losses.hetero_center_triplet(features, ids, modality),
+            weighted_regularized_triplet(features, ids, form=form),
+            hetero_center_triplet(features, ids, modality),
         )
 
     np.testing.assert_allclose(

@@ -1,23 +1,21 @@
-"""The objective's sum, names and errors on hand-made outputs."""
+"""The objective's sum, names and errors on hand-made outputs; terms beside losses."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import paper_parts
 import pytest
 
-from jreid import losses
-from jreid.training.objective import Term, make_objective, paper_terms
-
-PAPER_NAMES = {
-    "identity_v1",
-    "identity_v2",
-    "identity_z1",
-    "identity_z2",
-    "vsd_1",
-    "vsd_2",
-    "wrt",
-    "hc_tri",
-}
+from jreid.losses.batch_hard import BatchHardTriplet, batch_hard_triplet
+from jreid.losses.centres import HeteroCenterTriplet, hetero_center_triplet
+from jreid.losses.distillation import SelfDistillation, variational_self_distillation
+from jreid.losses.identity import Identity, identity
+from jreid.losses.standing import names_of, stand
+from jreid.losses.weighted_triplet import (
+    WeightedTriplet,
+    weighted_regularized_triplet,
+)
+from jreid.training.objective import make_objective
 
 
 def make_outputs():
@@ -40,41 +38,62 @@ def make_batch():
     }
 
 
-def constant(value):
-    return lambda outputs, batch: jnp.asarray(value)
+class Constant:
+    """A term that is a number."""
+
+    on = ()
+
+    def __init__(self, weight, value):
+        self.weight, self.value = weight, value
+
+    def __call__(self, outputs, batch, rng=None):
+        return jnp.asarray(self.value)
 
 
-def refuse(outputs, batch):
-    raise AssertionError("a term of weight 0 was computed")
+class Refused(Constant):
+    """A term that must not be computed."""
+
+    def __call__(self, outputs, batch, rng=None):
+        raise AssertionError("a term of weight 0 was computed")
+
+
+class Uniform(Constant):
+    """A random number."""
+
+    def __call__(self, outputs, batch, rng=None):
+        return jnp.asarray(-1.0) if rng is None else jax.random.uniform(rng)
 
 
 def test_total_is_the_weighted_sum():
-    objective = make_objective(
-        {
-            "a": Term(2.0, constant(3.0)),
-            "b": Term(0.5, constant(10.0)),
-            "off": Term(0.0, refuse),
-        }
-    )
-    total, metrics = objective({}, {})
+    terms = {"a": Constant(2.0, 3.0), "b": Constant(0.5, 10.0), "off": Refused(0.0, 0)}
+    total, metrics = make_objective(terms)({}, {})
     assert total == 11.0
     assert total.dtype == jnp.float32
     assert metrics == {"loss": 11.0, "loss/a": 3.0, "loss/b": 10.0}
 
 
-def test_paper_terms_match_the_losses():
+def test_random_numbers_reach_each_term_and_differ_between_them():
+    objective = make_objective({"a": Uniform(1.0, 0), "b": Uniform(1.0, 0)})
+    one, same, other = (objective({}, {}, jax.random.key(n))[1] for n in (0, 0, 1))
+    assert one == same
+    values = {float(m[f"loss/{name}"]) for m in (one, other) for name in "ab"}
+    assert len(values) == 4 and min(values) >= 0
+    assert objective({}, {})[1]["loss/a"] == -1
+
+
+def test_the_papers_terms_match_the_losses():
     outputs, batch = make_outputs(), make_batch()
     ids, logits = batch["ids"], outputs["logits"]
     v1 = outputs["features"]["v1"]
-    expected = {
-        f"loss/identity_{name}": losses.identity(logits[name], ids) for name in logits
-    } | {
-        "loss/vsd_1": losses.variational_self_distillation(logits["v1"], logits["z1"]),
-        "loss/vsd_2": losses.variational_self_distillation(logits["v2"], logits["z2"]),
-        "loss/wrt": losses.weighted_regularized_triplet(v1, ids),
-        "loss/hc_tri": losses.hetero_center_triplet(v1, ids, batch["modality"]),
+    expected = {f"loss/identity_{name}": identity(logits[name], ids) for name in logits}
+    expected |= {
+        "loss/vsd_1": variational_self_distillation(logits["v1"], logits["z1"]),
+        "loss/vsd_2": variational_self_distillation(logits["v2"], logits["z2"]),
+        "loss/wrt": weighted_regularized_triplet(v1, ids),
+        "loss/hc_tri": hetero_center_triplet(v1, ids, batch["modality"]),
     }
-    total, metrics = jax.jit(make_objective(paper_terms()))(outputs, batch)
+    objective = make_objective(paper_parts.objective())
+    total, metrics = jax.jit(objective)(outputs, batch)
     assert total == metrics.pop("loss")
     assert metrics.keys() == expected.keys()
     for name in metrics:
@@ -82,98 +101,86 @@ def test_paper_terms_match_the_losses():
     np.testing.assert_allclose(total, sum(expected.values()), rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "branches, refined, absent",
-    [
-        (("v1",), (), {"identity_v2", "identity_z1", "identity_z2", "vsd_1", "vsd_2"}),
-        (("v1", "v2"), (), {"identity_z1", "identity_z2", "vsd_1", "vsd_2"}),
-        (("v1", "v2"), ("v1",), {"identity_z2", "vsd_2"}),
-        (("v1", "v2"), ("v2",), {"identity_z1", "vsd_1"}),
-        (("v1", "v2"), ("v1", "v2"), set()),
-    ],
-    ids=["base", "ours1", "ours2", "ours3", "ours4"],
-)
-def test_terms_of_the_ablation(branches, refined, absent):
-    terms = paper_terms(branches=branches, refined=refined)
-    assert terms.keys() == PAPER_NAMES - absent
-
-
-def test_weights_and_options_reach_their_terms():
+def test_options_and_places_reach_the_losses():
     outputs, batch = make_outputs(), make_batch()
-    ids, logits = batch["ids"], outputs["logits"]
+    ids, modality, logits = batch["ids"], batch["modality"], outputs["logits"]
     v2 = outputs["features"]["v2"]
-    terms = paper_terms(
-        identity_weight=0.5,
-        vsd_weight=2.0,
-        wrt_weight=3.0,
-        hc_tri_weight=4.0,
-        label_smoothing=0.1,
-        temperature=3.0,
-        wrt_form="agw",
-        wrt_feature="v2",
-        hc_tri_margin=1.5,
-        hc_tri_reduction="sum",
-        hc_tri_feature="v2",
-    )
-    weights = {name: term.weight for name, term in terms.items()}
-    expected = dict.fromkeys(PAPER_NAMES, 0.5)
-    assert weights == expected | {"vsd_1": 2, "vsd_2": 2, "wrt": 3, "hc_tri": 4}
-    np.testing.assert_allclose(
-        [
-            terms[name].function(outputs, batch)
-            for name in ("identity_z2", "vsd_1", "wrt", "hc_tri")
-        ],
-        [
-            losses.identity(logits["z2"], ids, label_smoothing=0.1),
-            losses.variational_self_distillation(
-                logits["v1"], logits["z1"], temperature=3.0
-            ),
-            losses.weighted_regularized_triplet(v2, ids, form="agw"),
-            losses.hetero_center_triplet(
-                v2, ids, batch["modality"], margin=1.5, reduction="sum"
-            ),
-        ],
-        rtol=1e-6,
-    )
+    pairs = [
+        (
+            Identity(on="logits.z2", smoothing=0.1),
+            identity(logits["z2"], ids, label_smoothing=0.1),
+        ),
+        (
+            SelfDistillation(teacher="logits.v2", on="logits.z2", temperature=3.0),
+            variational_self_distillation(logits["v2"], logits["z2"], temperature=3.0),
+        ),
+        (
+            WeightedTriplet(on="features.v2", form="agw"),
+            weighted_regularized_triplet(v2, ids, form="agw"),
+        ),
+        (
+            HeteroCenterTriplet(on="features.v2", margin=1.5, reduction="sum"),
+            hetero_center_triplet(v2, ids, modality, margin=1.5, reduction="sum"),
+        ),
+        (
+            BatchHardTriplet(on="features.v2", margin=1.5),
+            batch_hard_triplet(v2, ids, margin=1.5),
+        ),
+    ]
+    for term, expected in pairs:
+        np.testing.assert_allclose(term(outputs, batch), expected, rtol=1e-6)
+
+
+def test_a_term_on_several_outputs_is_the_sum_of_their_shares():
+    outputs, batch = make_outputs(), make_batch()
+    on = (("logits.v1", 0.75), ("logits.z2", 0.25))
+    assert names_of(on) == ("logits.v1", "logits.z2")
+    assert names_of("logits.v1") == ("logits.v1",)
+    assert [share for share, _ in stand(on, outputs)] == [0.75, 0.25]
+    alone = [identity(outputs["logits"][name], batch["ids"]) for name in ("v1", "z2")]
+    expected = 0.75 * alone[0] + 0.25 * alone[1]
+    np.testing.assert_allclose(Identity(on=on)(outputs, batch), expected, rtol=1e-6)
 
 
 def test_stop_gradient_reaches_the_distillation():
     outputs, batch = make_outputs(), make_batch()
 
     def teacher_slope(stop_gradient):
-        term = paper_terms(stop_gradient=stop_gradient)["vsd_1"]
-        gradient = jax.grad(term.function)(outputs, batch)
+        term = SelfDistillation(stop_gradient=stop_gradient)
+        gradient = jax.grad(term)(outputs, batch)
         return float(jnp.abs(gradient["logits"]["v1"]).max())
 
     assert teacher_slope(True) == 0
     assert teacher_slope(False) > 0
 
 
-def test_a_weight_of_zero_needs_no_outputs():
-    terms = paper_terms(branches=("v2",), refined=(), wrt_weight=0.0, hc_tri_weight=0.0)
-    outputs = {"logits": {"v2": make_outputs()["logits"]["v2"]}}
-    _, metrics = make_objective(terms)(outputs, make_batch())
-    assert metrics.keys() == {"loss", "loss/identity_v2"}
-
-
-def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match=r"wrt_feature.*'v3'.*\['v1', 'v2'\]"):
-        paper_terms(wrt_feature="v3")
-    with pytest.raises(ValueError, match=r"hc_tri_feature.*'v2'.*\['v1'\]"):
-        paper_terms(branches=("v1",), refined=(), hc_tri_feature="v2")
-    with pytest.raises(ValueError, match=r"refined.*'v2'.*\['v1'\]"):
-        paper_terms(branches=("v1",))
-
-
 def test_missing_output_is_named():
     outputs = make_outputs()
     del outputs["logits"]["z2"]
-    with pytest.raises(ValueError, match=r"logits\['z2'\].*\['v1', 'v2', 'z1'\]"):
-        make_objective(paper_terms())(outputs, make_batch())
+    with pytest.raises(ValueError, match=r"'logits.z2'.*embeddings.v1.*logits.z1"):
+        make_objective(paper_parts.objective())(outputs, make_batch())
 
 
 def test_useless_weights_are_refused():
-    with pytest.raises(ValueError, match="Nothing to minimise"):
-        make_objective({"a": Term(0.0, constant(1.0))})
+    with pytest.raises(ValueError, match="nothing to minimise"):
+        make_objective({"a": Constant(0.0, 1.0)})
     with pytest.raises(ValueError, match="weight of the term 'a' is nan"):
-        make_objective({"a": Term(float("nan"), constant(1.0))})
+        make_objective({"a": Constant(float("nan"), 1.0)})
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        (Identity(weight=-1.0), "weight is -1.0; allowed is 0 and more"),
+        (Identity(on=()), "on is ()"),
+        (Identity(smoothing=1.1), "smoothing is 1.1; allowed is 0 to 1"),
+        (WeightedTriplet(weight=float("nan")), "weight is nan"),
+        (HeteroCenterTriplet(margin=-0.1), "margin is -0.1"),
+        (BatchHardTriplet(margin=-0.1), "margin is -0.1"),
+        (SelfDistillation(temperature=0.0), "temperature is 0.0; allowed is 0.001"),
+    ],
+)
+def test_fields_out_of_bounds_are_refused(term, message):
+    with pytest.raises(ValueError) as refused:
+        term.check()
+    assert str(refused.value).startswith(message)

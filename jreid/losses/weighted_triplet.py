@@ -29,7 +29,8 @@ def weighted_regularized_triplet(
     anchor among them, as in AGW), weighted by their softmax; the negative that of the
     distances to all others, weighted by the softmax of the negated distances. Images of
     both modalities are in the pool and gradients flow through the weights. An anchor
-    without a negative has loss 0 and counts in the mean.
+    without a negative has loss 0 and counts in the mean; in AGW's form it has the value
+    that a negative at distance 0 gives, as there.
 
     Args:
       features: features before the neck, not normalised.
@@ -45,7 +46,9 @@ def weighted_regularized_triplet(
     positive = jnp.sum(weigh(distances, same) * distances, axis=1)
     negative = jnp.sum(weigh(-distances, ~same) * distances, axis=1)
     losses = jax.nn.softplus(positive - negative)
-    return jnp.mean(jnp.where(jnp.any(~same, axis=1), losses, 0))
+    if form == "softmax":
+        losses = jnp.where(jnp.any(~same, axis=1), losses, 0)
+    return jnp.mean(losses)
 
 
 @dataclass(slots=True)

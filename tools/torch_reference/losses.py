@@ -1,4 +1,4 @@
-"""The terms of eq. 9 in PyTorch, each the counterpart of one in jreid/losses.py."""
+"""The terms of eq. 9 in PyTorch, each the counterpart of one in jreid/losses."""
 
 import torch
 from torch import Tensor
@@ -32,7 +32,8 @@ def weighted_regularized_triplet(
 
     Positive and negative are distances weighted by a softmax over the images of the
     same identity (the anchor too) and over all others; `form` "agw" weighs as AGW's
-    loss.py does. An anchor without a negative has loss 0.
+    loss.py does. An anchor without a negative has loss 0, in AGW's form the value that
+    a negative at distance 0 gives.
     """
     weigh = {"softmax": masked_softmax, "agw": agw_masked_softmax}[form]
     features = at_least_float32(features)
@@ -42,7 +43,9 @@ def weighted_regularized_triplet(
     negative = (weigh(-distances, ~same) * distances).sum(1)
     # Not softplus, which is linear beyond 20, nor log1p(exp), which overflows.
     losses = torch.logaddexp(positive - negative, torch.zeros_like(positive))
-    return torch.where((~same).any(1), losses, 0).mean()
+    if form == "softmax":
+        losses = torch.where((~same).any(1), losses, 0)
+    return losses.mean()
 
 
 def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:

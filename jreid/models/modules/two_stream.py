@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from jreid.data.rows import joined
+from jreid.data.rows import joined, positions
 from jreid.models.bottleneck import refined_name
 from jreid.models.modules.layers import BatchNorm, Linear
 from jreid.models.two_stream import Branch, TwoStream
@@ -195,17 +195,9 @@ class TwoStreamNetwork(nnx.Module):
                 for stem, views in views_of.items()
             ]
         )
-        order = join(places({view: len(x) for view, x in images.items()}))
+        order = join(positions({view: len(x) for view, x in images.items()}))
         in_order = bool((order == np.arange(len(order))).all())
         return maps, join(modality), None if in_order else jnp.asarray(order)
-
-
-def places(lengths: Mapping[str, int]) -> dict[str, Int[np.ndarray, " _"]]:
-    """Where `joined` puts the rows of views of these lengths."""
-    starts = np.cumsum([0, *lengths.values()])
-    given = [np.arange(a, b) for a, b in zip(starts, starts[1:], strict=False)]
-    place = np.argsort(joined(given))
-    return {view: place[rows] for view, rows in zip(lengths, given, strict=True)}
 
 
 def _mean_by_source(x, source, count):

@@ -1,4 +1,4 @@
-"""The optimiser against PyTorch, loops in NumPy and the schedule written out."""
+"""Optimisers against PyTorch and loops in NumPy; groups of parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,14 @@ import numpy as np
 import optax
 import pytest
 
-from jreid.training import optim
+from jreid.training.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    check_groups,
+    decays,
+    lr_factor,
+)
 
 PARAMS = {
     "stems": {"0": {"conv1": {"kernel": 0.5}}},
@@ -89,7 +96,7 @@ def test_sgd_matches_numpy(nesterov):
             direction = slope + 0.9 * buffer if nesterov else buffer
             x = x - multiplier * rate(step) * direction
         expected.append(x)
-    tx = optim.make_tx(rate, weight_decay=5e-2, nesterov=nesterov)
+    tx = SGD(weight_decay=5e-2, nesterov=nesterov).make(rate)
     assert_all_close(train(tx), expected)
 
 
@@ -100,13 +107,19 @@ def test_sgd_matches_torch(nesterov):
             groups, lr=1.0, momentum=0.9, nesterov=nesterov
         )
     )
-    tx = optim.make_tx(rate, weight_decay=5e-2, nesterov=nesterov)
+    tx = SGD(weight_decay=5e-2, nesterov=nesterov).make(rate)
     assert_all_close(train(tx), expected)
 
 
-def test_adamw_matches_torch():
-    expected = train_torch(lambda module, groups: module.AdamW(groups, lr=1.0))
-    tx = optim.make_tx(rate, weight_decay=5e-2, optimizer="adamw")
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9)])
+@pytest.mark.parametrize("part", [Adam, AdamW])
+def test_adam_and_adamw_match_torch(part, betas):
+    expected = train_torch(
+        lambda module, groups: getattr(module, part.__name__)(
+            groups, lr=1.0, betas=betas
+        )
+    )
+    tx = part(weight_decay=5e-2, beta1=betas[0], beta2=betas[1]).make(rate)
     assert_all_close(train(tx), expected)
 
 
@@ -115,107 +128,88 @@ def test_clipping_matches_torch():
         lambda module, groups: module.SGD(groups, lr=1.0, momentum=0.9, nesterov=True),
         clip_norm=1.5,
     )
-    tx = optim.make_tx(rate, weight_decay=5e-2, clip_norm=1.5)
+    tx = SGD(weight_decay=5e-2, clip_norm=1.5).make(rate)
     assert_all_close(train(tx), expected)
 
 
 def test_clipping_leaves_small_gradients_alone():
-    assert_all_close(
-        train(optim.make_tx(rate, clip_norm=1e6)), train(optim.make_tx(rate))
-    )
+    assert_all_close(train(SGD(clip_norm=1e6).make(rate)), train(SGD().make(rate)))
 
 
 def test_groups_can_be_chosen():
     params = make_params()
-    tx = optim.make_tx(
-        lambda step: 1.0,
-        multiplier=lambda path: 0.0 if path == "branches/v1/pool/p" else 2.0,
-        decay=lambda path: False,
-        momentum=0.0,
-    )
+    groups = ((r".*/pool/p$", 0.0), ("", 2.0))
+    tx = SGD(groups=groups, momentum=0.0, weight_decay=0.0).make(lambda step: 1.0)
     slopes = jax.tree.map(jnp.ones_like, params)
     updates, _ = tx.update(slopes, tx.init(params), params)
     flat = [float(x[0]) for x in jax.tree.leaves(updates)]
     assert flat == [-2.0, -2.0, 0.0, -2.0, -2.0]
 
 
-def test_unknown_optimizer_is_refused():
-    with pytest.raises(ValueError, match="'lamb'.*'sgd' and 'adamw'"):
-        optim.make_tx(rate, optimizer="lamb")
-
-
 @pytest.mark.parametrize(
-    "path, multiplier, decays",
+    ("path", "factor", "decayed"),
     [
         ("stems/0/conv1/kernel", 0.1, True),
         ("trunk/layer2/3/bn1/scale", 0.1, True),
-        ("trunk/non_local/layer3_5/theta/kernel", 0.1, True),
+        ("trunk/after/layer3_5/theta/kernel", 0.1, True),
         ("branches/v1/neck/scale", 1.0, True),
         ("branches/v2/pool/p", 1.0, False),
+        ("branches/s1/pool/pool/p", 1.0, False),
         ("bottleneck/hidden/0/kernel", 1.0, True),
         ("bottleneck/stems", 1.0, True),
         ("pool/p", 1.0, False),
         ("branches/v1/whirlpool/p", 1.0, True),
     ],
 )
-def test_groups_of_our_parameters(path, multiplier, decays):
-    assert optim.lr_multiplier(path) == multiplier
-    assert optim.decays(path) == decays
+def test_groups_of_our_parameters(path, factor, decayed):
+    assert lr_factor(SGD().groups, path) == factor
+    assert decays(path) == decayed
 
 
-def test_factor_of_the_pretrained_part_is_free():
-    assert optim.lr_multiplier("trunk/x", pretrained=0.5) == 0.5
-    assert optim.lr_multiplier("branches/x", pretrained=0.5) == 1.0
+def test_the_first_group_that_matches_counts():
+    groups = (("trunk/layer4", 1.0), ("trunk", 0.1), ("branches", 2.0))
+    assert lr_factor(groups, "trunk/layer4/0/conv1/kernel") == 1.0
+    assert lr_factor(groups, "trunk/layer3/0/conv1/kernel") == 0.1
+    assert lr_factor(groups, "new/trunk") == 1.0
 
 
-# --- Schedules ----------------------------------------------------------------------
-
-
-def test_schedule_of_the_paper():
-    schedule = jax.jit(optim.learning_rate_schedule(peak=0.1, steps_per_epoch=696))
-    expected = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1]
-    expected += [0.1] * 10 + [0.01] * 30 + [0.001] * 30
-    for epoch, lr in enumerate(expected):
-        first, last = epoch * 696, (epoch + 1) * 696 - 1
-        np.testing.assert_allclose([schedule(first), schedule(last)], lr, rtol=1e-6)
-
-
-def test_schedule_without_warmup_or_milestones():
-    schedule = optim.learning_rate_schedule(
-        peak=0.3, steps_per_epoch=2, warmup_epochs=0, milestones=(), factors=()
-    )
-    np.testing.assert_allclose(np.array([schedule(0), schedule(99)]), 0.3, rtol=1e-6)
+PATHS = ("stems/visible/conv1/kernel", "trunk/layer1/0/conv1/kernel", "head/kernel")
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    ("groups", "message"),
     [
-        ({"factors": (0.1,)}, "differ in length"),
-        ({"milestones": (50, 20)}, r"milestones are \(50, 20\)"),
-        ({"milestones": (5, 20)}, "end of the 10 epochs of warm-up"),
-        ({"steps_per_epoch": 0}, "give at least 1"),
+        ((("trunk", 0.1), ("neck", 2.0)), "groups.1 is 'neck'"),
+        ((("layer1", 0.1),), "begin with stems, trunk, head"),
+        ((("trunk", 0.1), ("trunk/layer1", 2.0)), "groups.1 is 'trunk/layer1'"),
     ],
 )
-def test_bad_schedules_are_refused(options, message):
+def test_a_group_without_parameters_is_refused(groups, message):
+    check_groups(SGD().groups, PATHS)
+    check_groups((), PATHS)
     with pytest.raises(ValueError, match=message):
-        optim.learning_rate_schedule(**{"peak": 0.1, "steps_per_epoch": 3} | options)
+        check_groups(groups, PATHS)
 
 
-def test_cosine_by_hand():
-    schedule = jax.jit(optim.cosine_schedule(peak=0.2, total_steps=14, warmup_steps=4))
-    rates = [float(schedule(step)) for step in (0, 1, 3, 4, 9, 14, 20)]
-    np.testing.assert_allclose(
-        rates, [0.05, 0.1, 0.2, 0.2, 0.1, 0.0, 0.0], rtol=1e-6, atol=1e-8
-    )
+@pytest.mark.parametrize("part", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("field", ["lr", "weight_decay", "clip_norm"])
+def test_negative_numbers_are_refused(part, field):
+    with pytest.raises(ValueError, match=f"^{field} is -1.0; allowed is 0 and more"):
+        part(**{field: -1.0}).check()
+    part().check()
 
 
-def test_cosine_matches_optax():
-    ours = optim.cosine_schedule(peak=0.2, total_steps=50)
-    theirs = optax.cosine_decay_schedule(0.2, 50)
-    for step in range(0, 60, 7):
-        np.testing.assert_allclose(ours(step), theirs(step), rtol=1e-5, atol=1e-8)
-
-
-def test_cosine_refuses_a_warmup_that_never_ends():
-    with pytest.raises(ValueError, match="total_steps 10; allowed is 0 to 9"):
-        optim.cosine_schedule(peak=0.1, total_steps=10, warmup_steps=10)
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (SGD(momentum=1.5), "^momentum is 1.5; allowed is 0 to 1"),
+        (Adam(beta1=-0.5), "^beta1 is -0.5; allowed is 0 to 1"),
+        (AdamW(beta2=1.5), "^beta2 is 1.5; allowed is 0 to 1"),
+        (AdamW(epsilon=-1.0), "^epsilon is -1.0"),
+        (SGD(groups=(("trunk", -1.0),)), "^groups.0.1 is -1.0"),
+        (SGD(groups=(("trunk(", 1.0),)), r"^groups.0.0 is 'trunk\('"),
+    ],
+)
+def test_other_fields_out_of_bounds_are_refused(part, message):
+    with pytest.raises(ValueError, match=message):
+        part.check()
