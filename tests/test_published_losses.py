@@ -189,8 +189,8 @@ def test_mean_contrast_ranks_by_brute_force():
     per_modality = []
     for m in (0, 1):
         losses = []
-        for i in np.flatnonzero(MODALITY == m):
-            other = np.flatnonzero(MODALITY != m)
+        for i in np.flatnonzero(m == MODALITY):
+            other = np.flatnonzero(m != MODALITY)
             d = (1 - x[other] @ x[i]) / 2
             matches = IDS[other] == IDS[i]
             if matches.any() and not matches.all():
@@ -215,7 +215,7 @@ def projected_on_permutahedron(z):
 
 def test_centre_separation():
     x = 0.1 * draw()
-    centres = {i: np.mean(x[IDS == i], axis=0) for i in set(IDS)}
+    centres = {i: np.mean(x[i == IDS], axis=0) for i in set(IDS)}
     pulled = [max(0, np.linalg.norm(x[r] - centres[IDS[r]]) - 0.05) for r in range(B)]
     pushed = [
         max(0, 0.3 - np.linalg.norm(centres[i] - centres[j]))
