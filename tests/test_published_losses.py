@@ -12,12 +12,14 @@ from jreid.losses.birank import birank
 from jreid.losses.centre_separation import centre_separation
 from jreid.losses.contrastive import contrastive
 from jreid.losses.hetero_centre import hetero_centre
+from jreid.losses.learned_parts import mask_overlap, prototype_spread
 from jreid.losses.mean_contrast import mean_contrast
 from jreid.losses.pair_mining import orthogonality
 from jreid.losses.random_projection import random_projection_distance
 from jreid.losses.rank_list import rank_list
 from jreid.losses.released_distillation import released_self_distillation
 from jreid.losses.sinkhorn import sinkhorn_distance
+from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.losses.views import view_cross_entropy
 
 # Unequal counts in scattered order; identity 7 is visible only, 9 infrared only.
@@ -308,3 +310,46 @@ def test_random_projection_by_hand():
     expected = np.mean([np.linalg.norm(rows[i] - rows[j]) for i, j in PAIRS])
     ours = random_projection_distance(*arrays(draw(7), PAIR_MATRIX), width=4, seed=5)
     np.testing.assert_allclose(float(ours), expected, rtol=1e-6)
+
+
+def test_terms_on_masks():
+    masks = 1 / (1 + np.exp(-np.random.default_rng(0).normal(size=(3, 4, 2, 5))))
+    products, roots = [], []
+    for i in range(5):
+        for j in range(i + 1, 5):
+            a, b = masks[..., i], masks[..., j]
+            products.append(np.mean([(p * q).sum() for p, q in zip(a, b, strict=True)]))
+            roots.append(np.sqrt(np.mean((a - b) ** 2)))
+    same(mask_overlap(jnp.asarray(masks)), np.mean(products))
+    same(prototype_spread(jnp.asarray(masks)), -np.mean(roots))
+    alike = jnp.ones((2, 2, 2, 3))
+    assert not np.asarray(jax.grad(prototype_spread)(alike)).any()
+
+
+@pytest.mark.parametrize("form", ["divergence", "cross_entropy"])
+def test_teacher_is_the_other_modalitys_average(form):
+    kernel = np.random.default_rng(2).normal(size=(2, 6, 5))
+    embeddings, student = arrays(draw(), draw(5, seed=1))
+    batch = {
+        "modality": jnp.asarray(MODALITY),
+        "extra": {"average": {"branches": {"v1": {"own": {"kernel": kernel}}}}},
+    }
+    term = SwappedTeacher(form=form)
+
+    def value(embeddings, student):
+        outputs = {"embeddings": {"v1": embeddings}, "logits": {"own": student}}
+        return term(outputs, batch)
+
+    losses = []
+    for row in range(B):
+        q = softmax(np.asarray(embeddings)[row] @ kernel[1 - MODALITY[row]])
+        p = softmax(np.asarray(student)[row])
+        pairs = {"divergence": p @ np.log(p / q), "cross_entropy": -q @ np.log(p)}
+        losses.append(pairs[form])
+    same(value(embeddings, student), np.mean(losses))
+    still, moved = jax.grad(value, (0, 1))(embeddings, student)
+    assert not np.asarray(still).any() and np.abs(moved).max() > 0
+    with pytest.raises(ValueError, match="average is 'a/b'"):
+        SwappedTeacher(average="a/b")(
+            {"embeddings": {"v1": embeddings}, "logits": {"own": student}}, batch
+        )

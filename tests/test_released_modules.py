@@ -15,6 +15,7 @@ from flax import nnx
 from jreid.models.context_gate import ContextGate
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.multilevel_fusion import MultilevelFusion
+from jreid.models.prototype_pool import PrototypePool
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +138,14 @@ def test_mcja_context_gate():
         0.35728708385117475,
         0.7792690963555283,
     )
+
+
+def test_saai_prototypes():
+    part = PrototypePool(prototypes=5, size=(6, 4), whole=False)
+    module, count = filled(part, 16, ["prototypes", "positions"])
+    assert count == 464
+    output = np.asarray(module(maps(2, 16, 6, 4)))
+    found = [output.sum(), np.abs(output).sum(), output[0, 0], output[-1, -1]]
+    released = [0.85058795757, 48.713979315476465]
+    released += [0.37136096775211214, 0.1713820290371407]
+    np.testing.assert_allclose(found, released, rtol=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from jreid.bounds import at_least, between
 
@@ -18,6 +19,8 @@ class DiverseExpansion:
     """Rows made of each."""
     dropout: float = 0.01
     """Fraction of values dropped in training."""
+    between: Any = None
+    """A block between the convolutions and their ReLU, as PDM has one."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
@@ -29,5 +32,10 @@ class DiverseExpansion:
         from jreid.models.modules import expansion
 
         return expansion.DiverseExpansion(
-            channels, self.copies, self.dropout, dtype=dtype, rngs=rngs
+            channels,
+            self.copies,
+            self.dropout,
+            make_between=self.between and self.between.make,
+            dtype=dtype,
+            rngs=rngs,
         )
