@@ -1,4 +1,4 @@
-# `make demo` and `make test` install everything they need into $(VENV) first.
+# Every command installs what it needs into $(VENV) first.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,13 +15,19 @@ ifneq ($(shell $(VENV)/bin/python -c 'print("works")' 2>/dev/null),works)
 BROKEN := broken
 endif
 
-.PHONY: help install demo test clean broken
+.PHONY: help install demo check test torch parity search commands release clean broken
 
 help:
-	@echo "make demo   train and evaluate a small network on the embedded data set;"
-	@echo '            ARGS="--config.optim.epochs=3" changes its config'
-	@echo "make test   ruff, pyright and pytest"
-	@echo "make clean  remove the virtual environment and all caches, not runs/"
+	@echo "make demo     train and evaluate a small network on the embedded data set;"
+	@echo '              ARGS="--config.seed=1 --workdir=runs/seed-1" changes its config'
+	@echo "make test     ruff, pyright and pytest; ARGS are pytest's"
+	@echo "make parity   the tests that compare with PyTorch, which is installed first:"
+	@echo "              TORCH_INDEX=URL from this index, CUDA=1 even if it brings CUDA"
+	@echo "make search   random inputs for the readers and measures, other ones each time"
+	@echo "make commands the commands of the README and of docs/, as written there"
+	@echo "make release  builds dist/ and uses the wheel in an empty environment"
+	@echo "make install  the virtual environment alone; make torch adds PyTorch"
+	@echo "make clean    remove the virtual environment and all caches, not runs/"
 	@echo "PYTHON=python3.12 chooses the Python (3.11 or newer), VENV=.venv the environment"
 
 install: $(STAMP)
@@ -37,11 +43,31 @@ demo: $(STAMP)
 	$(RUN) jreid.train --config configs/demo.py $(ARGS)
 	@$(VENV)/bin/python tools/colour_histogram.py
 
-test: $(STAMP)
+check: $(STAMP)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) pyright --pythonpath $(abspath $(VENV)/bin/python)
-	$(RUN) pytest
+
+test: check
+	$(RUN) pytest $(ARGS)
+
+torch: $(STAMP)
+	@TORCH_INDEX='$(TORCH_INDEX)' CUDA='$(CUDA)' $(VENV)/bin/python tools/install_torch.py
+
+parity: torch check
+	$(RUN) pytest -m torch $(ARGS)
+
+SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
+search: SEED := $(SEED)
+search: $(STAMP)
+	@echo "make search SEED=$(SEED) does the same again"
+	JREID_SEARCH=$${JREID_SEARCH:-5} $(RUN) pytest -m hypothesis --hypothesis-seed=$(SEED) $(ARGS)
+
+commands: torch
+	$(RUN) tools.run_documented_commands $(ARGS)
+
+release: $(STAMP)
+	$(RUN) tools.release $(ARGS)
 
 clean:
 	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache .hypothesis

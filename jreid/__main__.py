@@ -1,6 +1,6 @@
 """The console command `jreid`: `jreid train ...` is `python -m jreid.train ...`."""
 
-import importlib
+import runpy
 import sys
 
 PROGRAMS = {
@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the program that the first word names; returns its exit code."""
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     if name in PROGRAMS:
-        return importlib.import_module(f"jreid.{name}").main(rest)
+        return _run(name, rest)
     if name in ("", "-h", "--help"):
         print("usage: jreid PROGRAM [OPTIONS]\n")
         for program, purpose in PROGRAMS.items():
@@ -27,6 +27,18 @@ def main(arguments: list[str] | None = None) -> int:
         file=sys.stderr,
     )
     return 2
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    """As `python -m` does, so that a program's help waits for nothing either."""
+    sys.argv = [f"jreid {name}", *arguments]
+    try:
+        runpy.run_module(f"jreid.{name}", run_name="__main__", alter_sys=True)
+    except SystemExit as stopped:
+        return (
+            stopped.code if isinstance(stopped.code, int) else int(bool(stopped.code))
+        )
+    return 0
 
 
 if __name__ == "__main__":

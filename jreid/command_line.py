@@ -47,6 +47,13 @@ def exit_code(program: Callable[[list[str]], int | None], arguments: list[str]) 
         return REFUSED
 
 
+def help_first(parse: Callable[[list[str]], Any], arguments: list[str]) -> None:
+    """Ends the program if its help is asked for, or its config is missing."""
+    asked = {"-h", "--help"} & set(arguments)
+    if asked or not any(word.startswith("--config") for word in arguments):
+        sys.exit(exit_code(parse, arguments))
+
+
 def parse(
     kind: type[Options], program: str, arguments: list[str], description: str
 ) -> Options:
@@ -61,8 +68,8 @@ def parse_with_config(
     kind: type[Options],
     program: str,
     arguments: list[str],
-    description: str,
     *,
+    description: str,
     default: str = "",
 ) -> Given[Options]:
     """The checked config and the options of a program with `--config`.

@@ -12,6 +12,7 @@ from jreid.bounds import at_least, between
 from jreid.config_checks import check_whole
 from jreid.data.views import View
 from jreid.models.embedding import Embedding
+from jreid.parts import to_json
 from jreid.training.phases import Phase
 from jreid.training.players import Player
 from jreid.training.writers import TensorBoard
@@ -172,6 +173,17 @@ class Config:
     checkpoint: Checkpoint = field(default_factory=Checkpoint, metadata=MAY_DIFFER)
     log: Log = field(default_factory=Log, metadata=MAY_DIFFER)
     distributed: Distributed = field(default_factory=Distributed, metadata=MAY_DIFFER)
+
+    def shared(self) -> dict[str, Any]:
+        """What several processes of one run must have in common: JSON values.
+
+        Where a host keeps the images, and how it reads them, may differ.
+        """
+        stored = to_json(self)
+        del stored["distributed"], stored["loading"]
+        for name in ("root", "tfds"):
+            stored["data"].pop(name, None)
+        return {f"config.{name}": value for name, value in stored.items()}
 
     def check(self) -> None:
         """Raises ValueError for what no part can see alone."""

@@ -18,7 +18,7 @@ SLOTS = {
     "sampling": ("make(images, views, seed)", "steps_per_epoch(images)"),
     "optimizer": ("make(schedule)", "lr"),
     "schedule": ("make(steps_per_epoch, peak)", "epochs"),
-    "memory": ("init(params)", "update(extra, outputs, batch)"),
+    "memory": ("init(params)", "update(extra, outputs, rows, params)"),
     "between_epochs": ("__call__(state, embed_train, epoch, seed)",),
 }
 """What the part in each slot must have."""
@@ -92,8 +92,9 @@ def _check_views(where: str, views: Mapping[str, Any], network: Any) -> None:
 def _check_objectives(config):
     """The config's own, the phases' with their views, or the players'."""
     outputs = config.network.names()
-    if config.players and (config.objective or config.phases):
-        other = "phases" if config.phases else "objective"
+    own = [i for i, phase in enumerate(config.phases) if phase.objective]
+    if config.players and (config.objective or own):
+        other = f"phases.{own[0]}.objective" if own else "objective"
         raise ValueError(
             f"players is {', '.join(config.players)}, each with an objective; allowed "
             f"where {other} is empty"
@@ -110,7 +111,9 @@ def _check_objectives(config):
         _check_terms("objective", config.objective, outputs)
 
 
-def _check_terms(where: str, terms: Mapping[str, Any], outputs: tuple[str, ...]) -> None:
+def _check_terms(
+    where: str, terms: Mapping[str, Any], outputs: tuple[str, ...]
+) -> None:
     """Raises ValueError unless these terms stand on outputs and one has a weight."""
     for name, term in terms.items():
         if not callable(term) or not hasattr(term, "weight"):

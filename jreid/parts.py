@@ -135,6 +135,10 @@ def check(value: Any, where: str = ROOT) -> None:
             value.check()
         except ValueError as error:
             raise ValueError(f"{where}.{error}") from error
+        except (AttributeError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"{where} holds something in the wrong place: {error}"
+            ) from error
 
 
 def _check_type(value: Any, hint: Any, where: str) -> None:

@@ -15,43 +15,48 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from jax.sharding import Mesh
-
-from jreid import command_line, parts
-from jreid.config import Config
-from jreid.processes import distributed
-from jreid.processes.distributed import StopVote, to_devices
-from jreid.processes.heap import trim_after_compiling
-from jreid.processes.interrupt import Interrupt
-from jreid.progress import Progress
-from jreid.run import images as run_images
-from jreid.run import pretrained, results, split_training
-from jreid.run.about import about_run
-from jreid.run.checkpoint import Checkpoints, resume
-from jreid.run.embedder import Embedder
-from jreid.run.workdir import open_workdir, require_shared
-from jreid.training.between_epochs import after_hook, labels_of, with_labels
-from jreid.training.build import build_system, classes_of, rates_at, schedules
-from jreid.training.learner import System, TrainState, data_mesh
-from jreid.training.plan import PlannedPhase, epoch_of, plan, segments
-from jreid.training.reporter import make_reporter, parameter_table
-from jreid.training.scalars import DivergedError, ScalarWindow
+from jreid import command_line
 
 
-@dataclass
-class Run:
-    """What a run is made of, built and checked before anything is written."""
+@dataclass(slots=True)
+class Options:
+    """What is not part of the config."""
 
-    images: run_images.RunImages
-    phases: tuple[PlannedPhase, ...]
-    images_per_step: int
-    mesh: Mesh
-    system: System
-    embedder: Embedder
-    state: TrainState
-    weights: Any  # what a new run begins with, or None
+    workdir: Path | None = None
+    """The run's folder; runs/<config's name>."""
+    splits: tuple[int, ...] = ()
+    """Train these splits of RegDB only, as in --splits 1 2 3."""
+    traceback: bool = False
+    """Show where an error was raised."""
+
+
+parse = partial(
+    command_line.parse_with_config,
+    Options,
+    "python -m jreid.train",
+    description="Trains one system.",
+)
+
+if __name__ == "__main__":
+    command_line.help_first(parse, sys.argv[1:])  # before JAX is imported
+
+from jreid.config import Config  # noqa: E402
+from jreid.data.quiet import quieten_tensorflow  # noqa: E402
+from jreid.processes import distributed  # noqa: E402
+from jreid.processes.distributed import StopVote  # noqa: E402
+from jreid.processes.heap import trim_after_compiling  # noqa: E402
+from jreid.processes.interrupt import Interrupt  # noqa: E402
+from jreid.progress import Progress  # noqa: E402
+from jreid.run import images as run_images  # noqa: E402
+from jreid.run import pretrained, results, split_training  # noqa: E402
+from jreid.run.about import about_run  # noqa: E402
+from jreid.run.build import Run, build_run  # noqa: E402
+from jreid.run.checkpoint import Checkpoints, resume  # noqa: E402
+from jreid.run.workdir import open_workdir, require_shared  # noqa: E402
+from jreid.training.build import rates_at, schedules  # noqa: E402
+from jreid.training.reporter import first_message, make_reporter  # noqa: E402
+from jreid.training.scalars import ScalarWindow  # noqa: E402
 
 
 def train(config: Config, workdir: Path) -> int:
@@ -59,76 +64,48 @@ def train(config: Config, workdir: Path) -> int:
     trim_after_compiling()
     main = Progress.shown = distributed.is_main()
     with open_workdir(workdir, config) if main else contextlib.nullcontext():
-        distributed.agree(_common(config))
+        distributed.agree(config.shared())
         require_shared(workdir)
-        run = _prepare(config, workdir)
+
+        # Everything is built and checked before anything is written.
+        weights = pretrained.weights_of_new_run(config, workdir)
+        images = run_images.read_images(config)
+        run = build_run(config, images)
+        results.check_scorable(config, images)
+        if weights:
+            run.state = pretrained.with_weights(run.state, weights)
+        distributed.agree(run_images.facts(images, weights))
         if main:
-            run_images.write_training_set(workdir, run.images, run.phases)
-        if main and run.weights:
-            pretrained.write_record(workdir, run.weights, run.state.params)
-        distributed.agree(
-            {
-                "the names of the training images": run.images.digest,
-                "the names of the test images": run_images.digest(run.images.test),
-                "the pretrained weights": run.weights and run.weights.sha256,
-            }
-        )
-        if exit_code := _loop(config, workdir, run):
+            run_images.write_training_set(workdir, images, run.phases)
+        if main and weights:
+            pretrained.write_record(workdir, weights, run.state.params)
+
+        if exit_code := _loop(config, workdir, run, weights):
             return exit_code
-        test = run.images.test
-        features = run.embedder(
-            run.state.params, run.state.stats, test, "embed test images"
-        )
+        params, stats = run.state.params, run.state.stats
+        features = run.embedder(params, stats, images.test, "embed test images")
         if main:
             step = int(run.state.step)
-            scores = results.write_report(config, workdir, step, features, test)
+            scores = results.write_report(config, workdir, step, features, images.test)
             results.print_report(scores, about_run(config, step), workdir)
         return 0
 
 
-def _prepare(config: Config, workdir: Path) -> Run:
-    # Weights to begin with; a run that is continued has its own.
-    weights = pretrained.weights_of_new_run(config, workdir)
-
-    # Images: the lists, every file decoded once, and a dry run of sampler and scores.
-    images = run_images.read_images(config)
-    mesh, phases = data_mesh(), plan(config, images.train)
-    count = run_images.check_batches(config, images, phases, mesh.devices.size)
-    results.check_scorable(config, images)
-
-    # The system, and the state it begins with.
-    system = build_system(
-        config, classes_of(config, len(images.identities)), phases, mesh
-    )
-    state = with_labels(config.between_epochs, system.init(config.seed), images.labels)
-    if weights:
-        params, stats = pretrained.load_pretrained(weights, state.params, state.stats)
-        state = state._replace(params=params, stats=stats)
-    embedder = Embedder(config, system.embed, mesh)
-    return Run(images, phases, count, mesh, system, embedder, state, weights)
-
-
-def _common(config: Config) -> dict[str, Any]:
-    """What of the config several processes must have in common."""
-    stored = parts.to_json(config)
-    for name in ("distributed", "loading"):
-        del stored[name]
-    for name in ("root", "tfds"):  # may differ from host to host
-        stored["data"].pop(name, None)
-    return {f"config.{name}": value for name, value in stored.items()}
-
-
-def _loop(config: Config, workdir: Path, run: Run) -> int:
+def _loop(
+    config: Config, workdir: Path, run: Run, weights: pretrained.Pretrained | None
+) -> int:
     """Takes the steps that are left; returns 0, or the code of a signal."""
-    last, rates = run.phases[-1].last, schedules(config, run.phases)
-    stop = min(config.steps or last, last)
+    about = weights and pretrained.describe(weights, run.state.params) or ""
+    stop = min(config.steps or run.last_step, run.last_step)
+    rates = schedules(config, run.phases)
+    listed = partial(run_images.list_batch, config, workdir, run.images, run.phases)
     with (
         Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as saved,
         Interrupt() as interrupt,
     ):
         vote = StopVote(run.mesh)
         run.state, start = resume(saved, run.state, config.checkpoint.step)
-        window = ScalarWindow(start + 1, run.images_per_step)
+        window = ScalarWindow(start + 1, run.images_per_step, listed)
         reporter = make_reporter(
             workdir,
             total_steps=stop,
@@ -137,27 +114,18 @@ def _loop(config: Config, workdir: Path, run: Run) -> int:
             writers=config.log.writers,
         )
         with reporter:
-            reporter.message(_beginning(run, start))
-            batches = window.timed(_batches(config, run, start, stop))
-            for step, (phase, batch) in enumerate(batches, start=start + 1):
+            reporter.message(first_message(start, run.state.params, about))
+            batches = window.timed(run.batches(start, stop))
+            for step, (phase, batch) in enumerate(batches, start + 1):
                 run.state, scalars = run.system.step(run.state, batch, phase.number)
                 window.add(scalars)
                 stopping = vote(interrupt.number)  # the same in every process
-                saving = (
-                    stopping
-                    or step == stop
-                    or _due(config.checkpoint.every_epochs, phase, step)
-                )
-                validating = not stopping and _due(
-                    config.evaluation.every_epochs, phase, step
-                )
+                saving = phase.ends_epoch(step, config.checkpoint.every_epochs)
+                saving = saving or stopping or step == stop
+                validating = phase.ends_epoch(step, config.evaluation.every_epochs)
+                validating = validating and not stopping
                 if saving or validating or step % config.log.every_steps == 0:
-                    try:
-                        metrics = window.means()  # waits for the device
-                    except DivergedError as error:
-                        raise run_images.with_batch(
-                            error, config, workdir, run.images, run.phases
-                        ) from error
+                    metrics = window.means()  # waits for the device
                     metrics |= rates_at(rates, step - 1)
                     if validating:
                         metrics |= run.embedder.validate(run.state, run.images.val)
@@ -176,57 +144,21 @@ def _loop(config: Config, workdir: Path, run: Run) -> int:
     return 128 + stopping if stopping else 0
 
 
-def _batches(config: Config, run: Run, start: int, stop: int):
-    """Each step's phase and batch; what a system does between epochs, before them."""
-    hook = config.between_epochs
-    for part in segments(run.phases, start, stop, by_epoch=hook is not None):
-        epoch, begins = epoch_of(run.phases, part.first)
-        if hook is not None and begins:
-            embed = partial(run.embedder, *run.state[1:3], run.images.train, "embed")
-            run.state = after_hook(hook, run.state, embed, epoch, config.seed)
-        labels = labels_of(run.state)
-        for batch in run_images.batches(config, run.images, part, run.mesh, labels):
-            yield part.phase, to_devices(batch, run.mesh)
-
-
-def _beginning(run: Run, start: int) -> str:
-    if start:
-        return f"continuing after step {start}"
-    table = parameter_table(run.state.params)
-    if run.weights is None:
-        return table
-    return f"{table}\n{pretrained.describe(run.weights, run.state.params)}"
-
-
-def _due(every_epochs: int, phase: PlannedPhase, step: int) -> bool:
-    every = every_epochs * phase.steps_per_epoch
-    return every_epochs > 0 and (step - phase.first) % every == 0
-
-
-@dataclass(slots=True)
-class Options:
-    """Trains one system."""
-
-    workdir: Path | None = None
-    """The run's folder; runs/<config's name>."""
-    splits: tuple[int, ...] = ()
-    """Train these splits of RegDB only, as in --splits 1 2 3."""
-    traceback: bool = False
-    """Show where an error was raised."""
+def program(arguments: list[str]) -> int:
+    """Trains with the command line's config."""
+    given = parse(arguments)
+    quieten_tensorflow()
+    config, options = given.config, given.options
+    workdir = options.workdir or Path("runs") / config.name
+    if options.splits or getattr(config.data, "split", None) == 0:
+        return split_training.train_all(config, workdir, options.splits, given.words)
+    with distributed.joined(**dataclasses.asdict(config.distributed)):
+        return train(config, workdir)
 
 
 def main(arguments: list[str]) -> int:
-    """Trains with the command line's config; an error becomes one line, exit code 2."""
-    return command_line.run_config_program("jreid.train", arguments, Options, _main)
-
-
-def _main(config: Config, options: Options) -> int:
-    run_images.quieten_tensorflow()
-    workdir = options.workdir or Path("runs") / config.name
-    if options.splits or getattr(config.data, "split", 1) == 0:
-        return split_training.main(config, workdir, options.splits)
-    with distributed.joined(**dataclasses.asdict(config.distributed)):
-        return train(config, workdir)
+    """The exit code, as above; an error becomes one line."""
+    return command_line.exit_code(program, arguments)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Settings of the whole test suite; environment variables reach subprocesses too."""
 
+import collections
 import os
 import pathlib
 
 import numpy as np
 import pytest
+import search
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -16,14 +18,56 @@ os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+def pytest_configure(config):
+    search.choose(config.getoption("hypothesis_seed"))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+LONG = "needs minutes: set JREID_LONG_TESTS=1"
+
+
 def pytest_collection_modifyitems(items):
     if not os.environ.get("JREID_LONG_TESTS"):
-        skip = pytest.mark.skip(reason="needs minutes: set JREID_LONG_TESTS=1")
+        skip = pytest.mark.skip(reason=LONG)
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(skip)
+
+
+REMEDIES = {  # part of a reason -> what was skipped, and the command that runs it
+    "'torch'": "that compare with PyTorch (make parity)",
+    LONG: "that take minutes (JREID_LONG_TESTS=1 make test)",
+    "": "that cannot run here (make test ARGS=-rs says why)",
+}
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    """The last line of all says what was skipped."""
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped") if reporter else None
+    if skipped:
+        reporter.write_line("skipped: " + ", ".join(counted(skipped)))
+    return result
+
+
+def counted(skipped):
+    """`7 files and 13 tests that compare with PyTorch (make parity)`, and so on.
+
+    A file that skips itself as a whole is one report, of its collection.
+    """
+    counts = {part: collections.Counter() for part in REMEDIES}
+    for report in skipped:
+        reason = str(report.longrepr[2])
+        part = next(part for part in REMEDIES if part in reason)
+        counts[part][isinstance(report, pytest.CollectReport)] += 1
+    for part, remedy in REMEDIES.items():
+        numbers = [(counts[part][True], "file"), (counts[part][False], "test")]
+        words = [f"{n} {what}{'s' * (n > 1)}" for n, what in numbers if n]
+        if words:
+            yield f"{' and '.join(words)} {remedy}"

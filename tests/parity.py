@@ -11,24 +11,28 @@ from flax import nnx
 
 pytest.importorskip("torch")  # before what needs it, so that tests are skipped
 
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
-from configs import sysu
-from jreid import system
 from jreid.config import Config
-from jreid.models import resnet
-from jreid.models.layers import BatchNorm, Conv, Linear
+from jreid.config_files import load
+from jreid.data.rows import joined
+from jreid.models.modules.layers import BatchNorm, Conv, Linear
+from jreid.models.non_local import NonLocal
+from jreid.models.resnet import BLOCK_COUNTS
 from jreid.run.leaves import named_leaves
+from jreid.training.build import network_maker
 from jreid.training.learner import (
     abstract_params_and_stats,
     data_mesh,
     network_structure,
     normalise,
 )
+from jreid.training.objective import make_objective
 from tools.torch_reference import from_config, network, weights
 
 CLASSES = 5
 SIZE = (48, 24)
+STEMS = {"visible": "visible", "infrared": "infrared"}
 
 
 # Compiling takes most of the time; this halves it, and the programs are tiny.
@@ -42,25 +46,27 @@ QUICK = {
 def one_block_per_stage():
     """In the block, depth 10 is a ResNet with one block per stage in both programs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(resnet.BLOCKS, 10, (resnet.BasicBlock, (1, 1, 1, 1)))
+        patch.setitem(BLOCK_COUNTS, 10, (1, 1, 1, 1))
         patch.setitem(network.BLOCK_COUNTS, 10, (1, 1, 1, 1))
         yield
 
 
 def tiny(variant: str = "full", depth: int = 18) -> Config:
-    """A variant of configs/sysu.py, an eighth as wide, with non-local blocks."""
-    config = sysu.get_config(variant)
-    model = config.model
-    model.depth, model.width = depth, 1 / 8
+    """A row of the paper, an eighth as wide, with non-local blocks."""
+    config = load(f"sysu:{variant}")
+    config.size, config.pretrained = SIZE, ""
+    part = config.network
+    part.trunk.depth, part.trunk.width = depth, 1 / 8
     if depth < 50:
-        model.non_local_after = ("2.0", "3.0")
-    model.bottleneck_hidden, model.bottleneck_features = (24, 16), 12
+        part.trunk.after = {place: NonLocal() for place in ("2.0", "3.0")}
+    if part.refine is not None:
+        part.refine.hidden, part.refine.features = (24, 16), 12
     return config
 
 
 def make_network(config: Config, dtype, rngs: nnx.Rngs):
     """The configured Flax network; for float64, all of it."""
-    made = system.make_network(config, CLASSES, rngs)
+    made = network_maker(config, CLASSES)(rngs)
     for _, module in nnx.iter_modules(made):
         if dtype == np.float64 and isinstance(module, Conv | Linear | BatchNorm):
             module.dtype = dtype
@@ -131,12 +137,17 @@ def make_batch(seed: int = 0, slots: int = 8) -> dict[str, np.ndarray]:
 def run_jax(config: Config, params, stats, batch, dtype):
     """Outputs in training and in evaluation, terms, gradients and new statistics."""
     training, frozen = network_structure(functools.partial(make_network, config, dtype))
-    objective = system.build_objective(config)
+    objective = make_objective(config.objective)
+
+    def pixels(batch):
+        return {view: normalise(images) for view, images in batch["images"].items()}
 
     def loss_and_rest(params, stats, batch):
         made = nnx.merge(training, params, stats)
-        outputs = made(normalise(batch["images"]), system.STREAMS)
-        flat = {name: batch[name].reshape(-1) for name in ("ids", "modality")}
+        outputs = made(pixels(batch), STEMS)
+        flat = {
+            name: joined(list(batch[name].values())) for name in ("ids", "modality")
+        }
         loss, terms = objective(outputs, flat)
         new = nnx.to_pure_dict(nnx.state(made, nnx.BatchStat))
         return loss, (outputs, terms, new)
@@ -144,9 +155,7 @@ def run_jax(config: Config, params, stats, batch, dtype):
     def everything(params, stats, batch):
         gradient = jax.grad(loss_and_rest, has_aux=True)
         grads, (outputs, terms, new) = gradient(params, stats, batch)
-        evaluated = nnx.merge(frozen, params, stats)(
-            normalise(batch["images"]), system.STREAMS
-        )
+        evaluated = nnx.merge(frozen, params, stats)(pixels(batch), STEMS)
         return outputs, evaluated, terms, grads, new
 
     return jax.jit(everything, compiler_options=QUICK)(
@@ -172,9 +181,12 @@ def run_torch(config: Config, made: network.TwoStreamNetwork, batch, dtype):
     return outputs, evaluated, {"loss": loss} | terms
 
 
-def jax_batch(batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    """On JAX's device."""
-    return {name: jnp.asarray(array) for name, array in batch.items()}
+def jax_batch(batch: dict[str, np.ndarray]) -> dict[str, dict[str, jax.Array]]:
+    """Columns by view, on JAX's device."""
+    return {
+        name: {view: jnp.asarray(array[:, j]) for j, view in enumerate(STEMS)}
+        for name, array in batch.items()
+    }
 
 
 def torch_batch(batch: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:

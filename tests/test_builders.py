@@ -1,6 +1,5 @@
 """Built data sets give what their folders give: lists, bytes, batches, errors."""
 
-import dataclasses
 import io
 import pathlib
 import shutil
@@ -9,21 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from jreid.evaluation.trials import sysu_trial
 from PIL import Image
 
-from configs import sysu
-from jreid import prepare, system
-from jreid.config import Config, validate
+from jreid import prepare
 from jreid.data import builders
-from jreid.data.datasets import Dataset
+from jreid.data.augmentations import Flip, PadCrop
+from jreid.data.datasets import Dataset, Images, drop_unpaired
+from jreid.data.decoding import drop_unreadable
 from jreid.data.llcm import CAMERAS, read_llcm
+from jreid.data.pipeline import train_batches
 from jreid.data.records import read_built
-from jreid.data.regdb import read_regdb
+from jreid.data.regdb import RegDB, read_regdb
+from jreid.data.sampling import PerModality
 from jreid.data.synvi import synvi_root
-from jreid.data.sysu_mm01 import read_sysu_mm01
+from jreid.data.sysu_mm01 import SysuMM01, read_sysu_mm01
+from jreid.data.views import View
 from jreid.evaluation.pictures import save_rank_sheet
 from jreid.evaluation.protocols import RankList
-from jreid.evaluation.trials import sysu_trial
 
 
 def write_image(path: pathlib.Path, seed: int) -> None:
@@ -48,17 +50,17 @@ def make_sysu(root: pathlib.Path) -> pathlib.Path:
 def make_regdb(root: pathlib.Path) -> pathlib.Path:
     """Labels 0 and 1 of the lists are other people in `train` and in `test`."""
     (root / "idx").mkdir(parents=True)
-    for trial in range(1, 11):
+    for split in range(1, 11):
         for part, first in (("train", 0), ("test", 2)):
             for name in ("Visible", "Thermal"):
                 lines = []
                 for label, number in np.ndindex(2, 2):
                     path = f"{name}/{first + label}/{number}.bmp"
-                    if trial == 1:
+                    if split == 1:
                         write_image(root / path, first + label + number)
-                    label = label if trial == 1 else 1 - label
+                    label = label if split == 1 else 1 - label
                     lines.append(f"{path} {label}")
-                file = root / "idx" / f"{part}_{name.lower()}_{trial}.txt"
+                file = root / "idx" / f"{part}_{name.lower()}_{split}.txt"
                 file.write_text("\n".join(lines))
     return root
 
@@ -117,14 +119,14 @@ def test_sysu_as_its_tree(tree, built, train_on_val):
     assert [path.name for path in built.iterdir()] == ["sysu_mm01"]
 
 
-def test_regdb_as_its_tree_each_trial_apart(tmp_path):
+def test_regdb_as_its_tree_each_split_apart(tmp_path):
     root = make_regdb(tmp_path / "r")
     prepare.prepare("regdb", root, tmp_path / "out", [1, 7])
-    for trial in (1, 7):
-        ours = read_built(tmp_path / "out", "regdb", trial=trial)
-        assert_same(ours, read_regdb(root, trial=trial), root)
+    for split in (1, 7):
+        ours = RegDB(tfds=str(tmp_path / "out"), split=split).read()
+        assert_same(ours, read_regdb(root, split=split), root)
     with pytest.raises(FileNotFoundError, match=r"trial_2.* no data set that TFDS"):
-        read_built(tmp_path / "out", "regdb", trial=2)
+        read_built(tmp_path / "out", "regdb", split=2)
 
 
 def test_llcm_as_its_tree(tmp_path):
@@ -136,31 +138,36 @@ def test_llcm_as_its_tree(tmp_path):
 def test_synvi_as_its_tree(tmp_path):
     prepare.prepare("synvi", None, tmp_path, [1])
     root = synvi_root()
-    assert_same(read_built(tmp_path, "synvi"), read_sysu_mm01(root), root)
+    embedded = SysuMM01("synvi", tfds=str(tmp_path))
+    assert_same(embedded.read(), read_sysu_mm01(root), root)
 
 
-def tiny_config(**data: str) -> Config:
-    config = sysu.get_config()
-    fields: dict = {"height": 32, "width": 16, "padding": 2, "identities": 3} | data
-    config.data = dataclasses.replace(config.data, images_per_identity=2, **fields)
-    return config
+def batches_of(images: Images) -> list[dict[str, dict[str, np.ndarray]]]:
+    pipe = (PadCrop(2), Flip())
+    views = {name: View(name, pipe) for name in ("visible", "infrared")}
+    stream = train_batches(
+        images,
+        PerModality(3, 2).make(images, views, 0),
+        views=views,
+        labels=np.unique(images.ids, return_inverse=True)[1],
+        start_step=3,
+        stop_step=7,
+        seed=0,
+        size=(32, 16),
+    )
+    return list(stream)
 
 
 def test_training_reads_the_same_from_both(tree, built):
-    """Batches bit for bit, labels, draws, digest, and the galleries of a test."""
-    configs = tiny_config(root=str(tree)), tiny_config(tfds=str(built))
-    theirs, ours = (system.read_images(config) for config in configs)
-    assert ours.digest == theirs.digest
-    np.testing.assert_array_equal(ours.identities, theirs.identities)
-    streams = (
-        system.training_batches(config, images, 3, 7)
-        for config, images in zip(configs, (theirs, ours), strict=True)
-    )
+    """Batches bit for bit, labels, draws, and the galleries of a test."""
+    theirs, ours = SysuMM01(str(tree)).read(), SysuMM01(tfds=str(built)).read()
+    streams = (batches_of(drop_unpaired(part.train)) for part in (theirs, ours))
     count = 0
     for first, second in zip(*streams, strict=True):
         count += 1
         for name in ("images", "ids", "modality"):
-            np.testing.assert_array_equal(first[name], second[name])
+            for view in ("visible", "infrared"):
+                np.testing.assert_array_equal(first[name][view], second[name][view])
     assert count == 4
     for trial in range(3):
         one, other = (
@@ -188,10 +195,10 @@ def test_unreadable_images_are_named(tree, tmp_path, caplog):
     (root / "cam1" / "0001" / "0002.jpg").write_bytes(b"\xff\xd8\xff no jpeg")
     (root / "cam3" / "0004" / "0001.jpg").write_bytes(b"")
     prepare.prepare("sysu_mm01", root, tmp_path / "out", [1])
-    config = tiny_config(tfds=str(tmp_path / "out"))
-    config.data.max_unreadable = 0.1
-    images = system.read_images(config)
-    assert len(images.train) == 6 * 4 * 3 - 1 and len(images.test) == 6 * 2 * 3 - 1
+    dataset = SysuMM01(tfds=str(tmp_path / "out")).read()
+    for images, count in ((dataset.train, 6 * 4 * 3), (dataset.test, 6 * 2 * 3)):
+        readable = drop_unreadable(images, size=(32, 16), max_fraction=0.1)
+        assert len(readable.images) == count - 1
     assert "sysu_mm01/1.0.0/cam1/0001/0002.jpg: " in caplog.text
     assert "sysu_mm01/1.0.0/cam3/0004/0001.jpg: " in caplog.text
 
@@ -259,7 +266,7 @@ def test_a_damaged_data_set_is_named(built, tmp_path):
     [
         (["--dataset", "regdb"], "--root is needed"),
         (["--dataset", "synvi", "--root", "x"], "--root is needed, except"),
-        (["--dataset", "llcm", "--root", "x", "--trial", "2"], "--trial is for regdb"),
+        (["--dataset", "llcm", "--root", "x", "--split", "2"], "--split is for regdb"),
     ],
 )
 def test_the_program_refuses_clearly(tmp_path, capsys, arguments, message):
@@ -278,13 +285,3 @@ def test_the_program_says_what_it_built_or_why_not(tree, built, tmp_path, capsys
     assert prepare.main(["--dataset=llcm", f"--root={root}", "--out=x"]) == 2
     error = capsys.readouterr().err
     assert "error: " in error and "github.com/ZYK100/LLCM" in error
-
-
-def test_root_and_tfds_exclude_each_other():
-    config = tiny_config(root="a", tfds="b")
-    with pytest.raises(ValueError, match=r"data.root is 'a' and data.tfds 'b'"):
-        validate(config)
-    config = tiny_config(root="", tfds="b", dataset="folder")
-    with pytest.raises(ValueError, match="data.tfds is for the data sets that"):
-        validate(config)
-    validate(tiny_config(root="synvi", tfds="b"))

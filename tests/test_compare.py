@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from naive_scores import features_of, small_columns
+from naive_scores import features_of, scores_by, small_columns
 
 from jreid.evaluation.compare import Entry, compare, load_entry
-from jreid.evaluation.protocols import METRICS, score_regdb, score_sysu
+from jreid.evaluation.files.results_file import results_json
 from jreid.evaluation.published import SIZES, published_rows
-from jreid.evaluation.score import Score
+from jreid.evaluation.score import METRICS, Score
 from jreid.evaluation.statistics import paired_tests
-from jreid.evaluation.table import results_json
 
 ABOUT = {
     "name": "small",
@@ -31,7 +30,7 @@ def scores(noise=1.5, names=("fused",), **changed: Any) -> list[Score]:
     columns = small_columns(identities=20)
     features = {name: features_of(columns, 3, noise) for name in names}
     options: dict[str, Any] = {"trials": 2, "shots": (1,), "modes": ("all",)}
-    return score_sysu(features, **columns, **(options | changed))
+    return scores_by("sysu", features, columns, **(options | changed))
 
 
 def as_published(score: Score) -> Score:
@@ -118,9 +117,8 @@ def test_unlike_draws_and_images_are_not_tested():
     assert "not tested, draw 'official' against draw 'agw'" in text
     assert "\n  p value" not in text and "difference" not in text
     fewer = small_columns(identities=19)
-    less = score_sysu(
-        {"fused": features_of(fewer)}, **fewer, trials=2, shots=(1,), modes=("all",)
-    )
+    kinds = {"fused": features_of(fewer)}
+    less = scores_by("sysu", kinds, fewer, trials=2, shots=(1,), modes=("all",))
     text = compare([Entry("a", ABOUT, ours), Entry("b", ABOUT, less)])
     assert "not tested, 152 queries, gallery of 76 against 160 queries" in text
     renamed = [
@@ -189,10 +187,9 @@ def test_settings_the_paper_lacks_have_no_paper_rows():
     text = compare([Entry("a", ABOUT, scores(shots=(10,))), load_entry("paper")])
     assert "multi-shot" in text and "paper T" not in text
     ids, modality = np.repeat(np.arange(6), 4), np.tile([0, 1], 12)
-    regdb = score_regdb(
-        {"fused": features_of({"ids": ids})}, ids=ids, modality=modality, trial=3
-    )
-    text = compare([Entry("r", ABOUT | {"trial": 3}, regdb), load_entry("paper")])
+    columns = {"ids": ids, "modality": modality}
+    regdb = scores_by("regdb", {"fused": features_of(columns)}, columns, split=3)
+    text = compare([Entry("r", ABOUT | {"split": 3}, regdb), load_entry("paper")])
     assert "RegDB has 2060 queries" in text and "split 3" in text
     whole = [as_published(score) for score in regdb]
     text = compare([Entry("r", ABOUT, whole), load_entry("paper")])

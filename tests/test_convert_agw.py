@@ -1,22 +1,28 @@
 """AGW's checkpoints as runs: the embedding PyTorch computes, and refusals."""
 
-import functools
 import json
 
 import numpy as np
 import pytest
-import test_train
+import tiny
 
-from jreid import evaluate, system
-from jreid.system import STREAMS
-from jreid.training.learner import make_embed, network_structure
+from jreid import evaluate
+from jreid.models.pooling import Average, GeM
+from jreid.training.build import build_embed, network_maker
 from tools import convert_agw
 
 torch = pytest.importorskip("torch")
 import torch_resnet  # noqa: E402  (needs torch)
 
-tiny_tree = test_train.tree  # five training identities
+pytestmark = pytest.mark.torch
+STREAMS = ("visible", "infrared")
 BLOCKS = {2: (1,), 3: (0, 1)}  # a ResNet-18's blocks with a non-local one after them
+
+
+@pytest.fixture(scope="module")
+def tiny_tree(tmp_path_factory):
+    """With five training identities."""
+    return tiny.make_tree(tmp_path_factory.mktemp("data") / "tiny")
 
 
 def agw_state(inner=1, blocks=BLOCKS, classes=5):
@@ -105,10 +111,10 @@ def test_embeddings_equal_pytorchs(rng, inner, blocks, pooling):
     tensors = {name: tensor.numpy() for name, tensor in state.items()}
     given = convert_agw.parse_arguments(["in.t", "out", "--root", "anywhere"])
     config = convert_agw.make_config(tensors, given)
-    assert config.model.branches[0].pooling == pooling
+    pool = config.network.branches[0].pool
+    assert isinstance(pool, GeM if pooling == "gem" else Average)
     _, trees = convert_agw.convert_network(tensors, config, 5)
-    make = functools.partial(system.make_network, config, 5)
-    embed = make_embed(network_structure(make)[1])
+    embed = build_embed(config, network_maker(config, 5))
     images = rng.integers(0, 256, (2, 64, 32, 3), dtype=np.uint8)
     parts = {"visible": "visible", "infrared": "thermal"}
     for stream in STREAMS if inner and blocks else ["infrared"]:

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 from jreid.data import datasets
+from jreid.data.data_sets import DATA_SETS
 from jreid.data.datasets import INFRARED, VISIBLE
-from jreid.data.regdb import read_regdb
-from jreid.data.sysu_mm01 import read_sysu_mm01
+from jreid.data.folder import Folder
+from jreid.data.llcm import LLCM
+from jreid.data.regdb import RegDB, read_regdb
+from jreid.data.synvi import synvi_root
+from jreid.data.sysu_mm01 import SysuMM01, read_sysu_mm01
 
 
 def make_sysu(
@@ -151,7 +155,7 @@ def test_sysu_refuses_lists_that_overlap_or_are_no_numbers(tmp_path):
 
 
 def test_regdb_reads_labels_and_both_modalities(tmp_path):
-    dataset = read_regdb(make_regdb(tmp_path / "r"), trial=1)
+    dataset = read_regdb(make_regdb(tmp_path / "r"), split=1)
     for images, first in ((dataset.train, 0), (dataset.test, 100)):
         assert len(images) == 12
         assert images.ids.tolist() == [0, 0, 0, 1, 1, 1] * 2
@@ -165,17 +169,17 @@ def test_regdb_reads_labels_and_both_modalities(tmp_path):
 def test_regdb_names_what_is_missing(tmp_path):
     root = make_regdb(tmp_path / "r")
     with pytest.raises(FileNotFoundError, match="train_visible_2.txt"):
-        read_regdb(root, trial=2)
-    with pytest.raises(ValueError, match="trial is 11"):
-        read_regdb(root, trial=11)
+        read_regdb(root, split=2)
+    with pytest.raises(ValueError, match="split is 11"):
+        read_regdb(root, split=11)
     (root / "Thermal" / "101" / "a 1.bmp").unlink()
     with pytest.raises(FileNotFoundError) as info:
-        read_regdb(root, trial=1)
+        read_regdb(root, split=1)
     for part in ("101/a 1.bmp", "test_thermal_1.txt", "dm.dongguk.edu", "Visible/"):
         assert part in str(info.value)
     (root / "Thermal").rename(root / "thermal_elsewhere")
     with pytest.raises(FileNotFoundError, match="Thermal is missing"):
-        read_regdb(root, trial=1)
+        read_regdb(root, split=1)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +191,7 @@ def test_regdb_refuses_paths_that_leave_the_root(tmp_path, line):
     with (root / "idx" / "train_visible_1.txt").open("a") as file:
         file.write(line)
     with pytest.raises(ValueError, match=r"train_visible_1.txt, line 7: .* leads out"):
-        read_regdb(root, trial=1)
+        read_regdb(root, split=1)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +201,7 @@ def test_regdb_refuses_lines_without_a_label(tmp_path, line):
     root = make_regdb(tmp_path / "r")
     (root / "idx" / "test_visible_1.txt").write_text(line)
     with pytest.raises(ValueError, match="line 1 must be `path label`"):
-        read_regdb(root, trial=1)
+        read_regdb(root, split=1)
 
 
 def test_regdb_refuses_an_image_in_both_lists(tmp_path):
@@ -205,7 +209,7 @@ def test_regdb_refuses_an_image_in_both_lists(tmp_path):
     with (root / "idx" / "train_visible_1.txt").open("a") as file:
         file.write("Visible/100/a 0.bmp 0")
     with pytest.raises(ValueError, match="train and test lists .* share 1 images"):
-        read_regdb(root, trial=1)
+        read_regdb(root, split=1)
 
 
 def test_drop_unpaired_names_identities_of_one_modality(caplog):
@@ -222,3 +226,84 @@ def test_drop_unpaired_names_identities_of_one_modality(caplog):
     assert "ada, bob" in caplog.text
     caplog.clear()
     assert len(datasets.drop_unpaired(kept)) == 4 and not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("modalities", "kept"),
+    [((0,), [1, 1, 2, 2, 4, 4]), ((1,), [1, 1, 3, 4, 4]), ((), [1, 1, 2, 2, 3, 4, 4])],
+)
+def test_only_modalities_that_views_show_are_needed(caplog, modalities, kept):
+    ids = np.array([1, 1, 2, 2, 3, 4, 4])
+    modality = np.array([0, 1, 0, 0, 1, 1, 0])
+    images = datasets.Images(ids.astype(str), ids, ids, modality)
+    with caplog.at_level(logging.WARNING):
+        left = datasets.drop_unpaired(images, modalities=modalities)
+    assert left.ids.tolist() == kept
+    named = {(0,): "lack visible images", (1,): "lack infrared images", (): ""}
+    assert named[modalities] in caplog.text and bool(caplog.text) == bool(modalities)
+
+
+# The parts of a config
+
+
+def test_parts_read_what_the_readers_read(tmp_path):
+    sysu = make_sysu(tmp_path / "s", every_camera((1, 2, 3, 4)))
+    regdb = make_regdb(tmp_path / "r")
+    pairs = [
+        (SysuMM01(str(sysu)), read_sysu_mm01(sysu)),
+        (
+            SysuMM01(str(sysu), train_on_val=False),
+            read_sysu_mm01(sysu, train_on_val=False),
+        ),
+        (SysuMM01("synvi"), read_sysu_mm01(synvi_root())),
+        (RegDB(str(regdb), split=1), read_regdb(regdb, split=1)),
+    ]
+    for part, expected in pairs:
+        part.check()
+        dataset = part.read()
+        assert dataset.name == expected.name == part.key
+        for name in ("train", "val", "test"):
+            ours, theirs = getattr(dataset, name), getattr(expected, name)
+            assert ours.paths.tolist() == theirs.paths.tolist()
+            assert ours.ids.tolist() == theirs.ids.tolist()
+
+
+def test_which_data_sets_have_validation_identities():
+    assert SysuMM01(train_on_val=False).has_validation() and Folder().has_validation()
+    for part in (SysuMM01(), RegDB(), LLCM()):
+        assert not part.has_validation()
+
+
+def test_every_data_set_is_found_by_its_key():
+    assert list(DATA_SETS) == ["sysu_mm01", "regdb", "llcm", "folder"]
+    assert all(part.key == key for key, part in DATA_SETS.items())
+
+
+@pytest.mark.parametrize("part", [SysuMM01(), RegDB(), LLCM(), Folder()])
+def test_an_empty_root_says_how_to_name_it(part):
+    with pytest.raises(ValueError) as info:
+        part.read()
+    text = str(info.value)
+    assert "data.root is empty" in text and "--config.data.root=" in text
+    assert ("--config.data.tfds=" in text) == (part.key != "folder")
+    assert ("--config.data.root=synvi" in text) == (part.key == "sysu_mm01")
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (SysuMM01("a", tfds="b"), "root is 'a' and tfds 'b'; .* set the other to ''"),
+        (LLCM("a", tfds="b"), "root is 'a' and tfds 'b'"),
+        (RegDB(split=11), "split is 11; allowed is 1 to 10, or 0 for all"),
+        (Folder(test_fraction=1.5), "test_fraction is 1.5; allowed is 0 to 1"),
+        (Folder(test_fraction=float("nan")), "test_fraction is nan"),
+    ],
+)
+def test_senseless_fields_are_refused(part, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        part.check()
+
+
+def test_sensible_fields_pass():
+    for part in (SysuMM01("synvi", tfds="b"), RegDB(split=0), RegDB("a"), Folder("a")):
+        part.check()

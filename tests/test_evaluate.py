@@ -9,7 +9,8 @@ import pytest
 
 from jreid import evaluate
 from jreid.evaluation.files.features_file import score_file
-from jreid.evaluation.table import format_table, read_results
+from jreid.evaluation.files.results_file import read_results
+from jreid.evaluation.table import format_table
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def run(capsys, *arguments):
             dict(trials=2, modes=["indoor"]),
         ),
         ("sysu", ("--shots", 1, "--no-rerank"), dict(shots=[1], reranking=False)),
-        ("regdb", ("--trial", 3), dict(trial=3)),
+        ("regdb", ("--split", 3), dict(split=3)),
         ("llcm", ("--legacy", "--trials", 2), dict(legacy=True, trials=2)),
         ("custom", ("--kinds", "v1"), dict(kinds=["v1"])),
     ],
@@ -92,7 +93,7 @@ def test_several_files_are_splits_of_regdb(features, capsys, tmp_path):
     code, out, err = run(capsys, "--features", *files, *common)
     assert code == 0, err
     _, means = read_results(tmp_path / "mean" / "results.json")
-    each = [score_file(f, "regdb", kinds=["features"], trial=1) for f in files]
+    each = [score_file(f, "regdb", kinds=["features"], split=1) for f in files]
     for mean, *rows in zip(means, *each, strict=True):
         assert mean.splits == (1, 2, 3)
         expected = np.mean([row.mean["mAP"] for row in rows])
@@ -141,9 +142,9 @@ REFUSED = [
     (("--features", "F", "--protocol", "regdb", "--trials", 3), "has no option trials"),
     (("--features", "F", "--protocol", "sysu", "--legacy"), "has no option legacy"),
     (("--features", "F", "--protocol", "llcm", "--modes", "all"), "no option modes"),
-    (("--features", "F", "--protocol", "sysu", "--trials", 0), "trials=0"),
+    (("--features", "F", "--protocol", "sysu", "--trials", 0), "trials is 0"),
     (("--features", "F", "--protocol", "sysu", "--shots", 0), "shots=0"),
-    (("--features", "F", "--protocol", "regdb", "--trial", 11), "trial is 11"),
+    (("--features", "F", "--protocol", "regdb", "--split", 11), "split is 11"),
     (("--features", "F", "--protocol", "sysu", "--draw", "official"), "official"),
     (
         ("--features", "F", "--protocol", "sysu", "--permutations", "x.mat"),
@@ -155,7 +156,6 @@ REFUSED = [
     ),
     (("--features", "F", "--protocol", "sysu", "--flip"), "--flip goes with --workdir"),
     (("--features", "F", "--protocol", "sysu", "--step", 3), "--step goes with"),
-    (("--features", "F", "--protocol", "market"), "invalid choice: 'market'"),
     (
         ("--features", "F", "--protocol", "sysu", "--out", "/dev/null/x"),
         "another --out",
@@ -165,7 +165,21 @@ REFUSED = [
         + ("--permutations", "none.mat"),
         "none.mat",
     ),
-    (("--features", "F", "--frobnicate"), "unrecognized arguments: --frobnicate"),
+    (
+        ("--features", "F", "--protocol", "sysu", "--rerank", "--no-rerank"),
+        "--rerank and --no-rerank are given",
+    ),
+    (("--features", "F", "--root", "x"), "--root of features goes with --dataset"),
+    (
+        ("--features", "F", "--protocol", "sysu", "--dataset", "regdb"),
+        "--dataset regdb of features needs --root",
+    ),
+    (
+        ("--features", ".", "--protocol", "sysu"),
+        "as jreid.embed writes it: give --labels with a CSV file",
+    ),
+    (("run", "--features", "F"), "--workdir and --features are given"),
+    (("run", "--labels", "x"), "--labels goes with --features, not with --workdir"),
     ((), "one of the arguments --workdir --features --compare is required"),
     (("--compare", "none"), "none does not exist"),
     (("--compare", "paper", "--out", "x"), "--out goes with --workdir or --features"),
@@ -191,6 +205,33 @@ def test_refusals_are_one_line(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--protocol", "market"), "invalid choice 'market'"),
+        (("--frobnicate",), "Unrecognized options: --frobnicate"),
+        (("--trials", "two"), "'two'"),
+        (("--no-legacy",), "Unrecognized options: --no-legacy"),
+    ],
+)
+def test_unknown_words_are_refused(features, capsys, arguments, message):
+    code, out, err = run(capsys, "--features", features, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_help_imports_neither_jax_nor_scipy():
+    code = (
+        "import sys; from jreid import evaluate\n"
+        "assert evaluate.main(['--help']) == 0\n"
+        "heavy = {'jax', 'flax', 'optax', 'tensorflow', 'scipy', 'numpy'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--dataset {sysu_mm01,regdb,llcm,folder}" in done.stdout
+
+
 def test_scoring_features_imports_no_heavy_library(features):
     code = (
         "import sys; from jreid import evaluate\n"
@@ -208,6 +249,6 @@ def test_results_say_what_they_are(features, tmp_path, capsys):
     written = json.loads((tmp_path / "results.json").read_text())
     expected = {
         *("name", "step", "feature", "flip", "config_hash", "config", "dataset"),
-        *("root", "trial", "features_file"),
+        *("root", "split", "trained_on", "measure", "features_file"),
     }
     assert expected <= written.keys()

@@ -7,9 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from search import examples
 
 from jreid.evaluation.distances import (
     largest_length,
@@ -186,7 +187,7 @@ def test_one_gallery_and_several_of_one_pool_score_the_same():
                 np.testing.assert_array_equal(reranked, alone)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     query=whole_numbers(st.integers(1, 12)),
     gallery=whole_numbers(st.integers(1, 15)),
@@ -227,7 +228,7 @@ def test_reranking_of_equal_images():
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     query=whole_numbers(st.integers(1, 6)),
     gallery=whole_numbers(st.integers(1, 20)),
@@ -244,7 +245,7 @@ def test_ties_keep_gallery_order(query, gallery, count):
         assert nearest.tolist() == order[:count]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(data=st.data())
 def test_ranking_agrees_with_naive_loops(data):
     query = data.draw(whole_numbers(st.integers(1, 8)))

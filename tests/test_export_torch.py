@@ -1,7 +1,6 @@
 """An exported run embeds as jreid does, alone, and without running what it reads."""
 
 import ast
-import functools
 import importlib
 import json
 import os
@@ -16,16 +15,18 @@ import numpy as np
 import parity
 import pytest
 import tensorflow as tf
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
-from jreid import system
-from jreid.config import as_dict
 from jreid.data import decoding
 from jreid.data.image_file import read_rgb
+from jreid.models.embedding import Embedding
+from jreid.parts import to_json
 from jreid.run.checkpoint import Checkpoints
-from jreid.training.learner import make_embed, network_structure
+from jreid.training.build import build_embed, network_maker
 from tools import export_torch
+
+pytestmark = pytest.mark.torch
 
 ROOT = pathlib.Path(__file__).parent.parent
 HEIGHT, WIDTH = parity.SIZE
@@ -41,14 +42,11 @@ print(json.dumps({"vectors": vectors, "loaded": sorted(loaded)}))
 def make_run(folder, variant="full", **options):
     """What a run leaves behind, of random weights: config, identities, checkpoint."""
     config = parity.tiny(variant)
-    config.model.pretrained = ""
     config.name = 'a "name"""\n\\'
-    config.data.height, config.data.width = parity.SIZE
-    for name, value in options.items():
-        setattr(config.evaluation, name, value)
+    config.embedding = Embedding(**options)
     params, stats = parity.random_weights(config, np.float32)
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(as_dict(config)))
+    (folder / "config.json").write_text(json.dumps(to_json(config)))
     identities = list(range(parity.CLASSES))
     training_set = {"identities": identities, "images": 20, "crc32_of_names": 0}
     (folder / "training_set.json").write_text(json.dumps(training_set))
@@ -82,15 +80,14 @@ def make_pictures(folder, rng):
 
 @pytest.mark.parametrize(
     ("variant", "options"),
-    [("full", {}), ("gem_max", {"feature": "features", "flip": True})],
+    [("full", {}), ("gem_max", {"features": 1.0, "embeddings": 0.0, "flip": True})],
 )
 def test_exported_network_embeds_as_jreid_does(tmp_path, rng, variant, options):
     workdir, out = tmp_path / "run", tmp_path / "out"
     config, params, stats = make_run(workdir, variant, **options)
     assert export_torch.main(["--workdir", str(workdir), str(out)]) == 0
     pixels, paths = make_pictures(tmp_path, rng)
-    make_network = functools.partial(system.make_network, config, parity.CLASSES)
-    embed = make_embed(network_structure(make_network)[1], **options)
+    embed = build_embed(config, network_maker(config, parity.CLASSES))
     done = run(out, "-c", PROGRAM, *paths)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -118,7 +115,7 @@ def test_pictures_are_read_as_jreid_reads_them(exported, tmp_path, rng, monkeypa
     ours = importlib.import_module("model").read(paths).numpy().astype(int)
     for row, path in zip(ours, paths, strict=True):
         whole = read_rgb(pathlib.Path(path).read_bytes())
-        expected = decoding.resize(tf.constant(whole), HEIGHT, WIDTH).numpy()
+        expected = decoding.resize(tf.constant(whole), (HEIGHT, WIDTH)).numpy()
         assert np.abs(row - expected).max() <= 1, path
 
 

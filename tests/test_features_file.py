@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
+from naive_scores import scores_by
+from search import examples
 
-from jreid.evaluation import protocols
 from jreid.evaluation.files.features_file import read_features, score_file
 from jreid.evaluation.table import format_table
 
@@ -227,7 +228,12 @@ def test_faults_are_named_with_the_file(columns, tmp_path, change, message):
         (without(""), "market", {}, "protocol is 'market'"),
         (without(""), "sysu", {"legacy": True}, "has no option legacy; it takes modes"),
         (without(""), "regdb", {"trials": 3}, "has no option trials"),
-        (without(""), "sysu", {"permutations": "x.mat"}, "of the official draw"),
+        (
+            without(""),
+            "sysu",
+            {"permutations": "x.mat"},
+            "only the official draw reads",
+        ),
         (without(""), "sysu", {"kinds": ("v9",)}, "no kind of feature 'v9'; the file"),
         (lambda c: {**c, "ids": np.arange(48)}, "sysu", {}, "faulty.npz: "),
     ],
@@ -240,29 +246,16 @@ def test_what_cannot_be_scored(columns, tmp_path, change, protocol, options, mes
 
 def test_scores_are_those_of_the_protocols(columns, tmp_path):
     path = save(tmp_path / "f.npz", columns)
-    table = read_features(path)
-    shared = {"ids": columns["ids"], "reranking": False}
-    cameras, modality = columns["cameras"], columns["modality"]
-    paths = columns["paths"]
-    expected = {
-        "sysu": protocols.score_sysu(
-            table.features, cameras=cameras, paths=paths, trials=2, **shared
-        ),
-        "regdb": protocols.score_regdb(
-            table.features, modality=modality, trial=3, **shared
-        ),
-        "llcm": protocols.score_llcm(
-            table.features, cameras=cameras, modality=modality, trials=2, **shared
-        ),
-        "custom": protocols.score_custom(table.features, modality=modality, **shared),
-    }
+    kinds = read_features(path).features
     options: dict[str, Any] = {
         "sysu": {"trials": 2},
-        "regdb": {"trial": 3},
+        "regdb": {"split": 3},
         "llcm": {"trials": 2},
+        "custom": {},
     }
-    for name, scores in expected.items():
-        found = score_file(path, name, reranking=False, **options.get(name, {}))
+    for name, own in options.items():
+        scores = scores_by(name, kinds, columns, reranking=False, **own)
+        found = score_file(path, name, reranking=False, **own)
         assert found == scores
         assert format_table(found) == format_table(scores)
 
@@ -338,7 +331,7 @@ def whole_files(columns, tmp_path_factory) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@examples(150)
 @hypothesis.given(data=st.data())
 def test_damaged_files_are_refused_by_name(whole_files, tmp_path_factory, data):
     name = data.draw(st.sampled_from(sorted(whole_files)))

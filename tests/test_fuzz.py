@@ -1,43 +1,43 @@
 """Readers of files and flags, given anything: an error that names the file, or data.
 
-Never another exception, never code that runs. JREID_FUZZ_SECONDS says how long all of
-this may take together (a minute without it); each run tries other inputs.
+Never another exception, never code that runs. `tests/search.py` says how other inputs
+are tried.
 """
 
 import contextlib
+import dataclasses
 import io
 import json
-import os
 import pathlib
 import re
 import sys
-import time
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 import scipy.io
-from absl import flags
-from hypothesis import HealthCheck, given, settings
-from ml_collections import config_flags
+from hypothesis import HealthCheck, given
 from PIL import Image
+from search import examples
 
-from jreid import train
-from jreid.config import as_dict, config_from_dict, validate
+from jreid import command_line
+from jreid.config_files import load
 from jreid.data import image_file, lists
 from jreid.data.folder import read_folder
 from jreid.data.regdb import read_regdb
 from jreid.evaluation.files.features_file import read_features
+from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.official_draw import read_permutations
-from jreid.evaluation.table import read_results
+from jreid.parts import check, from_json, to_json
 from jreid.run import embedding_job, pretrained, workdir
 from tools import tensor_files
 
 ROOT = pathlib.Path(__file__).parent.parent
-SECONDS = float(os.environ.get("JREID_FUZZ_SECONDS", "50"))
-TARGETS = 13
-BATCH = 25  # examples between two looks at the clock
-pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
+EXAMPLES = 200  # of each kind of input
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning"),
+    pytest.mark.hypothesis,
+]
 FORBIDDEN = ("pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "os.fork")
 
 watched = []  # what must not happen while a reader works
@@ -53,14 +53,9 @@ sys.addaudithook(watch)
 
 
 def fuzz(strategy, read, path: pathlib.Path, *, write=None) -> None:
-    """Writes what `strategy` gives to `path` and reads it, for a share of the time."""
+    """Writes what `strategy` gives to `path` and reads it."""
 
-    @settings(
-        max_examples=BATCH,
-        deadline=None,
-        database=None,
-        suppress_health_check=[*HealthCheck],  # type: ignore[arg-type]
-    )
+    @examples(EXAMPLES, suppress_health_check=[*HealthCheck])  # type: ignore[arg-type]
     @given(strategy)
     def once(content):
         (write or path.write_bytes)(content)
@@ -74,9 +69,7 @@ def fuzz(strategy, read, path: pathlib.Path, *, write=None) -> None:
         assert not watched, watched
 
     watched.clear()
-    end = time.monotonic() + SECONDS / TARGETS
-    while time.monotonic() < end:
-        once()
+    once()
 
 
 def damaged(*whole: bytes) -> st.SearchStrategy[bytes]:
@@ -286,7 +279,7 @@ JSON = st.recursive(
         st.lists(inner, max_size=4),
         st.dictionaries(
             st.sampled_from(
-                ("format", "scores", "mean", "cmc", "data", "optim", "lr", "model")
+                ("format", "scores", "mean", "cmc", "data", "is", "lr", "network")
                 + ("branches", "identities", "images", "crc32_of_names", "x")
             ),
             inner,
@@ -308,11 +301,11 @@ def test_results(tmp_path):
 
 def test_files_of_a_run(tmp_path):
     config, training_set = tmp_path / "config.json", tmp_path / "training_set.json"
-    whole = json.dumps(as_dict(sysu_config())).encode()
+    whole = json.dumps(to_json(load("sysu"))).encode()
     training = b'{"identities": [1, 2], "images": 3, "crc32_of_names": 4}'
 
     def read():
-        validate(config_from_dict(workdir.read_config(tmp_path)))
+        check(from_json(workdir.read_config(tmp_path)))
 
     def read_both():
         try:
@@ -332,17 +325,13 @@ def test_files_of_a_run(tmp_path):
     fuzz(strategy, read_both, config, write=write)
 
 
-def sysu_config():
-    from configs import sysu
-
-    return sysu.get_config()
-
-
 FIELDS = (
-    *("seed", "steps", "name", "data.root", "data.height", "data.flip", "data.cache"),
-    *("model.width", "model.refined", "model.branches", "model.non_local_after"),
-    *("optim.lr", "optim.factors", "optim.milestones", "loss.wrt", "log.every_steps"),
-    *("model", "", "__class__", "data.__init__", "optim.lr.real", "nothing"),
+    *("seed", "steps", "name", "size", "data.root", "loading.cache", "optimizer.lr"),
+    *("views.visible.pipe.0.pixels", "views.visible.pipe", "objective.wrt.on"),
+    *("network.trunk.width", "network.refine.of", "network.branches.0.name"),
+    *("optimizer.groups", "schedule.drops", "objective.wrt.weight", "log.every_steps"),
+    *("network", "", "__class__", "data.__init__", "optimizer.lr.real", "nothing"),
+    *("memory", "phases", "players", "evaluation.permutations", "embedding.names"),
 )
 VALUES = st.one_of(
     st.sampled_from(
@@ -368,28 +357,25 @@ VALUES = st.one_of(
 )
 
 
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+@dataclasses.dataclass
+class NoOptions:
+    """Of a program that takes a config alone."""
+
+
 def test_overrides_of_a_config(tmp_path, capsys):
-    """A line and exit code 2, or a config that can be checked."""
+    """A config that was checked, or exit code 2 and no traceback."""
     overrides = st.lists(st.tuples(st.sampled_from(FIELDS), VALUES), max_size=3)
 
+    def program(arguments):
+        command_line.parse_with_config(
+            NoOptions, "program", arguments, description="Takes a config."
+        )
+
     def read():
-        values = flags.FlagValues()
-        config = config_flags.DEFINE_config_file("config", flag_values=values)
         given_ = [f"--config.{field}={value}" for field, value in chosen[0]]
-        arguments = ["train", f"--config={ROOT}/configs/sysu.py", *given_]
-        before, train.flags.FLAGS = train.flags.FLAGS, values
-        try:
-            train.parse_flags(arguments)
-            validate(config.value)
-        except SystemExit as stopped:
-            assert stopped.code == 2
-            line = capsys.readouterr().err
-            assert line.startswith("error: ") and "Traceback" not in line
-        except ValueError as error:
-            raise ValueError(f"config: {error}") from error
-        finally:
-            train.flags.FLAGS = before
+        code = command_line.exit_code(program, ["--config=sysu", *given_])
+        said = capsys.readouterr().err
+        assert code == (2 if said else 0) and "Traceback" not in said
 
     chosen = []
 

@@ -11,9 +11,11 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from jreid.data import datasets, decoding, image_file, pipeline
+from jreid.data.sampling import PerModality
+from jreid.data.views import View
 from jreid.evaluation import pictures
 
-H, W = 36, 18
+H, W = SIZE = 36, 18
 ORIENTATION = 0x0112
 
 
@@ -145,29 +147,30 @@ def odd_images(tmp_path) -> datasets.Images:
 
 
 def test_training_testing_and_the_rank_sheet_agree(odd_images, monkeypatch):
-    kept = decoding.drop_unreadable(odd_images, height=H, width=W, keep_pixels=True)
+    kept = decoding.drop_unreadable(odd_images, size=SIZE, keep_pixels=True)
     assert not kept.unreadable and kept.pixels is not None
     test = np.concatenate(
-        list(pipeline.test_batches(odd_images, height=H, width=W, batch_size=7))
+        list(pipeline.test_batches(odd_images, size=SIZE, batch_size=7))
     )
     np.testing.assert_array_equal(kept.pixels, test)
+    views = {name: View(name) for name in datasets.MODALITY_NAMES}
     for pixels in (kept.pixels, None):
         batch = next(
             pipeline.train_batches(
                 odd_images,
-                odd_images.ids,
+                PerModality(len(ODD), 1).make(odd_images, views, 0),
+                views=views,
+                labels=odd_images.ids,
                 start_step=0,
                 stop_step=1,
                 seed=0,
-                identities=len(ODD),
-                images_per_identity=1,
-                height=H,
-                width=W,
+                size=SIZE,
                 pixels=pixels,
                 workers=2,
             )
         )
-        np.testing.assert_array_equal(batch["images"], test[batch["index"]])
+        for name, rows in batch["index"].items():
+            np.testing.assert_array_equal(batch["images"][name], test[rows])
     for path, image in zip(odd_images.paths, test, strict=True):
         whole = Image.fromarray(expected(pathlib.Path(path).name).astype(np.uint8))
         resized = whole.resize((W, H), Image.Resampling.BILINEAR)
@@ -207,7 +210,7 @@ def test_bad_and_huge_images_are_counted_named_and_take_no_memory(tmp_path, capl
     paths = np.array([str(tmp_path / name) for name in names])
     images = datasets.Images(paths, zeros, zeros, zeros)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    readable = decoding.drop_unreadable(images, height=H, width=W, max_fraction=0.5)
+    readable = decoding.drop_unreadable(images, size=SIZE, max_fraction=0.5)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 100_000  # kilobytes; the smallest bomb alone has 200,000
     found = {pathlib.Path(path).name: reason for path, reason in readable.unreadable}

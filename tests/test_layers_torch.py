@@ -11,6 +11,8 @@ from jreid.models.modules.layers import BatchNorm, Conv
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.torch
+
 
 def to_torch(images):
     return torch.tensor(np.asarray(images).transpose(0, 3, 1, 2).copy())

@@ -6,16 +6,11 @@ from typing import Any
 import jaxtyping
 import numpy as np
 import pytest
-from naive_scores import features_of, naive_metrics, take
+from naive_scores import features_of, naive_metrics, scores_by, take
 
-from jreid.evaluation.protocols import (
-    METRICS,
-    score_custom,
-    score_llcm,
-    score_regdb,
-)
+from jreid.evaluation.protocols.llcm import llcm_trial
 from jreid.evaluation.rerank.galleries import rerank
-from jreid.evaluation.trials import llcm_trial
+from jreid.evaluation.score import METRICS
 
 VISIBLE, INFRARED = 0, 1
 
@@ -62,7 +57,7 @@ def drawn_images(columns, modality, trial):
 def test_llcm_agrees_with_plain_loops(legacy, shuffle):
     columns = llcm_columns(shuffle=shuffle)
     features = features_of(columns)
-    scores = score_llcm({"one": features}, **columns, trials=3, legacy=legacy)
+    scores = scores_by("llcm", {"one": features}, columns, trials=3, legacy=legacy)
     names = [(score.setting, score.reranked) for score in scores]
     both = ("visible to infrared", "infrared to visible")
     assert names == [(name, reranked) for name in both for reranked in (False, True)]
@@ -112,23 +107,23 @@ def test_llcm_draw_needs_no_paths_where_files_are_sorted():
 def test_llcm_errors():
     columns = llcm_columns()
     features = {"one": features_of(columns)}
-    with pytest.raises(ValueError, match="trials=0"):
-        score_llcm(features, **columns, trials=0)
+    with pytest.raises(ValueError, match="trials is 0"):
+        scores_by("llcm", features, columns, trials=0)
     visible = take(columns, columns["modality"] == VISIBLE)
     with pytest.raises(ValueError, match="and 0 gallery images of the other"):
-        score_llcm({"one": features_of(visible)}, **visible)
+        scores_by("llcm", {"one": features_of(visible)}, visible)
     # One camera alone: all matches are of the query's own camera.
     same = take(columns, columns["cameras"] == 4)
     with pytest.raises(ValueError, match="LLCM, visible to infrared: none of"):
-        score_llcm({"one": features_of(same)}, **same)
+        scores_by("llcm", {"one": features_of(same)}, same)
 
 
 def test_custom_is_regdb_by_another_name(monkeypatch):
     columns = llcm_columns()
     features = {"one": features_of(columns)}
     chosen: dict[str, Any] = {name: columns[name] for name in ("ids", "modality")}
-    own = score_custom(features, cameras=columns["cameras"], **chosen)
-    other = score_regdb(features, **chosen, trial=4)
+    own = scores_by("custom", features, chosen | {"cameras": columns["cameras"]})
+    other = scores_by("regdb", features, chosen, split=4)
     assert [score.setting for score in own[::2]] == [
         "visible to infrared",
         "infrared to visible",
@@ -146,4 +141,4 @@ def test_custom_is_regdb_by_another_name(monkeypatch):
     np.testing.assert_allclose(got, values, atol=1e-6)
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(ValueError, match="ids and 3 cameras: one of each"):
-        score_custom(features, **chosen, cameras=np.arange(3))
+        scores_by("custom", features, chosen | {"cameras": np.arange(3)})

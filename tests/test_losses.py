@@ -161,6 +161,7 @@ def test_identity_matches_loop():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.torch
 def test_identity_matches_torch(smoothing):
     torch = pytest.importorskip("torch")
     logits, ids = make_features(3.0, n=7, d=5), np.array([0, 3, 1, 1, 2, 4, 4])
@@ -350,6 +351,7 @@ def test_vsd_matches_loop(temperature):
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
+@pytest.mark.torch
 def test_vsd_matches_torch():
     torch = pytest.importorskip("torch")
     teacher, student = make_features(5.0), make_features(5.0, seed=1)

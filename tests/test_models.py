@@ -1,38 +1,45 @@
-"""The network's blocks against naive forms, and its variants' sizes."""
-
-import functools
+"""The network's blocks against naive forms, and the sizes of the paper's rows."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import paper_parts
 import pytest
 from flax import nnx
 
-from configs import sysu
-from jreid import system
-from jreid.config import BranchConfig, Config, ModelConfig
+from jreid.config_files import load
 from jreid.models.non_local import NonLocal
-from jreid.models.pooling import GeM, average_pool, maximum_pool
-from jreid.models.resnet import Trunk
-from jreid.models.two_stream import Branch, TwoStreamNetwork
+from jreid.models.pooling import Average, GeM, Maximum, Stripe
+from jreid.models.resnet import ResNet
+from jreid.models.two_stream import Branch, Project, TwoStream
 from jreid.training.learner import network_structure
 
-STREAMS = ("visible", "infrared")
+STEMS = paper_parts.STEMS
 
 
-def tiny(**model) -> Config:
-    config = Config(model=ModelConfig(depth=18, width=0.125, non_local_after=()))
-    for name, value in model.items():
-        setattr(config.model, name, value)
-    return config
+def build(part: TwoStream, classes=5, seed=0, dtype=jnp.float32):
+    return part.make(classes, nnx.Rngs(seed), dtype)
 
 
-def build(config, classes=5, seed=0):
-    return system.make_network(config, classes, nnx.Rngs(seed))
+def small(*branches: Branch, **options) -> TwoStream:
+    """Two stages of 8 and 16 channels."""
+    return TwoStream(
+        branches or (Branch("v1"),), ResNet(18, 1 / 8, stages=2), **options
+    )
+
+
+def make_pool(part):
+    return part.make(6, nnx.Rngs(0), jnp.float32)
 
 
 def parameter_count(network):
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, nnx.Param)))
+
+
+def random_views(rng, lengths, size=(32, 16)):
+    return {
+        view: jnp.float32(rng.normal(size=(n, *size, 3))) for view, n in lengths.items()
+    }
 
 
 # By hand: ResNet-50 without fc, a second stem, and five non-local blocks of inner
@@ -67,8 +74,8 @@ COMMON = TRUNK_AND_STEMS + NON_LOCAL
     ],
 )
 def test_parameter_counts_on_sysu(variant, expected):
-    config = sysu.get_config(variant)
-    network = nnx.eval_shape(lambda: system.make_network(config, 395, nnx.Rngs(0)))
+    part = load(f"sysu:{variant}").network
+    network = nnx.eval_shape(lambda: build(part, 395))
     assert parameter_count(network) == expected
 
 
@@ -82,32 +89,83 @@ def test_parameter_counts_on_sysu(variant, expected):
     ],
 )
 def test_trunk_and_one_stem_have_torchvisions_size(depth, expected):
-    stem = 9_408 + 128
-    trunk = nnx.eval_shape(lambda: Trunk(depth, rngs=nnx.Rngs(0)))
-    assert stem + parameter_count(trunk) == expected
+    part = ResNet(depth=depth)
+
+    def make():
+        rngs = nnx.Rngs(0)
+        trunk = part.make(rngs, jnp.float32)
+        return nnx.List([trunk, part.make_stem(rngs, jnp.float32)])
+
+    assert parameter_count(nnx.eval_shape(make)) == expected
 
 
-def test_maps_have_the_sizes_of_facts():
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({}, (1, 18, 9, 32)),
+        ({"last_stride": 2}, (1, 9, 5, 32)),
+        ({"stages": 3}, (1, 18, 9, 16)),
+        ({"stages": 1}, (1, 72, 36, 4)),
+    ],
+)
+def test_maps_have_the_sizes_of_facts(options, shape):
+    part = ResNet(50, 1 / 64, **options)
+    assert part.channels()[-1] == shape[-1]
     maps = nnx.eval_shape(
-        lambda x: Trunk(50, width=1 / 64, rngs=nnx.Rngs(0))(x),
+        lambda x: part.make(nnx.Rngs(0), jnp.float32)(x, jnp.zeros(1, int)).maps,
         jnp.zeros((1, 72, 36, 1)),
     )
-    assert maps.shape == (1, 18, 9, 32)
+    assert maps.shape == shape
 
 
-def test_unknown_depth_block_and_branch_are_refused():
-    with pytest.raises(ValueError, match=r"depth is 20; allowed are \[18, 34, 50, 101"):
-        build(tiny(depth=20))
-    with pytest.raises(ValueError, match="no block 2 in stage 2 of a ResNet-18"):
-        build(tiny(non_local_after=("2.2",)))
-    branches = (BranchConfig(name="v1", adds="v2"), BranchConfig(name="v2"))
-    with pytest.raises(ValueError, match="branch v1 adds 'v2'; allowed are earlier"):
-        build(tiny(branches=branches))
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (ResNet(width=1 / 65), "^width is 0.01.*; allowed is 0.015625 and more"),
+        (ResNet(18, after={"2.2": NonLocal()}), "^after has a block at '2.2'"),
+        (ResNet(before={"5": NonLocal()}), "^before has a block at '5'"),
+        (ResNet(stages=3, after={"4": NonLocal()}), "^after has a block at '4'"),
+        (ResNet(after={"x": NonLocal()}), "^after has a block at 'x'"),
+        (ResNet(after={"2": 3.0}), "^after.2 is 3.0; it needs make"),
+        (NonLocal(inner_channels=-1), "^inner_channels is -1"),
+        (GeM(p=0.5), "^p is 0.5; allowed is 1 and more"),
+        (GeM(epsilon=0.0), "^epsilon is 0.0"),
+        (Stripe(3, 3), "^index is 3; allowed is 0 to 2"),
+        (Stripe(0, 0), "^of is 0; allowed is 1 and more"),
+        (Project(0), "^features is 0; allowed is 1 and more"),
+        (small(Branch("v1", adds="v2"), Branch("v2")), "^branches.0.adds is 'v2'"),
+        (small(Branch("v1"), Branch("v1")), "^branches.1.name is 'v1'"),
+        (small(Branch("fused")), "^branches.0.name is 'fused'"),
+        (small(Branch("a.b")), "^branches.0.name is 'a.b'"),
+        (
+            small(Branch("a"), Branch("b", adds="a", project=Project(3))),
+            "^branches.1.adds is 'a', which is 16 wide; allowed is one of the width 3",
+        ),
+        (TwoStream(()), r"^branches is \(\)"),
+        (small(stems=("a", "a")), r"^stems is \('a', 'a'\)"),
+        (paper_parts.network(refined=("v1", "v3")), "^refine.of has 'v3'"),
+        (
+            paper_parts.network((Branch("v1"), Branch("v2", project=Project(3)))),
+            "^refine.of is .*several widths",
+        ),
+    ],
+)
+def test_fields_that_do_not_fit_are_refused(part, message):
+    with pytest.raises(ValueError, match=message):
+        part.check()
+
+
+def test_an_unknown_depth_is_refused():
+    part = paper_parts.narrow_trunk(depth=20)
+    with pytest.raises(
+        ValueError, match=r"^depth is 20; allowed are \[18, 34, 50, 101"
+    ):
+        part.check()
 
 
 def test_non_local_starts_as_the_identity_and_equals_the_n_by_n_form(rng):
     x = jnp.float32(rng.normal(size=(2, 4, 3, 6)))
-    block = NonLocal(6, inner_channels=2, rngs=nnx.Rngs(0))
+    block = NonLocal(inner_channels=2).make(6, nnx.Rngs(0), jnp.float32)
     np.testing.assert_array_equal(block(x), x)
     block.bn.scale[...] = jnp.linspace(0.5, 1.5, 6)
     block = nnx.view(block, use_running_average=True)
@@ -122,40 +180,57 @@ def test_non_local_starts_as_the_identity_and_equals_the_n_by_n_form(rng):
     np.testing.assert_allclose(block(x), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("inner", "width"), [(1, 1), (7, 7), (0, 64)])
+def test_uniform_non_local_weights_are_torchs(inner, width):
+    part = NonLocal(inner_channels=inner, init="uniform")
+    block = part.make(128, nnx.Rngs(0), jnp.float32)
+    for conv, fan_in in ((block.theta, 128), (block.g, 128), (block.out, width)):
+        for array in (conv.kernel[...], conv.bias[...]):
+            largest = float(jnp.abs(array).max())
+            assert largest <= fan_in**-0.5
+            assert array.size < 100 or largest > 0.9 * fan_in**-0.5
+    x = jnp.ones((1, 2, 2, 128))
+    np.testing.assert_array_equal(block(x), x)
+
+
 @pytest.mark.parametrize("p", [1.0, 3.0, 10.0])
 def test_gem_equals_its_formula(rng, p):
     x = jnp.float32(rng.random((2, 4, 3, 6)))
-    expected = (np.float64(x) ** p).mean((1, 2)) ** (1 / p)
-    np.testing.assert_allclose(GeM(p)(x), expected, rtol=1e-5)
-    assert nnx.state(GeM(p, learnable=False), nnx.Param) == {}
+    mean = (np.float64(x) ** p).mean((1, 2))
+    np.testing.assert_allclose(make_pool(GeM(p))(x), mean ** (1 / p), rtol=1e-5)
+    agw = make_pool(GeM(p, form="agw"))
+    np.testing.assert_allclose(agw(x), (mean + 1e-12) ** (1 / p), rtol=1e-5)
+    np.testing.assert_allclose(agw(0 * x), 1e-12 ** (1 / p), rtol=1e-5)
+    assert nnx.state(make_pool(GeM(p, learn=False)), nnx.Param) == {}
 
 
 def test_a_learned_exponent_below_1_is_average_pooling_with_a_gradient(rng):
     x = jnp.float32(rng.random((2, 4, 3, 6)))
-    graphdef, params = nnx.split(GeM())
+    graphdef, _ = nnx.split(make_pool(GeM()))
+    average = make_pool(Average())
 
     def pooled(p):
         return nnx.merge(graphdef, {"p": p})(x)
 
     for p in (0.9, 0.0, -3.0):
-        np.testing.assert_allclose(pooled(jnp.float32(p)), average_pool(x), rtol=1e-5)
+        np.testing.assert_allclose(pooled(jnp.float32(p)), average(x), rtol=1e-5)
         gradient = jax.grad(lambda p: pooled(p).sum())
         expected = gradient(jnp.float32(1.0))
         np.testing.assert_allclose(gradient(jnp.float32(p)), expected, rtol=1e-5)
-    with pytest.raises(ValueError, match=r"p is 0.5; it must be at least 1"):
-        GeM(0.5)
 
 
 def test_gem_lies_between_average_and_maximum(rng):
     x = jnp.float32(rng.random((2, 4, 3, 6)))
-    np.testing.assert_allclose(GeM(1.0)(x), average_pool(x), rtol=1e-5)
-    np.testing.assert_allclose(GeM(1e4)(x), maximum_pool(x), rtol=1e-3)
+    average, maximum = make_pool(Average()), make_pool(Maximum())
+    np.testing.assert_allclose(make_pool(GeM(1.0))(x), average(x), rtol=1e-5)
+    np.testing.assert_allclose(make_pool(GeM(1e4))(x), maximum(x), rtol=1e-3)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-3, 1e6])
-def test_gem_and_its_gradients_are_finite(scale):
+@pytest.mark.parametrize("form", ["clamp", "agw"])
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1e3])
+def test_gem_and_its_gradients_are_finite(scale, form):
     x = scale * jnp.ones((1, 2, 2, 3)).at[0, 0, 0].set(0.0)
-    graphdef, params = nnx.split(GeM(10.0))
+    graphdef, params = nnx.split(make_pool(GeM(10.0, form=form)))
 
     def loss(params, x):
         return nnx.merge(graphdef, params)(x).sum()
@@ -165,74 +240,128 @@ def test_gem_and_its_gradients_are_finite(scale):
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
-def test_second_branch_adds_the_first_embedding(rng):
-    network = build(tiny())
-    images = jnp.float32(rng.normal(size=(2, 2, 32, 16, 3)))
-    outputs = network(images, STREAMS)
-    first, second = network.branches["v1"], network.branches["v2"]
-    maps = network._shared_maps(images, STREAMS)
-    np.testing.assert_allclose(outputs["features"]["v1"], first.pool(maps), rtol=1e-5)
-    np.testing.assert_allclose(
-        outputs["features"]["v2"],
-        outputs["embeddings"]["v1"] + second.pool(maps),
-        rtol=1e-4,
-        atol=1e-5,
+@pytest.mark.parametrize(
+    ("height", "of", "rows"),
+    [(6, 3, [(0, 2), (2, 4), (4, 6)]), (5, 2, [(0, 3), (2, 5)]), (4, 1, [(0, 4)])],
+)
+def test_stripes_are_those_of_adaptive_pooling(rng, height, of, rows):
+    x = jnp.float32(rng.normal(size=(2, height, 3, 6)))
+    for index, (start, stop) in enumerate(rows):
+        found = make_pool(Stripe(index, of, Maximum()))(x)
+        np.testing.assert_array_equal(found, x[:, start:stop].max((1, 2)))
+    with pytest.raises(ValueError, match=f"7 stripes of a map of {height} rows"):
+        make_pool(Stripe(0, 7))(x)
+
+
+def test_branches_pool_project_add_and_classify(rng):
+    """By the modules of the network, one after the other."""
+    part = small(
+        Branch("global", Average()),
+        Branch("top", Stripe(0, 2), project=Project(6, relu=True)),
+        Branch("sum", Maximum(), adds="global", neck=False),
     )
-    assert outputs["logits"].keys() == {"v1", "v2", "z1", "z2"}
-
-
-def test_each_stream_has_its_own_stem_and_rows_go_slot_by_slot(rng):
-    network = nnx.view(build(tiny(refined=())), use_running_average=True)
-    images = jnp.float32(rng.normal(size=(2, 2, 32, 16, 3)))
-    together = network.embed(images, STREAMS)["embeddings"]["v1"]
-    for row in range(4):
-        slot, column = divmod(row, 2)
-        alone = network.embed(
-            images[slot : slot + 1, column : column + 1], STREAMS[column : column + 1]
-        )
+    assert part.names()[:3] == ("features.global", "features.top", "features.sum")
+    assert part.stem_names() == ("visible", "infrared")
+    network = build(part)
+    images = random_views(rng, {"visible": 4, "infrared": 4})
+    network(images, STEMS)  # running statistics that are not 0 and 1
+    network = nnx.view(network, use_running_average=True)
+    outputs = network(images, STEMS)
+    named = {f"{k}.{n}" for k, v in outputs.items() for n in v}
+    assert named == set(part.names())
+    stems = [network.stems[name](images[name]) for name in STEMS]
+    slots = jnp.stack(stems, axis=1).reshape(8, *stems[0].shape[1:])
+    maps = network.trunk(slots, jnp.tile(jnp.arange(2), 4)).maps
+    top = network.branches["top"]
+    pooled = top.pool(maps[:, : maps.shape[1] // 2])
+    mean, var = top.project.bn.mean[...], top.project.bn.var[...]
+    expected = {
+        "global": maps.mean((1, 2)),
+        "top": np.maximum(
+            (pooled @ top.project.linear.kernel[...] - mean[None])
+            / np.sqrt(var + 1e-5)[None],
+            0,
+        ),
+        "sum": maps.max((1, 2)) + outputs["embeddings"]["global"],
+    }
+    widths = {"global": 16, "top": 6, "sum": 16}
+    top_pool = top.pool
+    assert top_pool is not None
+    for name, feature in expected.items():
+        assert feature.shape == (8, widths[name])
+        found = outputs["features"][name]
+        np.testing.assert_allclose(found, feature, rtol=1e-3, atol=1e-4)
+        head = network.branches[name]
+        logits = outputs["embeddings"][name] @ head.classifier.kernel[...]
         np.testing.assert_allclose(
-            together[row], alone["embeddings"]["v1"][0], rtol=1e-4, atol=1e-5
+            outputs["logits"][name], logits, rtol=1e-3, atol=1e-5
         )
-    swapped = network.embed(images, STREAMS[::-1])["embeddings"]["v1"]
-    assert np.abs(swapped - together).max() > 1e-3
+    np.testing.assert_array_equal(
+        outputs["embeddings"]["sum"], outputs["features"]["sum"]
+    )
 
 
 def test_refined_branches_share_one_bottleneck(rng):
-    network = build(tiny(refined=("v2",)))
-    images = jnp.float32(rng.normal(size=(2, 2, 32, 16, 3)))
-    outputs = network(images, STREAMS)
+    part = paper_parts.network(refined=("v2",), after=(), stages=2)
+    network = build(part)
+    outputs = network(random_views(rng, {"visible": 2, "infrared": 2}), STEMS)
     assert outputs["refined"].keys() == {"z2"}
-    assert outputs["refined"]["z2"].shape == (4, 512)
-    with pytest.raises(ValueError, match="refined branches need a bottleneck"):
-        TwoStreamNetwork(
-            stems=network.stems,
-            trunk=network.trunk,
-            branches=[Branch("v1", average_pool)],
-            channels=64,
-            classes=5,
-            refined=("v1",),
-            rngs=nnx.Rngs(0),
-        )
+    assert outputs["refined"]["z2"].shape == (4, 12)
+    assert {"logits.z2", "refined.z2"} <= set(part.names())
+
+
+def test_a_neck_stands_between_z_and_its_classifier(rng):
+    part = paper_parts.network(after=(), stages=2)
+    part.refine.neck = True
+    network = build(part)
+    outputs = network(random_views(rng, {"visible": 3, "infrared": 3}), STEMS)
+    z = np.asarray(outputs["refined"]["z1"], np.float64)
+    normal = (z - z.mean(0)) / np.sqrt(z.var(0) + 1e-5)
+    expected = normal @ np.asarray(network.bottleneck.classifier.kernel[...])
+    np.testing.assert_allclose(outputs["logits"]["z1"], expected, rtol=1e-3, atol=1e-5)
+    assert network.bottleneck.neck.bias is None
 
 
 def test_bfloat16_activations_leave_float32_parameters_and_logits(rng):
-    network = build(tiny(bfloat16=True))
-    images = jnp.float32(rng.normal(size=(2, 2, 32, 16, 3)))
-    assert network._shared_maps(images, STREAMS).dtype == jnp.bfloat16
-    outputs = network(images, STREAMS)
+    part = paper_parts.network(after=("2.1",), stages=2)
+    network = build(part, dtype=jnp.bfloat16)
+    images = random_views(rng, {"visible": 2, "infrared": 2})
+    stem = network.stems["visible"](images["visible"])
+    assert stem.dtype == jnp.bfloat16
+    assert network.trunk(stem, jnp.zeros(2, int)).maps.dtype == jnp.bfloat16
+    outputs = network(images, STEMS)
     assert {x.dtype for x in jax.tree.leaves(outputs)} == {jnp.dtype("float32")}
     state = nnx.state(network, (nnx.Param, nnx.BatchStat))
     assert {x.dtype for x in jax.tree.leaves(state)} == {jnp.dtype("float32")}
 
 
 def test_training_and_frozen_structures_hold_the_same_state():
-    config = tiny()
-    make = functools.partial(system.make_network, config, 5)
-    training, frozen = network_structure(make)
-    network = build(config)
-    params, stats = nnx.state(network, nnx.Param, nnx.BatchStat)
-    merged = nnx.merge(frozen, params, stats)
-    assert merged.stems["visible"].bn1.use_running_average
-    assert (
-        not nnx.merge(training, params, stats).stems["visible"].bn1.use_running_average
+    part = small()
+    training, frozen = network_structure(lambda rngs: part.make(5, rngs, jnp.float32))
+    _, params, stats = paper_parts.state_of(build(part))
+    assert nnx.merge(frozen, params, stats).stems["visible"].bn1.use_running_average
+    merged = nnx.merge(training, params, stats)
+    assert not merged.stems["visible"].bn1.use_running_average
+
+
+def test_rematerialised_blocks_give_the_same_gradients(rng):
+    images = random_views(rng, {"visible": 2, "infrared": 2})
+
+    def gradients(rematerialise):
+        part = small()
+        part.trunk.rematerialise = rematerialise
+        graphdef, params, stats = paper_parts.state_of(build(part))
+
+        @jax.jit
+        @jax.grad
+        def gradient(params):
+            outputs = nnx.merge(graphdef, params, stats)(images, STEMS)
+            return jnp.square(outputs["features"]["v1"]).sum()
+
+        return gradient(params)
+
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4),
+        gradients(False),
+        gradients(True),
     )

@@ -12,19 +12,20 @@ from naive_scores import (
     columns_of,
     features_of,
     naive_metrics,
+    naive_rerank,
     published_columns,
+    scores_by,
     take,
 )
-from test_rerank import naive_rerank
 
-from jreid.config import Config, EvalConfig
 from jreid.data.sysu_mm01 import read_sysu_mm01
 from jreid.evaluation.distances import squared_distances
 from jreid.evaluation.official_draw import read_permutations, shipped_draw
-from jreid.evaluation.protocols import METRICS, score_sysu
+from jreid.evaluation.protocols.protocol import GalleryOptions
+from jreid.evaluation.protocols.sysu_mm01 import SysuProtocol, sysu_trial
+from jreid.evaluation.rank_lists import example_rank_lists
 from jreid.evaluation.rerank.galleries import rerank
-from jreid.evaluation.trials import sysu_trial
-from jreid.run.results import example_lists
+from jreid.evaluation.score import METRICS
 
 CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 # SHA-256 of the published galleries of trials 0 to 9, as JSON lists of
@@ -107,8 +108,9 @@ def test_galleries_of_a_tree_are_the_published_ones(columns, draw_and_mode):
 
 def test_the_rank_sheet_shows_galleries_of_the_runs_draw(tree, columns, rng):
     images = read_sysu_mm01(tree).test
-    config = Config(evaluation=EvalConfig(draw="official"))
-    lists = example_lists(config, rng.normal(size=(len(images), 4)), images)
+    (trial,) = SysuProtocol().example_trials(images, GalleryOptions(draw="official"))
+    features = rng.normal(size=(len(images), 4))
+    lists = example_rank_lists(features, trial, ids=images.ids)
     shown = {int(row) for ranked in lists for row in ranked.nearest}
     draws = {"official": shipped_draw(), "agw": None}
     gallery = {
@@ -184,12 +186,13 @@ def test_real_split_agrees_with_a_plain_loop(draw, permutations):
     columns = published_columns()
     features = features_of(columns, seed=3, noise=1.2)
     official = read_permutations(permutations) if draw == "official" else None
-    scores = score_sysu(
+    scores = scores_by(
+        "sysu",
         {"one": features},
-        **columns,
+        columns,
         trials=1,
         draw=draw,
-        permutations=official,
+        permutations=str(permutations) if official else "",
         reranking=False,
     )
     assert len(scores) == 4
@@ -224,9 +227,10 @@ def test_input_order_and_missing_paths_do_not_change_the_draw():
 
 def refuses(match, columns, **options):
     with pytest.raises(ValueError, match=match):
-        score_sysu(
+        scores_by(
+            "sysu",
             {"one": np.ones((len(columns["ids"]), 1), np.float32)},
-            **columns,
+            columns,
             draw="official",
             shots=(1,),
             reranking=False,
@@ -253,10 +257,8 @@ def test_official_draw_refuses_other_images(tmp_path, permutations):
     gallery = sysu_trial(**some, trial=0, official=read_permutations(permutations))
     assert set(some["ids"][gallery.gallery]) == {6, 10}
     features = {"one": np.ones((len(ids), 1), np.float32)}
-    with pytest.raises(ValueError, match="draw='oficial' without permutations"):
-        score_sysu(features, **columns, draw="oficial")
-    with pytest.raises(ValueError, match="draw='agw' with permutations"):
-        score_sysu(features, **columns, permutations=read_permutations(permutations))
+    with pytest.raises(ValueError, match="only the official draw reads"):
+        scores_by("sysu", features, columns, permutations=str(permutations))
 
 
 def test_permutation_files_that_cannot_be_used(tmp_path):

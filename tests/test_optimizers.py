@@ -101,6 +101,7 @@ def test_sgd_matches_numpy(nesterov):
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.torch
 def test_sgd_matches_torch(nesterov):
     expected = train_torch(
         lambda module, groups: module.SGD(
@@ -111,6 +112,7 @@ def test_sgd_matches_torch(nesterov):
     assert_all_close(train(tx), expected)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9)])
 @pytest.mark.parametrize("part", [Adam, AdamW])
 def test_adam_and_adamw_match_torch(part, betas):
@@ -123,6 +125,7 @@ def test_adam_and_adamw_match_torch(part, betas):
     assert_all_close(train(tx), expected)
 
 
+@pytest.mark.torch
 def test_clipping_matches_torch():
     expected = train_torch(
         lambda module, groups: module.SGD(groups, lr=1.0, momentum=0.9, nesterov=True),

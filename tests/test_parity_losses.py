@@ -15,6 +15,7 @@ from jreid.losses.weighted_triplet import weighted_regularized_triplet
 torch = pytest.importorskip("torch")
 from tools.torch_reference import losses as theirs  # noqa: E402  (needs torch)
 
+pytestmark = pytest.mark.torch
 OURS = types.SimpleNamespace(
     hetero_center_triplet=hetero_center_triplet,
     identity=identity,

@@ -1,16 +1,17 @@
 """The Flax network against tools/torch_reference: one set of weights, equal numbers."""
 
-import functools
-
 import jax
 import numpy as np
 import parity
 import pytest
 
-from configs import sysu
-from jreid import system
+from jreid.config_files import load
+from jreid.models.pooling import GeM
+from jreid.training.build import network_maker
 from jreid.training.learner import abstract_params_and_stats, data_mesh
 from tools.torch_reference import from_config, weights
+
+pytestmark = pytest.mark.torch
 
 
 def assert_equal(config, dtype, limit, trees=None):
@@ -42,8 +43,10 @@ def assert_equal(config, dtype, limit, trees=None):
     return ours
 
 
+ROWS = ("base", "ours1", "ours2", "ours3", "ours4", "full")
+ROWS += ("gem_only", "average_only", "gem_max", "gem_average")
 # Two of the paper's rows are one network each with another; the last name stands.
-VARIANTS = {repr(model): name for name, model in sysu.MODELS.items()}.values()
+VARIANTS = {repr(load(f"sysu:{row}").network): row for row in ROWS}.values()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -66,17 +69,45 @@ def test_float32():
 def test_options_of_model_and_loss():
     """What no variant sets: strides, half the channels, fixed p, AGW's forms, a sum."""
     config = parity.tiny(depth=10)
-    model, loss = config.model, config.loss
-    model.last_stride, model.non_local_channels = 2, 0
-    first, second = model.branches
-    first.learn_p, first.p = False, 10.0
+    config.network.trunk.last_stride = 2
+    for block in config.network.trunk.after.values():
+        block.inner_channels = 0
+    first, second = config.network.branches
+    first.pool = GeM(p=10.0, learn=False)
     second.adds = ""
-    loss.wrt_form, loss.wrt_branch = "agw", "v2"
-    loss.hc_tri_reduction, loss.hc_tri_branch, loss.hc_tri_margin = "sum", "v2", 2.0
-    loss.label_smoothing, loss.identity, loss.vsd = 0.1, 0.5, 2.0
-    loss.vsd_temperature, loss.vsd_stop_gradient = 3.0, False
+    terms = config.objective
+    terms["wrt"].form, terms["wrt"].on = "agw", "features.v2"
+    terms["hc_tri"].reduction, terms["hc_tri"].margin = "sum", 2.0
+    terms["hc_tri"].on = "features.v2"
+    for name, term in terms.items():
+        if name.startswith("identity"):
+            term.smoothing, term.weight = 0.1, 0.5
+        if name.startswith("vsd"):
+            term.weight, term.temperature, term.stop_gradient = 2.0, 3.0, False
     with parity.one_block_per_stage(), jax.enable_x64(True):
         assert_equal(config, np.float64, 1e-11)
+
+
+@pytest.mark.parametrize("learn", [True, False])
+def test_the_base_row_in_agws_form(learn):
+    config = parity.tiny("base", depth=10)
+    config.network.branches[0].pool = GeM(learn=learn, form="agw")
+    config.objective["wrt"].form = "agw"
+    with parity.one_block_per_stage(), jax.enable_x64(True):
+        assert_equal(config, np.float64, 1e-11)
+
+
+def test_what_pytorch_has_not_is_refused_by_name():
+    config = parity.tiny()
+    config.network.branches[1].neck = False
+    with pytest.raises(ValueError, match=r"network.branches \(v2\) is Branch.*has not"):
+        from_config.build_network(config, parity.CLASSES)
+    config.network.trunk.stages = 3
+    with pytest.raises(ValueError, match=r"network.trunk is ResNet.*has not"):
+        from_config.build_network(config, parity.CLASSES)
+    config.objective["wrt"].on = (("features.v1", 1.0),)
+    with pytest.raises(ValueError, match=r"objective.wrt.on is .*has not"):
+        from_config.build_objective(config)
 
 
 def test_a_learned_exponent_below_1_agrees():
@@ -92,14 +123,13 @@ def test_a_learned_exponent_below_1_agrees():
 
 
 def abstract_trees(config):
-    make = functools.partial(system.make_network, config, parity.CLASSES)
-    return abstract_params_and_stats(make, data_mesh())
+    return abstract_params_and_stats(network_maker(config, parity.CLASSES), data_mesh())
 
 
 @pytest.mark.parametrize("depth", [18, 34, 50, 101])
 def test_weights_return_unchanged(depth):
     config = parity.tiny(depth=depth)
-    config.model.width = 1 / 32
+    config.network.trunk.width = 1 / 32
     params, stats = parity.random_weights(config, np.float32)
     network = parity.torch_network(config, params, stats, np.float32)
     returned = weights.from_state_dict(network.state_dict(), *abstract_trees(config))

@@ -6,13 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import parity
-import torch
+import pytest
+import torch  # pyright: ignore[reportMissingImports]
 
-from jreid import system
 from jreid.run.leaves import named_leaves
-from jreid.training.learner import TrainState, make_train_step, network_structure
+from jreid.training.learner import TrainState, Work, data_mesh, make_system
 from tools.torch_reference import from_config, weights
 from tools.torch_reference.step import make_step
+
+pytestmark = pytest.mark.torch
 
 STEPS = 10
 
@@ -24,14 +26,20 @@ def schedule(step):
 
 def train_jax(config, trees, dtype, batches):
     """Parameters, statistics, and the scalars of each step."""
-    training, _ = network_structure(
-        functools.partial(parity.make_network, config, dtype)
+    system = make_system(
+        functools.partial(parity.make_network, config, dtype),
+        [Work(config.objective, config.views)],
+        optimizers={"": config.optimizer},
+        schedules={"": schedule},
+        embedding=config.embedding,
+        stem_of=parity.STEMS,
+        seed=0,
+        mesh=data_mesh(),
     )
-    tx = system.build_tx(config, schedule)
     params, stats = jax.tree.map(jnp.asarray, trees)
-    state = TrainState(jnp.int32(0), params, stats, tx.init(params))
-    step = make_train_step(training, system.build_objective(config), tx, system.STREAMS)
-    lowered = step.lower(state, parity.jax_batch(batches[0]))
+    opt_state = config.optimizer.make(schedule).init(params)
+    state = TrainState(jnp.int32(0), params, stats, opt_state, {})
+    lowered = system.step.lower(state, parity.jax_batch(batches[0]))
     compiled = lowered.compile(compiler_options=parity.QUICK)
     scalars = []
     for batch in batches:
@@ -111,12 +119,12 @@ def test_bfloat16_is_autocast():
     with parity.one_block_per_stage():
         config = parity.tiny(depth=10)
         trees = parity.random_weights(config, np.float32)
-        config.model.bfloat16 = True
+        config.precision = "bfloat16"
         ours = train_jax(config, trees, jnp.bfloat16, batches()[:1])[1][0]
         theirs = train_torch(
             config, trees, np.float32, batches()[:1], autocast=torch.bfloat16
         )[1][0]
-        config.model.bfloat16 = False
+        config.precision = "float32"
         exact = train_torch(config, trees, np.float32, batches()[:1])[1][0]
     for name in exact:
         if name.startswith("loss"):

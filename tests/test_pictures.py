@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from jreid.evaluation.pictures import save_cmc_plot, save_rank_sheet
-from jreid.evaluation.protocols import METRICS, ByIdentity, RankList, Score
+from jreid.evaluation.rank_lists import RankList
+from jreid.evaluation.score import METRICS, Score
+from jreid.evaluation.statistics import ByIdentity
 
 GREEN, RED = (26, 150, 65), (215, 25, 28)
 

@@ -2,6 +2,8 @@
 
 import logging
 import pathlib
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,20 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from jreid.data import augment, datasets, decoding, pipeline, sampling
+from jreid.data import datasets, decoding, pipeline
+from jreid.data.augmentations import (
+    Erase,
+    Flip,
+    Grey,
+    PadCrop,
+    RandomChannel,
+    augment,
+)
+from jreid.data.rows import joined
+from jreid.data.sampling import ByIdentity, PerModality, Sampler
+from jreid.data.views import View
 
-H, W = 36, 18
+H, W = SIZE = 36, 18
 IDENTITIES, IMAGES = 3, 2
 RNG = np.random.default_rng(0)
 
@@ -48,42 +61,60 @@ def copied(images: datasets.Images, folder: pathlib.Path) -> datasets.Images:
     return datasets.Images(np.array([str(path) for path in paths]), *columns)
 
 
+def two_views(visible: Any = (), infrared: Any = None) -> dict[str, View]:
+    """The default columns; one pipe for both unless two are given."""
+    second = visible if infrared is None else infrared
+    return {"visible": View("visible", visible), "infrared": View("infrared", second)}
+
+
 def batches(
-    images: datasets.Images, start: int = 0, stop: int = 4, **options: Any
-) -> list[dict[str, np.ndarray]]:
-    arguments: dict[str, Any] = {
-        "seed": 1,
-        "identities": IDENTITIES,
-        "images_per_identity": IMAGES,
-        "height": H,
-        "width": W,
-        "workers": 2,
-    }
-    labels = np.unique(images.ids, return_inverse=True)[1]
-    return list(
-        pipeline.train_batches(
-            images, labels, start_step=start, stop_step=stop, **(arguments | options)
-        )
+    images: datasets.Images,
+    start: int = 0,
+    stop: int = 4,
+    views: dict[str, View] | None = None,
+    sampler: Sampler | None = None,
+    **options: Any,
+) -> list[dict[str, dict[str, np.ndarray]]]:
+    arguments: dict[str, Any] = {"seed": 1, "size": SIZE, "workers": 2} | options
+    views = views or two_views()
+    seed = arguments["seed"]
+    sampler = sampler or PerModality(IDENTITIES, IMAGES).make(images, views, seed)
+    stream = pipeline.train_batches(
+        images,
+        sampler,
+        views=views,
+        labels=np.unique(images.ids, return_inverse=True)[1],
+        start_step=start,
+        stop_step=stop,
+        **arguments,
     )
+    return list(stream)
 
 
 def assert_same(first: list, second: list) -> None:
     for a, b in zip(first, second, strict=True):
         assert a.keys() == b.keys()
         for key in a:
-            np.testing.assert_array_equal(a[key], b[key])
+            assert a[key].keys() == b[key].keys()
+            for view in a[key]:
+                np.testing.assert_array_equal(a[key][view], b[key][view])
 
 
-CROP_AND_FLIP = ((augment.pad_and_crop(4), augment.flip(0.5)),) * 2
+CROP_AND_FLIP = (PadCrop(4), Flip())
 
 
-def pillow(path: str, height: int, width: int) -> np.ndarray:
+def pillow(
+    path: str, resampling: Image.Resampling = Image.Resampling.BILINEAR
+) -> np.ndarray:
     with Image.open(path) as image:
-        resized = image.convert("RGB").resize(
-            (width, height), Image.Resampling.BILINEAR
-        )
+        resized = image.convert("RGB").resize((W, H), resampling)
         return np.asarray(resized).astype(int)
 
+
+RESAMPLINGS = [
+    ("bilinear", Image.Resampling.BILINEAR),
+    ("lanczos", Image.Resampling.LANCZOS),
+]
 
 # Decoding
 
@@ -114,13 +145,14 @@ def test_decode_gives_pillows_pixels_whatever_the_suffix(tmp_path, name, mode, k
     np.testing.assert_array_equal(decoded, expected)
 
 
+@pytest.mark.parametrize(("resize", "resampling"), RESAMPLINGS)
 @pytest.mark.parametrize(
     "shape", [(36, 18), (20, 10), (90, 60), (200, 12), (20, 60), (1, 1), (37, 19)]
 )
-def test_resize_is_pillows_to_within_one_grey_level(shape):
+def test_resize_is_pillows_to_within_one_grey_level(shape, resize, resampling):
     source = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    expected = Image.fromarray(source).resize((W, H), Image.Resampling.BILINEAR)
-    resized = decoding.resize(tf.constant(source), H, W).numpy()
+    expected = Image.fromarray(source).resize((W, H), resampling)
+    resized = decoding.resize_image(tf.constant(source), SIZE, resize).numpy()
     assert resized.shape == (H, W, 3)
     assert np.abs(resized.astype(int) - np.asarray(expected)).max() <= 1
 
@@ -143,8 +175,7 @@ def test_unreadable_files_are_counted_named_and_left_out(images, tmp_path, caplo
     with caplog.at_level(logging.WARNING):
         readable = decoding.drop_unreadable(
             images,
-            height=H,
-            width=W,
+            size=SIZE,
             max_fraction=0.2,
             keep_pixels=True,
             progress=lambda n, total: done.append((n, total)),
@@ -162,7 +193,7 @@ def test_unreadable_files_are_counted_named_and_left_out(images, tmp_path, caplo
     np.testing.assert_array_equal(readable.images.ids, images.ids[kept])
     assert readable.pixels is not None and len(readable.pixels) == 20
     for path, pixels in zip(readable.images.paths, readable.pixels, strict=True):
-        assert np.abs(pillow(path, H, W) - pixels).max() <= 1
+        assert np.abs(pillow(path) - pixels).max() <= 1
 
 
 def test_a_truncated_png_is_unreadable_too(images, tmp_path):
@@ -172,7 +203,7 @@ def test_a_truncated_png_is_unreadable_too(images, tmp_path):
     paths = images.paths.astype(object)
     paths[0] = str(path)
     cut = datasets.Images(paths, images.ids, images.cameras, images.modality)
-    readable = decoding.drop_unreadable(cut, height=H, width=W, max_fraction=0.1)
+    readable = decoding.drop_unreadable(cut, size=SIZE, max_fraction=0.1)
     assert [bad for bad, _ in readable.unreadable] == [str(path)]
 
 
@@ -181,18 +212,18 @@ def test_too_many_unreadable_files_are_an_error_naming_them(images, tmp_path):
     for path in images.paths[:13]:
         pathlib.Path(path).write_bytes(b"\xff\xd8\xff no jpeg")
     with pytest.raises(ValueError) as info:
-        decoding.drop_unreadable(images, height=H, width=W)
+        decoding.drop_unreadable(images, size=SIZE)
     for part in ("13 of 24", "0.001", "max_unreadable", images.paths[0], "and 3 more"):
         assert part in str(info.value)
     with pytest.raises(ValueError, match="13 of 13"):
         decoding.drop_unreadable(
-            images.take(np.arange(13)), height=H, width=W, max_fraction=1.0
+            images.take(np.arange(13)), size=SIZE, max_fraction=1.0
         )
 
 
 def test_readable_files_cause_no_warning(images, caplog):
     with caplog.at_level(logging.WARNING):
-        readable = decoding.drop_unreadable(images, height=H, width=W)
+        readable = decoding.drop_unreadable(images, size=SIZE)
     assert readable.images.paths.tolist() == images.paths.tolist()
     assert readable.unreadable == [] and readable.pixels is None and not caplog.text
 
@@ -201,38 +232,92 @@ def test_readable_files_cause_no_warning(images, caplog):
 
 
 def test_batches_follow_the_sampler_and_show_the_named_files(images):
-    sample = sampling.make_sampler(
-        images.ids, images.modality, identities=IDENTITIES, images=IMAGES, seed=1
-    )
+    views = two_views()
+    sample = PerModality(IDENTITIES, IMAGES).make(images, views, 1)
     for step, batch in enumerate(batches(images)):
-        index = sample(step)
-        np.testing.assert_array_equal(batch["index"], index)
-        np.testing.assert_array_equal(batch["ids"], images.ids[index] - 5)
-        np.testing.assert_array_equal(batch["modality"], images.modality[index])
-        assert batch["images"].shape == (IDENTITIES * IMAGES, 2, H, W, 3)
-        assert batch["images"].dtype == np.uint8
-        assert all(batch[k].dtype == np.int32 for k in ("ids", "modality", "index"))
-        for slot, m in np.ndindex(index.shape):
-            expected = pillow(images.paths[index[slot, m]], H, W)
-            assert np.abs(batch["images"][slot, m] - expected).max() <= 1
+        for view, rows in sample(step).items():
+            np.testing.assert_array_equal(batch["index"][view], rows)
+            np.testing.assert_array_equal(batch["ids"][view], images.ids[rows] - 5)
+            np.testing.assert_array_equal(
+                batch["modality"][view], images.modality[rows]
+            )
+            pixels = batch["images"][view]
+            assert pixels.shape == (IDENTITIES * IMAGES, H, W, 3)
+            assert pixels.dtype == np.uint8
+            for name in ("ids", "modality", "index"):
+                assert batch[name][view].dtype == np.int32
+            for row, image in zip(rows, pixels, strict=True):
+                assert np.abs(image - pillow(images.paths[row])).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def exact_images(tmp_path_factory) -> datasets.Images:
+    """40 PNG files of 24 x 12, which no decoder and no resizing changes by a bit."""
+    root, rng, rows = tmp_path_factory.mktemp("exact"), np.random.default_rng(11), []
+    for row in range(40):
+        pixels = rng.integers(0, 256, (24, 12, 3), dtype=np.uint8)
+        # Luminances half between two levels, which float32 may round to either.
+        pixels[pixels.astype(int) @ (299, 587, 114) % 1000 == 500] = 0
+        path, modality = root / f"{row:02d}.png", row // 5 % 2
+        Image.fromarray(pixels).save(path)
+        rows.append((str(path), 3 + row % 5, 1 + 2 * modality, modality))
+    paths, ids, cameras, modality = (np.array(c) for c in zip(*rows, strict=True))
+    return datasets.Images(paths, ids, cameras, modality)
+
+
+GEOMETRIC = (PadCrop(3), Flip(0.5))
+COLOUR = two_views(
+    (*GEOMETRIC, Grey(0.3), RandomChannel(0.4), Erase(0.6)), (*GEOMETRIC, Erase(0.6))
+)
+
+
+@pytest.mark.parametrize(
+    ("views", "cached", "groups", "digest"),
+    [
+        (two_views(GEOMETRIC), False, None, 1049863029),
+        (COLOUR, False, None, 3852591212),
+        (COLOUR, True, None, 3852591212),
+        (COLOUR, False, slice(2, 4), 3828701533),
+        (two_views((Erase(0.5, value="noise"),)), False, None, 1492837671),
+    ],
+)
+def test_batches_are_those_of_version_0_1(exact_images, views, cached, groups, digest):
+    """Bit for bit what the first version's pipeline gave, as CRC-32."""
+    options: dict[str, Any] = {"size": (24, 12), "seed": 9, "groups": groups}
+    if cached:
+        options["pixels"] = decoding.drop_unreadable(
+            exact_images, size=(24, 12), keep_pixels=True
+        ).pixels
+    sampler = PerModality(3, 2).make(exact_images, views, 9)
+    crc = 0
+    for batch in batches(exact_images, 2, 5, views, sampler, **options):
+        for view in views:
+            crc = zlib.crc32(batch["images"][view].tobytes(), crc)
+            for name in ("ids", "modality", "index"):
+                crc = zlib.crc32(batch[name][view].astype("<i4").tobytes(), crc)
+    assert crc == digest
 
 
 def test_a_resumed_pipeline_continues_exactly(images):
-    options: dict[str, Any] = {"augmentations": CROP_AND_FLIP}
-    whole = batches(images, 0, 6, **options)
-    assert_same(batches(images, 4, 6, **options), whole[4:])
-    assert not np.array_equal(whole[4]["images"], whole[5]["images"])
-    other = batches(images, 0, 1, augmentations=CROP_AND_FLIP, seed=2)
-    assert not np.array_equal(other[0]["index"], whole[0]["index"])
+    views = two_views(CROP_AND_FLIP)
+    whole = batches(images, 0, 6, views)
+    assert_same(batches(images, 4, 6, views), whole[4:])
+    shown = [batch["images"]["visible"] for batch in whole]
+    assert not np.array_equal(shown[4], shown[5])
+    other = batches(images, 0, 1, views, seed=2)
+    assert not np.array_equal(
+        other[0]["index"]["visible"], whole[0]["index"]["visible"]
+    )
 
 
-def test_workers_and_kept_pixels_change_nothing(images):
-    options: dict[str, Any] = {"augmentations": CROP_AND_FLIP}
+@pytest.mark.parametrize("resize", ["bilinear", "lanczos"])
+def test_workers_and_kept_pixels_change_nothing(images, resize):
+    options: dict[str, Any] = {"views": two_views(CROP_AND_FLIP), "resize": resize}
     expected = batches(images, workers=1, **options)
     assert_same(batches(images, workers=3, **options), expected)
     assert_same(batches(images, workers=0, **options), expected)
     pixels = decoding.drop_unreadable(
-        images, height=H, width=W, keep_pixels=True
+        images, size=SIZE, resize=resize, keep_pixels=True
     ).pixels
     assert_same(batches(images, pixels=pixels, **options), expected)
     assert pixels is not None
@@ -242,72 +327,185 @@ def test_workers_and_kept_pixels_change_nothing(images):
     assert_same(batches(images, pixels=unaligned, **options), expected)
 
 
-def test_shares_of_a_batch_are_its_rows(images):
-    whole = batches(images, augmentations=CROP_AND_FLIP)
-    count = len(whole[0]["index"])
-    shares = [
-        batches(images, augmentations=CROP_AND_FLIP, slots=slots)
-        for slots in (slice(0, 1), slice(1, count))
-    ]
-    joined = [
-        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        for parts in zip(*shares, strict=True)
-    ]
-    assert_same(joined, whole)
+@pytest.mark.parametrize(("resize", "resampling"), RESAMPLINGS)
+def test_training_testing_and_embedding_show_the_same_pixels(
+    images, resize, resampling
+):
+    """As Pillow resizes them, to within one grey level."""
+    expected = np.stack([pillow(path, resampling) for path in images.paths])
+    stacks = pipeline.test_batches(images, size=SIZE, resize=resize, batch_size=10)
+    shown = np.concatenate(list(stacks))
+    assert np.abs(shown - expected).max() <= 1
+    for batch in batches(images, resize=resize):
+        for view, rows in batch["index"].items():
+            np.testing.assert_array_equal(batch["images"][view], shown[rows])
+    read, reasons = decoding.make_reader(SIZE, resize)(images.paths.tolist())
+    np.testing.assert_array_equal(read, shown)
+    assert set(reasons) == {None}
 
 
-def test_each_modality_has_its_own_augmentations(images):
+def test_each_view_has_its_own_pipe(images):
     plain = batches(images)
-    only_infrared = batches(images, augmentations=((), (augment.flip(1.0),)))
+    only_infrared = batches(images, views=two_views((), (Flip(1.0),)))
     for a, b in zip(plain, only_infrared, strict=True):
-        np.testing.assert_array_equal(a["images"][:, 0], b["images"][:, 0])
-        np.testing.assert_array_equal(a["images"][:, 1, :, ::-1], b["images"][:, 1])
+        first, second = a["images"], b["images"]
+        np.testing.assert_array_equal(first["visible"], second["visible"])
+        np.testing.assert_array_equal(first["infrared"][:, :, ::-1], second["infrared"])
 
 
-def test_every_image_of_a_run_is_augmented_with_its_own_seed(images):
-    seeds = []
+# Columns of other kinds
 
-    def remember(rng: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-        tf.numpy_function(lambda r: seeds.append(tuple(r)), [rng], [])
+
+class Lopsided:
+    """A sampler of columns of several lengths, all images in turn."""
+
+    def __init__(self, images: datasets.Images, **lengths: int):
+        self.rows = {
+            name: np.flatnonzero(images.modality == (name == "infrared"))
+            for name in lengths
+        }
+        self.lengths = lengths
+
+    def __call__(self, step: int) -> dict[str, np.ndarray]:
+        return {
+            name: np.take(self.rows[name], step * n + np.arange(n), mode="wrap")
+            for name, n in self.lengths.items()
+        }
+
+
+def remembering(seeds: list) -> Callable:
+    def remember(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        tf.numpy_function(lambda r: seeds.append(tuple(r)), [seed], [])
         return image
 
-    with_seed = batches(images, 0, 5, augmentations=((remember,), (remember,)))
-    assert len(seeds) == len(set(seeds)) == sum(b["index"].size for b in with_seed)
+    return remember
 
 
-def test_the_whole_training_augmentation_runs(images):
-    visible = (
-        *CROP_AND_FLIP[0],
-        augment.random_erasing(0.5),
-        augment.random_grey(0.5),
-        augment.channel_exchange(0.5),
-    )
-    options: dict[str, Any] = {"augmentations": (visible, visible[:3])}
-    first = batches(images, **options)
-    assert_same(batches(images, **options), first)
-    assert any(
-        (a["images"] != b["images"]).any()
-        for a, b in zip(first, batches(images), strict=True)
-    )
+@pytest.mark.parametrize("lengths", [(6, 6), (8, 4), (3, 4)])
+def test_an_images_seed_tells_its_place_in_the_joined_batch(images, lengths):
+    """Which no other image of the run has."""
+    of_view = {"visible": [], "infrared": []}
+    views = two_views(*((remembering(seeds),) for seeds in of_view.values()))
+    sampler = Lopsided(images, **dict(zip(views, lengths, strict=True)))
+    batches(images, 2, 5, views, sampler, seed=4)
+    count = sum(lengths)
+    number_of = {}  # what an augmentation is given where the image's seed is (4, n)
+    for number in range(5 * count):
+        given = []
+        image_seed = tf.constant([4, number], tf.int64)
+        augment(tf.zeros((1, 1, 3), tf.uint8), image_seed, (remembering(given),))
+        number_of[given[0]] = number
+    assert len(number_of) == 5 * count
+    order = joined([np.zeros(lengths[0], int), np.ones(lengths[1], int)])
+    for view, seeds in enumerate(of_view.values()):
+        places = np.flatnonzero(order == view)
+        expected = [step * count + place for step in range(2, 5) for place in places]
+        assert sorted(number_of[given] for given in seeds) == expected
+
+
+def test_a_second_view_of_the_same_image_is_augmented_anew(images):
+    views = two_views(CROP_AND_FLIP)
+    views["again"] = View("visible", CROP_AND_FLIP, same_image_as="visible")
+    views["mirrored"] = View("visible", (Flip(1.0),), same_image_as="visible")
+    differ = 0
+    for batch, plain in zip(batches(images, views=views), batches(images), strict=True):
+        shown = batch["images"]
+        assert list(shown) == list(views)
+        for name in ("index", "ids", "modality"):
+            np.testing.assert_array_equal(batch[name]["again"], batch[name]["visible"])
+        np.testing.assert_array_equal(
+            shown["mirrored"], plain["images"]["visible"][:, :, ::-1]
+        )
+        differ += (shown["again"] != shown["visible"]).any(axis=(1, 2, 3)).sum()
+    assert differ > 20  # of 24: each has one of 81 shifts
+
+
+def test_a_second_view_without_it_shows_other_images(images):
+    views = two_views() | {"more": View("visible")}
+    for batch in batches(images, views=views):
+        rows = batch["index"]
+        np.testing.assert_array_equal(batch["ids"]["more"], batch["ids"]["infrared"])
+        # Three images of each identity for two views of two: one is shown twice.
+        both = np.stack([rows["visible"], rows["more"]], 1).reshape(IDENTITIES, -1)
+        assert all(len(set(own)) == 3 for own in both)
+
+
+@pytest.mark.parametrize("modality", ["visible", "infrared"])
+def test_a_view_of_one_modality_alone(images, modality):
+    views = {"only": View("stem", CROP_AND_FLIP, modality=modality)}
+    one = images.take(images.modality == datasets.MODALITY_NAMES.index(modality))
+    for batch in batches(one, views=views):
+        assert batch["images"]["only"].shape == (IDENTITIES * IMAGES, H, W, 3)
+        assert set(batch["modality"]["only"]) == set(one.modality)
+
+
+def test_a_mixed_column_may_have_a_pipe_for_each_modality(images):
+    pipes = {"visible": (), "infrared": (Flip(1.0),)}
+    views = {"all": View("shared", pipes)}
+    sampler = ByIdentity(IDENTITIES, 4).make(images, views, 1)
+    plain = batches(images, views={"all": View("shared")}, sampler=sampler)
+    changed = batches(images, views=views, sampler=sampler)
+    seen = set()
+    for a, b in zip(plain, changed, strict=True):
+        flags = a["modality"]["all"] == datasets.INFRARED
+        seen |= set(flags.tolist())
+        first, second = a["images"]["all"], b["images"]["all"]
+        np.testing.assert_array_equal(first[~flags], second[~flags])
+        np.testing.assert_array_equal(first[flags][:, :, ::-1], second[flags])
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("lengths", [(6, 6), (8, 4), (6, 4)])
+def test_shares_of_a_batch_are_its_groups(images, lengths):
+    views = two_views(CROP_AND_FLIP)
+    views["again"] = View("visible", CROP_AND_FLIP, same_image_as="visible")
+    sampler = Lopsided(images, **dict(zip(views, (*lengths, lengths[0]), strict=True)))
+
+    def made(groups: slice | None = None) -> list:
+        return batches(images, views=views, sampler=sampler, groups=groups)
+
+    whole, count = made(), np.gcd(*lengths)
+    parts = [made(slice(0, 1)), made(slice(1, count))]
+    together = [
+        {
+            name: {
+                view: np.concatenate([part[name][view] for part in step])
+                for view in views
+            }
+            for name in step[0]
+        }
+        for step in zip(*parts, strict=True)
+    ]
+    assert_same(together, whole)
+    assert len(parts[0][0]["index"]["visible"]) == lengths[0] // count
+
+
+def test_a_sampler_whose_columns_change_their_lengths_is_refused(images):
+    def sampler(step: int) -> dict[str, np.ndarray]:
+        return {"visible": np.arange(2), "infrared": np.arange(2 + step // 2)}
+
+    with pytest.raises(ValueError, match="'infrared': 3} images in step 2"):
+        batches(images, sampler=sampler)
+
+
+# What goes wrong
 
 
 def test_a_file_that_becomes_unreadable_is_named(images, tmp_path):
     images = copied(images, tmp_path)
-    sample = sampling.make_sampler(
-        images.ids, images.modality, identities=IDENTITIES, images=IMAGES, seed=1
-    )
-    seen = {*sample(0).ravel().tolist(), *sample(1).ravel().tolist()}
-    victim = next(i for i in sample(2).ravel().tolist() if i not in seen)
+    views = two_views()
+    sample = PerModality(IDENTITIES, IMAGES).make(images, views, 1)
+    first, second, third = (np.concatenate(list(sample(s).values())) for s in range(3))
+    victim = next(i for i in third.tolist() if i not in {*first, *second})
     stream = pipeline.train_batches(
         images,
-        images.ids - 5,
+        sample,
+        views=views,
+        labels=images.ids - 5,
         start_step=0,
         stop_step=40,
         seed=1,
-        identities=IDENTITIES,
-        images_per_identity=IMAGES,
-        height=H,
-        width=W,
+        size=SIZE,
     )
     path = str(images.paths[victim])
     pathlib.Path(path).write_bytes(b"\xff\xd8\xff")
@@ -316,27 +514,34 @@ def test_a_file_that_becomes_unreadable_is_named(images, tmp_path):
     assert path in str(info.value)
 
 
-def test_wrong_pixels_and_too_many_identities_fail_before_the_first_batch(images):
+def test_wrong_pixels_fail_before_the_first_batch(images):
+    views = two_views()
     with pytest.raises(ValueError, match=r"pixels has the shape \(24, 9, 9, 3\)"):
-        batches(images, pixels=np.zeros((24, 9, 9, 3), np.uint8))
-    with pytest.raises(ValueError, match="identities = 8 .* only 4 of the 4"):
-        batches(images, identities=8)
+        pipeline.train_batches(
+            images,
+            PerModality(IDENTITIES, IMAGES).make(images, views, 1),
+            views=views,
+            labels=images.ids,
+            start_step=0,
+            stop_step=1,
+            seed=1,
+            size=SIZE,
+            pixels=np.zeros((24, 9, 9, 3), np.uint8),
+        )
 
 
 def test_test_batches_keep_the_order_and_the_last_short_batch(images):
-    stacks = list(
-        pipeline.test_batches(images, height=H, width=W, batch_size=10, workers=2)
-    )
+    stacks = list(pipeline.test_batches(images, size=SIZE, batch_size=10, workers=2))
     assert [len(stack) for stack in stacks] == [10, 10, 4]
     for path, image in zip(images.paths, np.concatenate(stacks), strict=True):
-        assert np.abs(pillow(path, H, W) - image).max() <= 1
+        assert np.abs(pillow(path) - image).max() <= 1
     none = images.take(np.arange(0))
-    assert list(pipeline.test_batches(none, height=H, width=W, batch_size=4)) == []
+    assert list(pipeline.test_batches(none, size=SIZE, batch_size=4)) == []
 
 
 def test_test_batches_name_an_unreadable_file(images, tmp_path):
     images = copied(images, tmp_path)
     pathlib.Path(images.paths[13]).write_bytes(b"GIF8")
-    stream = pipeline.test_batches(images, height=H, width=W, batch_size=5)
+    stream = pipeline.test_batches(images, size=SIZE, batch_size=5)
     with pytest.raises(ValueError, match="13.jpg has become unreadable"):
         list(stream)

@@ -39,6 +39,8 @@ from tools import convert_torchvision
 torch = pytest.importorskip("torch")
 import torch_resnet  # noqa: E402  (needs torch)
 
+pytestmark = pytest.mark.torch
+
 tiny_tree = test_train.tree
 
 

@@ -4,16 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from naive_scores import features_of, small_columns
+from naive_scores import features_of, scores_by, small_columns
+from search import examples
 
-from jreid.evaluation.protocols import (
-    METRICS,
-    mean_over_splits,
-    score_regdb,
-    score_sysu,
-)
+from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
+from jreid.evaluation.score import METRICS
 from jreid.evaluation.statistics import sums_of
 
 
@@ -21,9 +18,8 @@ def regdb_split(number, identities=12, images=3, noise=1.5):
     ids = np.repeat(np.arange(identities), 2 * images)
     modality = np.tile([0, 1], len(ids) // 2)
     features = features_of({"ids": ids}, seed=number, noise=noise)
-    return score_regdb(
-        {"fused": features}, ids=ids, modality=modality, trial=number, reranking=True
-    )
+    columns = {"ids": ids, "modality": modality}
+    return scores_by("regdb", {"fused": features}, columns, split=number)
 
 
 def assert_consistent(score):
@@ -38,7 +34,7 @@ def assert_consistent(score):
     assert len(kept.identities) == len(kept.queries) == len(set(kept.identities))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(
     seed=st.integers(0, 99),
     identities=st.integers(2, 9),
@@ -48,7 +44,7 @@ def assert_consistent(score):
 def test_sums_over_identities_are_the_mean(seed, identities, images, trials):
     columns = small_columns(identities, images)
     features = {"fused": features_of(columns, seed, noise=1.5)}
-    scores = score_sysu(features, **columns, trials=trials, reranking=False)
+    scores = scores_by("sysu", features, columns, trials=trials, reranking=False)
     for score in scores:
         assert_consistent(score)
         kept = score.by_identity
@@ -65,8 +61,8 @@ def test_identities_without_a_match_are_left_out():
     seen = (columns["ids"] != 3) | ~np.isin(columns["cameras"], (1, 2))
     columns = {name: column[seen] for name, column in columns.items()}
     features = {"fused": features_of(columns)}
-    outdoors, indoors = score_sysu(
-        features, **columns, shots=(1,), trials=2, reranking=False
+    outdoors, indoors = scores_by(
+        "sysu", features, columns, shots=(1,), trials=2, reranking=False
     )
     assert outdoors.by_identity.identities == tuple("12345678")
     assert indoors.by_identity.identities == tuple("1245678")
@@ -129,3 +125,34 @@ def test_splits_that_do_not_belong_together():
     other = [dataclasses.replace(score, draw="other") for score in second]
     with pytest.raises(ValueError, match="'other', .* score all with the same"):
         mean_over_splits([first, other])
+
+
+def seed_run(seed, identities=12):
+    """A model's scores on the same images as those of every other seed."""
+    columns = small_columns(identities)
+    features = {"fused": features_of(columns, seed, noise=2.0)}
+    return scores_by("sysu", features, columns, trials=2)
+
+
+def test_mean_over_seeds():
+    seeds = (3, 0, 4)
+    runs = [seed_run(seed) for seed in seeds]
+    for found, *of_seeds in zip(mean_over_seeds(runs, seeds), *runs, strict=True):
+        values = np.array([list(score.mean.values()) for score in of_seeds])
+        np.testing.assert_allclose(list(found.mean.values()), values.mean(axis=0))
+        np.testing.assert_allclose(list(found.std.values()), values.std(axis=0))
+        assert (found.seeds, found.splits, found.trials) == (seeds, (), 2)
+        assert found.counted == of_seeds[0].counted
+        # The same people in every run: they count once.
+        assert found.by_identity.identities == of_seeds[0].by_identity.identities
+        assert_consistent(found)
+
+
+def test_seeds_that_do_not_belong_together():
+    first, second = seed_run(0), seed_run(1)
+    with pytest.raises(ValueError, match=r"seeds \[1, 1\] are given: .* second run"):
+        mean_over_seeds([first, second], (1, 1))
+    with pytest.raises(ValueError, match="the seeds have different rows"):
+        mean_over_seeds([first, second[:-1]], (0, 1))
+    with pytest.raises(ValueError, match="scored on different test images"):
+        mean_over_seeds([first, seed_run(1, identities=11)], (0, 1))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from search import examples
 
 from jreid.evaluation.statistics import (
     ByIdentity,
@@ -101,14 +102,40 @@ def test_p_value_agrees_with_scipy():
     assert back["R-1"].p_value == pytest.approx(difference.p_value, abs=1e-9)
 
 
-def test_p_value_of_few_identities_agrees_with_all_sign_flips():
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-9])
+def test_p_value_of_few_identities_agrees_with_all_sign_flips(scale):
     differences = np.array([3.0, 1.0, 2.0, -1.0, 4.0])
     flips = np.array(np.meshgrid(*[(-1, 1)] * 5)).reshape(5, -1)
     exact = np.mean(np.abs(differences @ flips) >= differences.sum())
     queries = np.full(5, 9)
-    zero = by_identity(queries, {"m": np.zeros(5)})
-    (found,) = paired_tests([(zero, by_identity(queries, {"m": differences}))])
+    half = by_identity(queries, {"m": queries / 2})
+    other = by_identity(queries, {"m": queries / 2 + scale * differences})
+    (found,) = paired_tests([(half, other)])
     assert found["m"].p_value == pytest.approx(exact, abs=0.015)
+
+
+@pytest.mark.parametrize("size", [5e-324, 1.1750449244834456e-157, 1e-16, 1e-14])
+@pytest.mark.parametrize("identities", [1, 2, 40])
+def test_what_rounding_makes_is_no_difference(size, identities):
+    """All of one sign: of real differences, 40 such would have p = 1e-4."""
+    queries = np.full(identities, 3)
+    sums = {"low": queries * 0, "high": queries * 1}
+    more = {"low": queries * size, "high": queries * (1 - size)}
+    pair = by_identity(queries, sums), by_identity(queries, more)
+    (found,) = paired_tests([pair])
+    assert {name: one.p_value for name, one in found.items()} == {"low": 1, "high": 1}
+
+
+def test_another_order_of_a_sum_is_no_difference():
+    precisions = np.random.default_rng(5).random((60, 30))
+    queries = np.full(60, 30)
+    forward = np.add.accumulate(precisions, axis=1)[:, -1]
+    backward = np.add.accumulate(precisions[:, ::-1], axis=1)[:, -1]
+    more, less = np.maximum(forward, backward), np.minimum(forward, backward)
+    assert (more > less).sum() > 20
+    pair = by_identity(queries, {"mAP": less}), by_identity(queries, {"mAP": more})
+    (found,) = paired_tests([pair])
+    assert found["mAP"].p_value == 1
 
 
 def test_no_difference_is_found_where_there_is_none():
@@ -127,10 +154,14 @@ def test_no_difference_is_found_where_there_is_none():
     assert (alike["m"].value, alike["m"].p_value) == (0.0, 1.0)
 
 
-@settings(max_examples=40, deadline=None)
+# Fractions that differ by much more than rounding, or by no more than it.
+FRACTIONS = st.integers(0, 1000).map(lambda n: n / 1000) | st.floats(0, 1e-16)
+
+
+@examples(40)
 @given(
     st.lists(
-        st.tuples(st.integers(1, 30), st.floats(0, 1), st.floats(0, 1)),
+        st.tuples(st.integers(1, 30), FRACTIONS, FRACTIONS),
         min_size=1,
         max_size=12,
     ),
@@ -152,7 +183,7 @@ def test_batches_and_repetitions_change_nothing(rows, copies):
     total = queries @ (second - first) / queries.sum()
     assert difference["m"].value == pytest.approx(total, abs=1e-12)
     # Ranks and their complements differ by the same amount the other way round.
-    assert difference["m"].p_value == pytest.approx(difference["n"].p_value)
+    assert difference["m"].p_value == difference["n"].p_value
     assert 1 / 201 <= difference["m"].p_value <= 1
 
 

@@ -4,12 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from search import examples
 
+from jreid.evaluation.files.results_file import read_results, results_json
 from jreid.evaluation.score import METRICS, Score
 from jreid.evaluation.statistics import ByIdentity
-from jreid.evaluation.table import format_table, read_results, results_json
+from jreid.evaluation.table import format_table
 
 
 def make_score(**changed: Any) -> Score:
@@ -89,7 +91,7 @@ def test_header_says_what_was_scored():
         "step 55680, config 0123456789ab, feature after the neck, flip-averaged"
     )
     assert lines[2] == "" and lines[3].startswith("SYSU-MM01 protocol")
-    other = {"features_file": "f.mat", "feature": "features", "flip": False, "trial": 3}
+    other = {"features_file": "f.mat", "feature": "features", "flip": False, "split": 3}
     lines = format_table([make_score()], other).splitlines()
     assert lines[0] == "unnamed, features of f.mat, split 3"
     assert lines[1] == (
@@ -105,6 +107,8 @@ def test_header_says_what_was_scored():
 def test_means_over_splits_are_named_so():
     text = format_table([make_score(splits=(1, 2, 5), trials=1)])
     assert "draw 'agw', 3 splits, percent" in text and "50.00 ± 1.00" in text
+    text = format_table([make_score(seeds=(0, 7))])
+    assert "draw 'agw', 2 seeds of 10 trials, percent" in text
 
 
 numbers = st.floats(0, 1)
@@ -135,9 +139,8 @@ json_values = st.recursive(
 )
 
 
-@settings(
-    max_examples=30,
-    deadline=None,
+@examples(
+    30,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
@@ -156,7 +159,7 @@ def test_results_json_is_an_exact_inverse(tmp_path, several, about):
 
 def damaged(row):
     """Every way to spoil one field of a score."""
-    for name in row:
+    for name in row.keys() - {"seeds"}:
         yield {key: value for key, value in row.items() if key != name}
         yield row | {name: None}
         yield row | {name: {}} if name not in ("by_identity",) else row | {name: []}
@@ -183,6 +186,22 @@ def test_damaged_and_other_results_are_refused(tmp_path):
         path.write_text(json.dumps(content | {"scores": bad}))
         with pytest.raises(ValueError, match="results.json is damaged"):
             read_results(path)
+
+
+def test_results_from_before_seeds_are_read(tmp_path):
+    content = json.loads(results_json([make_score()], {}))
+    del content["scores"][0]["seeds"]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(content))
+    assert read_results(path) == ({}, [make_score()])
+
+
+def test_a_data_set_that_was_not_trained_on_is_said():
+    about = {"name": "a", "trained_on": "sysu_mm01", "dataset": "regdb", "root": "R"}
+    about |= {"split": 2, "measure": "product"}
+    what, how = format_table([], about).splitlines()
+    assert what == "a, trained on sysu_mm01, test images of regdb, R, split 2"
+    assert how.endswith(", flip unknown, measured by product")
 
 
 def test_what_cannot_be_written():

@@ -38,9 +38,10 @@ def test_operations_of_a_resnet50_are_the_published_ones():
 
 
 @pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.torch
 def test_operations_agree_with_pytorchs_counter(depth):
     torch = pytest.importorskip("torch")
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils.flop_counter import FlopCounterMode  # pyright: ignore[reportMissingImports]
 
     from tools.torch_reference import from_config
 
@@ -162,6 +163,7 @@ def test_a_case_in_which_all_failed_is_reported_too(tmp_path):
     ],
 )
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+@pytest.mark.torch
 def test_bad_arguments_end_with_one_line(arguments, reason, capsys):
     pytest.importorskip("torch")
     assert benchmark.main(arguments) == 2
@@ -181,6 +183,7 @@ def test_sizes_that_make_no_batch_are_refused(arguments, capsys):
     assert f"{arguments[1]}: " in error and " as " in error
 
 
+@pytest.mark.torch
 def test_both_sides_train_on_the_same_images_of_the_pipeline(tmp_path):
     pytest.importorskip("torch")
     from tools.throughput.jax_side import JaxSide
@@ -202,6 +205,7 @@ def test_both_sides_train_on_the_same_images_of_the_pipeline(tmp_path):
             np.testing.assert_array_equal(left[name], right[name])
 
 
+@pytest.mark.torch
 def test_folding_batch_norms_keeps_the_embedding():
     torch = pytest.importorskip("torch")
     from tools.throughput.torch_side import fold_batch_norms
@@ -226,6 +230,7 @@ def test_folding_batch_norms_keeps_the_embedding():
 
 
 @pytest.mark.slow
+@pytest.mark.torch
 def test_the_whole_program_on_a_small_network(tmp_path):
     pytest.importorskip("torch")
     command = [
@@ -245,6 +250,7 @@ def test_the_whole_program_on_a_small_network(tmp_path):
     assert (tmp_path / "benchmark.png").exists()
 
 
+@pytest.mark.torch
 def test_a_side_that_cannot_do_its_work_says_why(tmp_path):
     pytest.importorskip("torch")
     config = small_config()

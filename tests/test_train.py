@@ -9,18 +9,16 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
-from configs import sysu
-from jreid import evaluate, system, train
-from jreid.config import Config, as_dict, config_from_dict, config_hash
+from jreid import evaluate, parts, train
+from jreid.config_files import load
 from jreid.evaluation.files.features_file import score_file
-from jreid.evaluation.table import read_results
-from jreid.run import trained
-from jreid.run.checkpoint import Checkpoints
+from jreid.evaluation.files.results_file import read_results
+from jreid.run.build import build_run as train_build
 from jreid.training.reporter import Reporter
 from jreid.training.scalars import DivergedError
 
@@ -29,81 +27,19 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> pathlib.Path:
-    """Seven identities, two images in each of six cameras, in SYSU-MM01's layout."""
-    root = tmp_path_factory.mktemp("tiny")
-    rng = np.random.default_rng(0)
-    (root / "exp").mkdir()
-    for name, ids in (("train", "1,2,3"), ("val", "4,5"), ("test", "6,7")):
-        (root / "exp" / f"{name}_id.txt").write_text(ids)
-    for camera in range(1, 7):
-        for identity in range(1, 8):
-            folder = root / f"cam{camera}" / f"{identity:04d}"
-            folder.mkdir(parents=True)
-            for number in (1, 2):
-                pixels = rng.integers(0, 256, (32, 16, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number:04d}.jpg")
-    return root
-
-
-def tiny_config(tree: pathlib.Path) -> Config:
-    config = sysu.get_config()
-    config.model.depth, config.model.width, config.model.pretrained = 18, 1 / 16, ""
-    config.model.non_local_after = ("2.1",)
-    config.model.bottleneck_hidden, config.model.bottleneck_features = (8,), 8
-    data = config.data
-    data.root, data.height, data.width, data.padding = str(tree), 32, 16, 2
-    data.identities, data.images_per_identity, data.workers = 3, 2, 1
-    config.optim.epochs, config.optim.steps_per_epoch = 3, 2
-    config.optim.warmup_epochs, config.optim.milestones = 1, (1, 2)
-    config.optim.lr = 0.01
-    config.evaluation.trials = 2
-    config.log.every_steps, config.log.tensorboard = 1, False
-    return config
-
-
-def final_state(workdir: pathlib.Path) -> dict[str, np.ndarray]:
-    """Every array of the newest checkpoint, as stored."""
-    state = {}
-    config = config_from_dict(json.loads((workdir / "config.json").read_text()))
-    with Checkpoints(workdir / "checkpoints", read_only=True) as saved:
-        like = abstract_state(config, len(trained.read_identities(workdir)))
-        restored = saved.restore(like)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(restored):
-        state[jax.tree_util.keystr(path)] = np.asarray(leaf)
-    return state
-
-
-def abstract_state(config, classes):
-    from functools import partial
-
-    from jreid.training.learner import data_mesh, init_state
-
-    make_network = partial(system.make_network, config, classes)
-    tx = system.build_tx(config, system.build_schedule(config, 2))
-    return init_state(make_network, tx, config.seed, data_mesh())
-
-
-def assert_same_state(one: pathlib.Path, other: pathlib.Path) -> None:
-    first, second = final_state(one), final_state(other)
-    assert first.keys() == second.keys()
-    for name, array in first.items():
-        np.testing.assert_array_equal(array, second[name], err_msg=name)
+    return tiny.make_tree(tmp_path_factory.mktemp("data") / "tiny")
 
 
 @pytest.fixture(scope="module")
 def finished(tree, tmp_path_factory) -> pathlib.Path:
     """The work directory of a run that was never interrupted."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    assert train.train(tiny_config(tree), workdir) == 0
+    assert train.train(tiny.tiny_config(tree), workdir) == 0
     return workdir
 
 
-def metrics(workdir: pathlib.Path) -> list[dict]:
-    return [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
 def test_a_run_reports_every_term_and_writes_tables_and_pictures(finished):
-    lines = metrics(finished)
+    lines = tiny.metrics(finished)
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     terms = {name for name in lines[0] if name.startswith("loss/")}
     assert terms == {
@@ -129,13 +65,13 @@ def test_a_run_reports_every_term_and_writes_tables_and_pictures(finished):
 
 
 def test_an_interrupted_run_ends_bit_identical(tree, tmp_path, finished):
-    config = tiny_config(tree)
+    config = tiny.tiny_config(tree)
     config.steps = 3
     assert train.train(config, tmp_path) == 0
     config.steps = 0
     assert train.train(config, tmp_path) == 0
-    assert_same_state(tmp_path, finished)
-    assert [line["step"] for line in metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    tiny.assert_same_state(tmp_path, finished)
+    assert [line["step"] for line in tiny.metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_sigterm_saves_and_the_same_command_continues(
@@ -150,11 +86,11 @@ def test_sigterm_saves_and_the_same_command_continues(
 
     with monkeypatch.context() as patched:
         patched.setattr(Reporter, "scalars", killed_after_2)
-        assert train.train(tiny_config(tree), tmp_path) == 143
+        assert train.train(tiny.tiny_config(tree), tmp_path) == 143
     assert (tmp_path / "checkpoints" / "3").exists()
     assert not (tmp_path / "results.json").exists()
-    assert train.train(tiny_config(tree), tmp_path) == 0
-    assert_same_state(tmp_path, finished)
+    assert train.train(tiny.tiny_config(tree), tmp_path) == 0
+    tiny.assert_same_state(tmp_path, finished)
 
 
 def run_program(*arguments: str, **options):
@@ -171,10 +107,10 @@ def run_program(*arguments: str, **options):
 @pytest.mark.slow
 def test_a_killed_run_continues_bit_identical(tree, tmp_path, finished):
     script = tmp_path / "config.py"
-    values = json.dumps(as_dict(tiny_config(tree)))
+    values = json.dumps(parts.to_json(tiny.tiny_config(tree)))
     script.write_text(
-        "import json\nfrom jreid.config import config_from_dict\n"
-        f"def get_config():\n    return config_from_dict(json.loads({values!r}))\n"
+        "import json\nfrom jreid.parts import from_json\n"
+        f"def get_config():\n    return from_json(json.loads({values!r}))\n"
     )
     workdir = tmp_path / "run"
     command = (f"--config={script}", f"--workdir={workdir}")
@@ -190,37 +126,36 @@ def test_a_killed_run_continues_bit_identical(tree, tmp_path, finished):
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert "all-search single-shot" in out
-    assert_same_state(workdir, finished)
+    tiny.assert_same_state(workdir, finished)
 
 
 def test_one_compilation_serves_the_whole_run(tree, tmp_path, monkeypatch):
-    steps = []
-    make = train.make_train_step
+    made = []
     monkeypatch.setattr(
-        train, "make_train_step", lambda *a: steps.append(make(*a)) or steps[-1]
+        train, "build_run", lambda *a: made.append(train_build(*a)) or made[-1]
     )
-    config = tiny_config(tree)
+    config = tiny.tiny_config(tree)
     config.data.train_on_val, config.evaluation.every_epochs = False, 2
     config.steps = 4
     assert train.train(config, tmp_path) == 0
-    assert steps[0]._cache_size() == 1
-    assert "validation/R-1" in metrics(tmp_path)[3]
-    assert "validation/R-1" not in metrics(tmp_path)[2]
+    assert made[0].system.step._cache_size() == 1
+    assert "validation/R-1" in tiny.metrics(tmp_path)[3]
+    assert "validation/R-1" not in tiny.metrics(tmp_path)[2]
 
 
 def test_another_config_is_refused_by_field(tree, finished):
-    config = tiny_config(tree)
-    config.optim.lr = 0.02
-    with pytest.raises(ValueError, match=r"optim.lr: 0.02 here, 0.01 in"):
+    config = tiny.tiny_config(tree)
+    config.optimizer.lr = 0.02
+    with pytest.raises(ValueError, match=r"config.optimizer.lr: 0.02 here, 0.01 in"):
         train.train(config, finished)
 
 
 def test_a_refused_start_leaves_the_config_free_to_change(tree, tmp_path):
-    config = tiny_config(tree)
-    config.data.identities = 8
-    with pytest.raises(ValueError, match="--config.data.identities=5"):
+    config = tiny.tiny_config(tree)
+    config.sampling.identities = 8
+    with pytest.raises(ValueError, match="--config.sampling.identities=5"):
         train.train(config, tmp_path)
-    config.data.identities = 5
+    config.sampling.identities = 5
     config.steps = 1
     assert train.train(config, tmp_path) == 0
 
@@ -228,7 +163,7 @@ def test_a_refused_start_leaves_the_config_free_to_change(tree, tmp_path):
 def test_other_training_images_are_refused(tree, tmp_path, finished):
     moved = tmp_path / "moved"
     shutil.copytree(tree, moved)
-    config = tiny_config(moved)
+    config = tiny.tiny_config(moved)
     assert train.train(config, finished) == 0  # only scored again
     (moved / "cam1" / "0001" / "0002.jpg").unlink()
     with pytest.raises(ValueError, match="names other training images"):
@@ -240,7 +175,7 @@ def test_a_set_without_indoor_cameras_is_scored_in_the_other_mode(tree, tmp_path
     shutil.copytree(tree, outdoor)
     for camera in (1, 2):
         shutil.rmtree(outdoor / f"cam{camera}")
-    config = tiny_config(outdoor)
+    config = tiny.tiny_config(outdoor)
     config.steps = 1
     assert train.train(config, tmp_path / "run") == 0
     scores = json.loads((tmp_path / "run" / "results.json").read_text())["scores"]
@@ -253,7 +188,7 @@ def test_test_images_without_a_match_are_refused_before_training(tree, tmp_path)
     for camera, identity in ((3, 6), (6, 6), (1, 7), (2, 7), (4, 7), (5, 7)):
         shutil.rmtree(unmatched / f"cam{camera}" / f"{identity:04d}")
     with pytest.raises(ValueError, match="the test images cannot be scored"):
-        train.train(tiny_config(unmatched), tmp_path / "run")
+        train.train(tiny.tiny_config(unmatched), tmp_path / "run")
 
 
 def make_regdb(root: pathlib.Path) -> pathlib.Path:
@@ -275,8 +210,8 @@ def make_regdb(root: pathlib.Path) -> pathlib.Path:
 
 
 def test_regdb_is_trained_and_scored_in_both_directions(tree, tmp_path):
-    config = tiny_config(make_regdb(tmp_path / "RegDB"))
-    config.data.dataset, config.data.trial = "regdb", 3
+    config = tiny.tiny_config(make_regdb(tmp_path / "RegDB"), "regdb")
+    config.data.split = 3
     config.steps = 1
     assert train.train(config, tmp_path / "run") == 0
     scores = json.loads((tmp_path / "run" / "results.json").read_text())["scores"]
@@ -286,8 +221,8 @@ def test_regdb_is_trained_and_scored_in_both_directions(tree, tmp_path):
 
 
 def test_divergence_names_step_and_term(tree, tmp_path):
-    config = tiny_config(tree)
-    config.optim.lr = 1e30
+    config = tiny.tiny_config(tree)
+    config.optimizer.lr = 1e30
     with pytest.raises(DivergedError, match=r"loss/\w+ is (nan|inf) at step [2-6]"):
         train.train(config, tmp_path)
 
@@ -313,9 +248,8 @@ def test_scores_of_other_options_go_into_a_folder_of_their_own(
     assert (finished / "results.json").read_bytes() == before
     about, scores = read_results(tmp_path / "own" / "results.json")
     assert (about["step"], about["feature"], about["flip"]) == (6, "embeddings", False)
-    assert about["config_hash"] == config_hash(
-        config_from_dict(json.loads((finished / "config.json").read_text()))
-    )
+    stored = parts.from_json(json.loads((finished / "config.json").read_text()))
+    assert about["config_hash"] == parts.config_hash(stored)
     assert {(s.trials, s.reranked, s.draw) for s in scores} == {(1, False, "agw")}
     assert "not flipped" in capsys.readouterr().out
 
@@ -329,8 +263,8 @@ def test_scores_of_other_options_go_into_a_folder_of_their_own(
             ["--workdir", "FINISHED", "--root", "nowhere"],
             "the folder nowhere is missing",
         ),
-        (["--workdir", "FINISHED", "--trials", "0"], "evaluation.trials is 0"),
-        (["--workdir", "FINISHED", "--trial", "2"], "--trial does not apply to"),
+        (["--workdir", "FINISHED", "--trials", "0"], "trials is 0"),
+        (["--workdir", "FINISHED", "--split", "2"], "--split does not apply to"),
         (["--workdir", "FINISHED", "--draw", "official"], "of official single-shot"),
         (["--workdir", "FINISHED", "--permutations", "x"], "only the official draw"),
         (["--workdir", "FINISHED", "--protocol", "sysu"], "goes with --features"),
@@ -349,15 +283,12 @@ def test_evaluate_refuses_in_one_line(finished, capsys, arguments, message):
     ("arguments", "message"),
     [
         ([], "--config"),
-        (["--config=configs/sysu.py"], "curl -LO https://download.pytorch.org/models/"),
-        (
-            ["--config=configs/sysu.py", "--config.model.pretrained="],
-            "data.root is empty",
-        ),
-        (["--config=configs/sysu.py:ours9"], "no variant 'ours9'"),
-        (["--config=configs/demo.py", "--config.optim.larning=1"], "larning"),
-        (["--config=configs/demo.py", "--config.optim.lr=fast"], "fast"),
-        (["--config=configs/demo.py", "--config.optim.lr=-1."], "optim.lr is -1.0"),
+        (["--config=sysu"], "curl -LO https://download.pytorch.org/models/"),
+        (["--config=sysu", "--config.pretrained="], "root is empty"),
+        (["--config=sysu:ours9"], "there is no system 'ours9'"),
+        (["--config=configs/demo.py", "--config.optimizer.larning=1"], "larning"),
+        (["--config=demo", "--config.optimizer.lr=fast"], "fast"),
+        (["--config=demo", "--config.optimizer.lr=-1."], "config.optimizer.lr is -1.0"),
     ],
 )
 def test_train_refuses_clearly(tmp_path, arguments, message):
@@ -375,3 +306,43 @@ def test_help_loads_no_tensorflow():
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_more_epochs_continue_a_finished_run_where_the_schedule_allows(tree, tmp_path):
+    whole, extended = tmp_path / "whole", tmp_path / "extended"
+    config = tiny.tiny_config(tree)
+    assert train.train(config, whole) == 0
+    config.schedule.epochs, config.schedule.drops = 2, ((1, 0.1), (2, 0.01))
+    assert train.train(config, extended) == 0
+    config.schedule.epochs = 3
+    assert train.train(config, extended) == 0
+    tiny.assert_same_state(whole, extended)
+    config.schedule.epochs = 2
+    with pytest.raises(ValueError, match="not with fewer"):
+        train.train(config, extended)
+
+
+def test_more_epochs_of_a_cosine_are_refused_with_the_reason(tree, tmp_path):
+    config = tiny.tiny_config(tree)
+    config.schedule = load("demo").schedule
+    config.schedule.epochs, config.steps = 3, 1
+    assert train.train(config, tmp_path) == 0
+    config.schedule.epochs = 4
+    with pytest.raises(ValueError, match="a Cosine schedule spreads over all"):
+        train.train(config, tmp_path)
+
+
+def test_a_run_starts_from_the_weights_of_another(tree, tmp_path, finished, capsys):
+    config = tiny.tiny_config(tree)
+    config.data.train_on_val = False  # three identities instead of five
+    config.pretrained, config.steps = str(finished), 1
+    config.optimizer.lr = 0.0
+    assert train.train(config, tmp_path) == 0
+    before, after = tiny.final_state(finished), tiny.final_state(tmp_path)
+    for name, array in before.items():
+        if name.startswith("params/") and "classifier" not in name:
+            np.testing.assert_array_equal(array, after[name], err_msg=name)
+    shape = after["params/branches/v1/classifier/kernel"].shape
+    assert shape == (32, 3)  # and there it was five
+    said = capsys.readouterr().err
+    assert "new: bottleneck, branches/v1/classifier, branches/v2/classifier" in said

@@ -3,12 +3,13 @@
 import json
 import pathlib
 
+import jax
 import numpy as np
 from PIL import Image
 
 from jreid.config import Config
 from jreid.config_files import load
-from jreid.run.leaves import named_leaves
+from jreid.run.checkpoint import Checkpoints
 
 
 def make_tree(root: pathlib.Path) -> pathlib.Path:
@@ -58,13 +59,9 @@ def made_tiny(config: Config) -> Config:
 
 def final_state(workdir: pathlib.Path) -> dict[str, np.ndarray]:
     """Every array of the newest checkpoint, as stored."""
-    import orbax.checkpoint as ocp
-
-    newest = max(int(p.name) for p in (workdir / "checkpoints").iterdir())
-    restored = ocp.PyTreeCheckpointer().restore(
-        (workdir / "checkpoints" / str(newest) / "state").absolute()
-    )
-    return {name: np.asarray(leaf) for name, leaf in named_leaves(restored).items()}
+    with Checkpoints(workdir / "checkpoints", read_only=True) as saved:
+        newest = max(saved.steps())
+        return jax.tree.map(np.asarray, saved.restore(saved.shapes(newest), newest))
 
 
 def assert_same_state(one: pathlib.Path, other: pathlib.Path) -> None:

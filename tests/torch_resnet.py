@@ -1,8 +1,8 @@
 """torchvision's ResNet on a plain dict of tensors, to compare with; and random ones."""
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+import torch  # pyright: ignore[reportMissingImports]
+import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 Tensors = dict[str, torch.Tensor]

@@ -109,7 +109,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     if find_spec("torch") is None:
         raise ValueError('torch is not installed: pip install "jreid[torch]"')
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     on_gpu, quick = torch.cuda.is_available(), given.quick
     defaults = {

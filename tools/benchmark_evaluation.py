@@ -7,18 +7,20 @@ Features are seeded and shaped as SYSU-MM01's test set: 3,803 queries and 6,775 
 to draw galleries from.
 """
 
-import argparse
 import time
+import types
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import tyro
 
 from jreid.evaluation.distances import squared_distances
-from jreid.evaluation.protocols import score_sysu
+from jreid.evaluation.protocols.sysu_mm01 import SysuProtocol, sysu_trial
+from jreid.evaluation.protocols.trial import Trial
 from jreid.evaluation.ranking import rank
 from jreid.evaluation.rerank.galleries import rerank_galleries
-from jreid.evaluation.trials import Trial, sysu_trial
+from jreid.evaluation.score_features import score_features
 
 IDENTITIES = range(1, 97)
 # Images per identity of each camera, so that the sums are SYSU-MM01's.
@@ -26,11 +28,12 @@ CAMERA_IMAGES = {1: 1211, 2: 1194, 3: 1883, 4: 2182, 5: 2188, 6: 1920}
 INDOOR = range(1, 57)  # identities seen by cameras 1 and 2
 
 
-def main() -> None:
-    """Prints one line per measurement."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--skip-table", action="store_true", help="ratios only")
-    skip_table = parser.parse_args().skip_table
+def main(skip_table: bool = False) -> None:
+    """Prints one line per measurement.
+
+    Args:
+        skip_table: Ratios only.
+    """
     columns = make_columns()
     v1, v2 = (make_features(columns, seed, 2048) for seed in (1, 2))
     fused = np.concatenate([v1, v2], axis=1) / np.sqrt(np.float32(2))
@@ -39,7 +42,8 @@ def main() -> None:
     compare_reranking(fused, trials)
     if not skip_table:
         kinds = {"fused": fused, "v1": v1, "v2": v2}
-        seconds, _ = timed(lambda: score_sysu(kinds, **columns))
+        images = types.SimpleNamespace(**columns, modality=None)
+        seconds, _ = timed(lambda: score_features(kinds, images, SysuProtocol()))
         print(f"whole table, 3 features, 4 settings, 10 trials: {seconds:.1f} CPU s")
 
 
@@ -186,4 +190,4 @@ def report(name: str, slow_seconds: float, fast_seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

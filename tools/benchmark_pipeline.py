@@ -15,10 +15,16 @@ import numpy as np
 from PIL import Image
 
 from jreid import prepare
-from jreid.data import augment, decoding, pipeline, records
+from jreid.data import decoding, pipeline, records
+from jreid.data.augmentations import Flip, PadCrop
+from jreid.data.datasets import Images
+from jreid.data.sampling import PerModality
 from jreid.data.sysu_mm01 import read_sysu_mm01
+from jreid.data.views import View
 
-IDENTITIES, IMAGES_PER_IDENTITY = 8, 4
+SIZE = 288, 144
+PIPE = PadCrop(10), Flip(0.5)
+VIEWS = {name: View(name, PIPE) for name in ("visible", "infrared")}
 
 
 def make_files(root: pathlib.Path, count: int, height: int, width: int) -> None:
@@ -39,26 +45,28 @@ def make_files(root: pathlib.Path, count: int, height: int, width: int) -> None:
         Image.fromarray(noisy).save(folder / f"{i:05d}.jpg", quality=90)
 
 
-def images_per_second(arguments: argparse.Namespace, **options: Any) -> str:
+def images_per_second(
+    arguments: argparse.Namespace, images: Images, **options: Any
+) -> str:
     """Of `train_batches` after one batch of warming up: the best of three runs."""
-    transforms = (augment.pad_and_crop(10), augment.flip(0.5))
     per_worker, per_cpu_second = [], []
     for seed in range(3):
         batches = pipeline.train_batches(
+            images,
+            PerModality(identities=8, images=4).make(images, VIEWS, seed),
+            views=VIEWS,
+            labels=np.unique(images.ids, return_inverse=True)[1],
             start_step=0,
             stop_step=arguments.steps,
             seed=seed,
-            identities=IDENTITIES,
-            images_per_identity=IMAGES_PER_IDENTITY,
-            height=288,
-            width=144,
-            augmentations=(transforms, transforms),
+            size=SIZE,
+            resize=arguments.resize,
             workers=arguments.workers,
             **options,
         )
         next(batches)
         start, cpu_start = time.perf_counter(), time.process_time()
-        count = sum(batch["index"].size for batch in batches)
+        count = sum(rows.size for batch in batches for rows in batch["index"].values())
         wall, cpu = time.perf_counter() - start, time.process_time() - cpu_start
         per_worker.append(count / wall / arguments.workers)
         per_cpu_second.append(count / cpu)
@@ -75,27 +83,29 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="batches of 64 images")
     parser.add_argument("--height", type=int, default=320, help="of the files")
     parser.add_argument("--width", type=int, default=140, help="of the files")
+    parser.add_argument("--resize", choices=("bilinear", "lanczos"), default="bilinear")
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         make_files(root, arguments.files, arguments.height, arguments.width)
         images = read_sysu_mm01(root).train
-        labels = np.unique(images.ids, return_inverse=True)[1]
         start = time.perf_counter()
         readable = decoding.drop_unreadable(
-            images, height=288, width=144, keep_pixels=True, workers=arguments.workers
+            images,
+            size=SIZE,
+            resize=arguments.resize,
+            keep_pixels=True,
+            workers=arguments.workers,
         )
         seconds = time.perf_counter() - start
         print(f"trying every file: {len(images) / seconds:,.0f} images/s in all")
-        files = images_per_second(arguments, images=images, labels=labels)
+        files = images_per_second(arguments, images)
         print(f"files of {arguments.height} x {arguments.width}: {files}")
         prepare.prepare("sysu_mm01", root, root / "tfds", [1])
         built = records.read_built(root / "tfds", "sysu_mm01").train
-        print(f"records: {images_per_second(arguments, images=built, labels=labels)}")
-        kept = images_per_second(
-            arguments, images=images, labels=labels, pixels=readable.pixels
-        )
+        print(f"records: {images_per_second(arguments, built)}")
+        kept = images_per_second(arguments, images, pixels=readable.pixels)
         print(f"decoded images kept in memory: {kept}")
 
 

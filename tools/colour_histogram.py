@@ -13,7 +13,9 @@ from PIL import Image
 
 from jreid.data.synvi import synvi_root
 from jreid.data.sysu_mm01 import read_sysu_mm01
-from jreid.evaluation.protocols import METRICS, score_sysu
+from jreid.evaluation.protocols.sysu_mm01 import SysuProtocol
+from jreid.evaluation.score import METRICS
+from jreid.evaluation.score_features import score_features
 
 STRIPES, BINS = 3, 16
 
@@ -43,13 +45,10 @@ def main():
     """Print the all-search single-shot scores of the colour baseline."""
     root = sys.argv[1] if len(sys.argv) > 1 else synvi_root()
     test = read_sysu_mm01(root).test
-    (score,) = score_sysu(
+    (score,) = score_features(
         {"colour": features(test.paths)},
-        ids=test.ids,
-        cameras=test.cameras,
-        paths=test.paths,
-        modes=("all",),
-        shots=(1,),
+        test,
+        SysuProtocol(modes=("all",), shots=(1,)),
         reranking=False,
     )
     print("\nFor comparison, a colour histogram, all-search single-shot, in percent:")

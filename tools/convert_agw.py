@@ -4,20 +4,17 @@
     python -m jreid.evaluate --workdir runs/agw
 
     python tools/convert_agw.py regdb_agw_trial_3.t runs/agw-3 --root RegDB \\
-        --dataset regdb --trial 3
+        --dataset regdb --split 3
 
 IN holds the state dict that AGW's `model.py` (Ye et al., TPAMI 2022) yields, alone or
 under "net": visible_module, thermal_module, base_resnet, NL_1 to NL_4, bottleneck and
 classifier. Where the non-local blocks sit and how wide they are is read from it, and
 its classes must be the training identities of the data set. The run has one branch and
-the pooling that the weights do not tell: GeM with p = 3, or average.
-
-Not the same to the last bit: AGW adds 1e-12 to the mean of the cubes, GeM here clamps
-the map at 1e-6; embeddings agree to 1e-5.
+the pooling that the weights do not tell: GeM with p = 3 in AGW's form, or average.
+Embeddings agree to 1e-5.
 """
 
 import argparse
-import functools
 import hashlib
 import json
 import re
@@ -28,16 +25,21 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jreid import system
-from jreid.config import DATASETS, BranchConfig, Config, as_dict, validate
+from jreid.config import Config
+from jreid.config_files import load
+from jreid.data.data_sets import DATA_SETS
 from jreid.data.datasets import drop_unpaired
-from jreid.data.sampling import steps_per_epoch
+from jreid.models.non_local import NonLocal
+from jreid.models.pooling import Average, GeM
 from jreid.models.torch_names import Conversion, agw_name, convert
+from jreid.parts import check
 from jreid.run.checkpoint import Checkpoints
+from jreid.run.images import RunImages, digest, write_training_set
 from jreid.run.leaves import named_leaves
-from jreid.run.trained import write_training_set
 from jreid.run.workdir import open_workdir, write_text
+from jreid.training.build import network_maker
 from jreid.training.learner import abstract_params_and_stats, data_mesh
+from jreid.training.plan import plan
 from tools.convert_torchvision import resnet_depth
 from tools.tensor_files import Tensors, read_tensors
 
@@ -71,8 +73,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("input", metavar="IN", type=Path, help="the checkpoint: .t, .pth, ...")
     add("output", metavar="OUT", type=Path, help="the run's folder, which is made")
     add("--root", required=True, help="the data set's folder")
-    add("--dataset", choices=DATASETS, default=DATASETS[0])
-    add("--trial", type=int, default=1, help="RegDB's split (1)")
+    add("--dataset", choices=list(DATA_SETS), default="sysu_mm01")
+    add("--split", type=int, default=1, help="RegDB's split (1)")
     add("--height", type=int, default=288, help="of its images, in pixels (288)")
     add("--width", type=int, default=144, help="of its images, in pixels (144)")
     add(
@@ -101,10 +103,10 @@ def convert_checkpoint(given: argparse.Namespace) -> str:
         raise ValueError(f"{given.input}: {error}") from error
     images = training_images(config, classes)
     with open(given.input, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    with open_workdir(given.output, as_dict(config)):
-        write_training_set(given.output, images)
-        source = {"source": given.input.name, "sha256": digest}
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    with open_workdir(given.output, config):
+        write_training_set(given.output, images, plan(config, images.train))
+        source = {"source": given.input.name, "sha256": sha256}
         write_text(given.output / "converted.json", json.dumps(source) + "\n")
         with Checkpoints(given.output / "checkpoints") as checkpoints:
             checkpoints.save(0, trees)
@@ -127,20 +129,25 @@ def make_config(tensors: Tensors, given: argparse.Namespace) -> Config:
         raise ValueError(
             "bottleneck.bias is not 0, where AGW freezes it; the neck here has none"
         )
-    trunk = {n.removeprefix(base): t for n, t in tensors.items() if n.startswith(base)}
-    places = non_local_places(tensors, trunk)
+    trunk_tensors = {
+        n.removeprefix(base): t for n, t in tensors.items() if n.startswith(base)
+    }
+    places = non_local_places(tensors, trunk_tensors)
     pooling = given.pooling or ("gem" if places else "average")
-    config = Config(name=f"agw-{given.dataset}")
-    data, model = config.data, config.model
-    data.dataset, data.root, data.trial = given.dataset, given.root, given.trial
-    data.height, data.width = given.height, given.width
-    model.depth = resnet_depth(trunk)
-    model.branches = (BranchConfig("v1", pooling, p=3.0, learn_p=False),)
-    model.refined = ()
-    model.non_local_after = tuple(f"{stage}.{block}" for stage, block in places)
-    model.non_local_channels = inner_channels(tensors)
-    config.loss.hc_tri = 0.0
-    validate(config)
+    config = load("sysu:base")
+    config.name, config.pretrained = f"agw-{given.dataset}", ""
+    config.data = DATA_SETS[given.dataset](root=given.root)
+    if given.dataset == "regdb":
+        config.data.split = given.split
+    config.size = (given.height, given.width)
+    pool = GeM(p=3.0, learn=False, form="agw") if pooling == "gem" else Average()
+    (branch,) = config.network.branches
+    branch.pool = pool
+    trunk = config.network.trunk
+    trunk.depth = resnet_depth(trunk_tensors)
+    inner = inner_channels(tensors)
+    trunk.after = {f"{stage}.{block}": NonLocal(inner) for stage, block in places}
+    check(config)
     return config
 
 
@@ -181,11 +188,12 @@ def convert_network(
     tensors: Tensors, config: Config, classes: int
 ) -> tuple[Conversion, dict]:
     """The network's parameters and statistics; see `torch_names.convert`."""
-    make_network = functools.partial(system.make_network, config, classes)
-    params, stats = abstract_params_and_stats(make_network, data_mesh())
+    params, stats = abstract_params_and_stats(
+        network_maker(config, classes), data_mesh()
+    )
     shapes = {n: leaf.shape for n, leaf in named_leaves(params).items()}
     shapes |= {n: leaf.shape for n, leaf in named_leaves(stats).items()}
-    parts = [place.split(".") for place in config.model.non_local_after]
+    parts = [place.split(".") for place in config.network.trunk.after]
     places = [(int(stage), int(block)) for stage, block in parts]
     try:
         conversion = convert(
@@ -196,7 +204,9 @@ def convert_network(
             may_drop=lambda name: UNUSED.match(name) is not None,
         )
     except ValueError as error:
-        raise ValueError(f"not AGW's ResNet-{config.model.depth}: {error}") from error
+        raise ValueError(
+            f"not AGW's ResNet-{config.network.trunk.depth}: {error}"
+        ) from error
 
     def fill(path, _):
         return conversion.arrays[jax.tree_util.keystr(path, simple=True, separator="/")]
@@ -208,32 +218,26 @@ def convert_network(
     return conversion, filled
 
 
-def training_images(config: Config, classes: int) -> system.RunImages:
+def training_images(config: Config, classes: int) -> RunImages:
     """The data set's training images, of which the classes must be the identities."""
-    config.data.train_on_val = True
-    dataset = system.read_dataset(config)
+    dataset = config.data.read()
     train = drop_unpaired(dataset.train, dataset.names)
     identities, labels = np.unique(train.ids, return_inverse=True)
     if len(identities) != classes:
         raise ValueError(
             f"the classifier has {classes} classes, but {config.data.root} has "
             f"{len(identities)} training identities; give the --root, --dataset and "
-            "--trial that the checkpoint was trained on"
+            "--split that the checkpoint was trained on"
         )
-    return system.RunImages(
+    return RunImages(
         train=train,
         labels=labels,
         identities=identities,
         names=[dataset.names[i] for i in identities.tolist() if dataset.names],
-        digest=system.digest(train),
+        digest=digest(train),
         pixels=None,
         val=dataset.val,
         test=dataset.test,
-        steps_per_epoch=steps_per_epoch(
-            train.modality,
-            identities=config.data.identities,
-            images=config.data.images_per_identity,
-        ),
     )
 
 
@@ -247,12 +251,14 @@ def summary(given, config, tensors, conversion) -> str:
         for name in conversion.dropped
     )
     dropped = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    model = config.model
-    places = ", ".join(model.non_local_after) or "none"
+    trunk = config.network.trunk
+    pool = config.network.branches[0].pool
+    pooling = "gem" if isinstance(pool, GeM) else "average"
+    places = ", ".join(trunk.after) or "none"
     classes = len(tensors["classifier.weight"])
     return (
-        f"{given.input}: ResNet-{model.depth}, {len(tensors)} tensors, {classes} "
-        f"classes, {model.branches[0].pooling} pooling, non-local after {places}\n"
+        f"{given.input}: ResNet-{trunk.depth}, {len(tensors)} tensors, {classes} "
+        f"classes, {pooling} pooling, non-local after {places}\n"
         f"  used     {len(tensors) - len(conversion.dropped)}\n"
         f"  dropped  {len(conversion.dropped)}: {dropped or 'none'}\n"
         "  new      0\n"

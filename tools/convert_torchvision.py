@@ -2,7 +2,7 @@
 
     python tools/convert_torchvision.py resnet50-0676ba61.pth weights/resnet50.npz
     python -m jreid.train --config configs/sysu.py \\
-        --config.model.pretrained=weights/resnet50.npz ...
+        --config.pretrained=weights/resnet50.npz ...
 
 IN is a .pth (any of PyTorch's formats since 2017; needs torch), .safetensors or .npz
 file of a ResNet-18, -34, -50 or -101 by torchvision's names. Every tensor of it must be
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jreid.models.resnet import BLOCKS, BasicBlock
+from jreid.models.resnet import BLOCK_COUNTS
 from jreid.models.torch_names import Conversion, convert, torch_name
 from jreid.run.pretrained import resnet_shapes, write_pretrained
 from tools.tensor_files import Tensors, read_tensors
@@ -85,20 +85,20 @@ def convert_resnet(tensors: Tensors, depth: int) -> Conversion:
 def resnet_depth(tensors: Tensors) -> int:
     """The depth by the number of blocks in each stage and their kind.
 
-    Raises ValueError if the names are not those of a ResNet in BLOCKS.
+    Raises ValueError if the names are not those of a ResNet in BLOCK_COUNTS.
     """
     matches = [re.match(r"layer([1-4])\.(\d+)\.", name) for name in tensors]
     blocks = {(match[1], int(match[2])) for match in matches if match}
     stages = Counter(stage for stage, _ in blocks)
     counts = tuple(stages[stage] for stage in "1234")
     is_basic = "layer1.0.conv3.weight" not in tensors
-    for depth, (block, expected) in BLOCKS.items():
-        if counts == expected and is_basic == (block is BasicBlock):
+    for depth, expected in BLOCK_COUNTS.items():
+        if counts == expected and is_basic == (depth < 50):
             return depth
     what = f"four stages of {counts} blocks" if blocks else "no layer1, layer2, ..."
+    depths = ", ".join(map(str, BLOCK_COUNTS))
     raise ValueError(
-        f"no ResNet of depth {', '.join(map(str, BLOCKS))} by torchvision's names: "
-        f"{what}; its first tensors are {', '.join(sorted(tensors)[:3])}"
+        f"no ResNet of depth {depths} by torchvision's names: {what}; its first tensors are {', '.join(sorted(tensors)[:3])}"
     )
 
 
@@ -117,7 +117,7 @@ def summary(source, target, depth, digest, tensors, conversion) -> str:
         f"{statistics:,} running statistics of one stem and the trunk\n"
         f"  dropped  {len(conversion.dropped)}: {', '.join(dropped) or 'none'}\n"
         f"  new      0 here; necks, heads and non-local blocks start anew in a run\n"
-        f"{target}: for --config.model.pretrained={target}"
+        f"{target}: for --config.pretrained={target}"
     )
 
 

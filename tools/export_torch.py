@@ -11,7 +11,6 @@ Before anything is written both programs embed the same images and are compared.
 import argparse
 import ast
 import dataclasses
-import functools
 import pprint
 import re
 import sys
@@ -25,21 +24,18 @@ import jax.numpy as jnp
 import numpy as np
 
 try:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 except ImportError:
     sys.exit('error: torch is not installed: pip install "jreid[torch]"')
 
-from jreid import system
-from jreid.config import Config, config_from_dict, validate
+from jreid.config import Config
+from jreid.models.embedding import Embedding
+from jreid.parts import check, from_json
 from jreid.run.checkpoint import Checkpoints
-from jreid.run.trained import read_identities
+from jreid.run.images import read_identities
 from jreid.run.workdir import read_config, write_text
-from jreid.training.learner import (
-    abstract_params_and_stats,
-    data_mesh,
-    make_embed,
-    network_structure,
-)
+from jreid.training.build import build_embed, network_maker, stems
+from jreid.training.learner import abstract_params_and_stats, data_mesh
 from tools.torch_reference import from_config, network, standalone, weights
 
 LIMIT = 1e-4  # allowed difference of the two programs' unit vectors
@@ -68,11 +64,11 @@ def export(workdir: Path, out: Path, step: int | None = None) -> str:
       ValueError, OSError: there is no such run or checkpoint, it is damaged, or the
         PyTorch network does not embed as the run does.
     """
-    config = config_from_dict(read_config(workdir))
-    config.model.bfloat16 = False  # an exported network computes in float32
-    validate(config)
+    config = from_json(read_config(workdir))
+    config.precision = "float32"  # in which an exported network computes
+    check(config)
     classes = len(read_identities(workdir))
-    make_network = functools.partial(system.make_network, config, classes)
+    make_network = network_maker(config, classes)
     params, stats = abstract_params_and_stats(make_network, data_mesh())
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest_step() if step is None else step
@@ -80,8 +76,8 @@ def export(workdir: Path, out: Path, step: int | None = None) -> str:
     exported = from_config.build_network(config, classes)
     trees = state["params"], state["stats"]
     exported.load_state_dict(weights.to_state_dict(*trees, exported.state_dict()))
-    frozen = network_structure(make_network)[1]
-    difference = compare(config, frozen, trees, exported.eval())
+    embed = build_embed(config, make_network)
+    difference = compare(config, embed, trees, exported.eval())
     out.mkdir(parents=True, exist_ok=True)
     _save(out / "model.pth", exported.state_dict())
     arguments = from_config.network_arguments(config, classes)
@@ -96,17 +92,35 @@ def export(workdir: Path, out: Path, step: int | None = None) -> str:
 
 
 def embedding(config: Config) -> dict[str, Any]:
-    """How the run embeds images."""
-    data, options = config.data, config.evaluation
+    """How the run embeds images.
+
+    Raises:
+      ValueError: in a way that the exported module has not.
+    """
+    part = config.embedding
+    known = Embedding(
+        features=part.features, embeddings=part.embeddings, flip=part.flip
+    )
+    if part != known or (part.features and part.embeddings):
+        raise ValueError(
+            f"config.embedding is {part!r}; an exported network gives features or "
+            "embeddings of all branches, each of length 1, compared by their cosine"
+        )
+    if any(stem != modality for modality, stem in stems(config.views).items()):
+        raise ValueError(
+            f"config.views have the stems {stems(config.views)}; an exported network "
+            "has one of each modality's name"
+        )
     return {
-        "height": data.height,
-        "width": data.width,
-        "feature": options.feature,
-        "flip": options.flip,
+        "height": config.size[0],
+        "width": config.size[1],
+        "resize": config.resize,
+        "feature": "features" if part.features else "embeddings",
+        "flip": part.flip,
     }
 
 
-def compare(config, frozen, trees, exported: network.TwoStreamNetwork) -> float:
+def compare(config, embed, trees, exported: network.TwoStreamNetwork) -> float:
     """Largest difference of the fused embeddings of random images.
 
     Raises:
@@ -114,15 +128,14 @@ def compare(config, frozen, trees, exported: network.TwoStreamNetwork) -> float:
     """
     how = embedding(config)
     options = {"feature": how["feature"], "flip": how["flip"]}
-    embed = make_embed(frozen, **options)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (4, how["height"], how["width"], 3), np.uint8)
     pixels = network.normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
     difference = 0.0
-    for stream in system.STREAMS:
-        ours = np.asarray(embed(*trees, jnp.asarray(images), stream)["fused"])
+    for modality in network.STREAMS:
+        ours = np.asarray(embed(*trees, jnp.asarray(images), modality)["fused"])
         with torch.no_grad():
-            theirs = network.fused_embedding(exported, pixels, stream, **options)
+            theirs = network.fused_embedding(exported, pixels, modality, **options)
         difference = max(
             difference, float(np.abs(ours - theirs["fused"].numpy()).max())
         )

@@ -109,7 +109,7 @@ def _tensors(header: dict[str, Any], body: memoryview) -> Tensors:
 
 def _read_torch(path: Path) -> Tensors:
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
             f"reading {path} needs torch: pip install torch, or give a .safetensors "

@@ -77,7 +77,7 @@ def system(
             groups=(("stems|trunk", 0.1),),
         ),
         schedule=Steps(epochs=80, warmup=10, drops=((20, 0.1), (50, 0.01))),
-        embedding=Embedding(features=0, embeddings=1),
+        embedding=Embedding(features=0.0, embeddings=1.0),
     )
 
 
@@ -103,27 +103,27 @@ def diam(first: Any, second: Any) -> tuple[Branch, ...]:
 
 def full(data: Any) -> Config:
     """DIAM and VRD on both branches: the paper's system."""
-    return system(data, diam(GeM(p=3), GeM(p=3)), refined=("v1", "v2"))
+    return system(data, diam(GeM(p=3.0), GeM(p=3.0)), refined=("v1", "v2"))
 
 
 def base(data: Any) -> Config:
     """One branch, no VRD: the baseline."""
-    return system(data, (Branch("v1", GeM(p=3)),))
+    return system(data, (Branch("v1", GeM(p=3.0)),))
 
 
 def ours1(data: Any) -> Config:
     """DIAM, no VRD."""
-    return system(data, diam(GeM(p=3), GeM(p=3)))
+    return system(data, diam(GeM(p=3.0), GeM(p=3.0)))
 
 
 def ours2(data: Any) -> Config:
     """DIAM, and VRD on the first branch."""
-    return system(data, diam(GeM(p=3), GeM(p=3)), refined=("v1",))
+    return system(data, diam(GeM(p=3.0), GeM(p=3.0)), refined=("v1",))
 
 
 def ours3(data: Any) -> Config:
     """DIAM, and VRD on the second branch."""
-    return system(data, diam(GeM(p=3), GeM(p=3)), refined=("v2",))
+    return system(data, diam(GeM(p=3.0), GeM(p=3.0)), refined=("v2",))
 
 
 def ours4(data: Any) -> Config:
@@ -143,12 +143,12 @@ def average_only(data: Any) -> Config:
 
 def gem_max(data: Any) -> Config:
     """DIAM of GeM and maximum pooling, no VRD."""
-    return system(data, diam(GeM(p=3), Maximum()))
+    return system(data, diam(GeM(p=3.0), Maximum()))
 
 
 def gem_average(data: Any) -> Config:
     """DIAM of GeM and average pooling, no VRD."""
-    return system(data, diam(GeM(p=3), Average()))
+    return system(data, diam(GeM(p=3.0), Average()))
 
 
 SYSTEMS = {

@@ -128,6 +128,11 @@ def _check(
                 f"features {name!r} has {len(rows)} rows for {len(ids)} ids: one row"
                 " for each image is needed"
             )
+    check_reranking(measure, reranking=reranking)
+
+
+def check_reranking(measure: Measure, *, reranking: bool) -> None:
+    """Raises ValueError if vectors measured so cannot be re-ranked."""
     if reranking and measure == "product":
         raise ValueError(
             "measure is 'product', which gives no distances to re-rank: score without"

@@ -15,6 +15,7 @@ from jreid.shapes import Float
 
 RESAMPLES = 10_000
 _TAILS = (0.025, 0.975)
+_ROUNDING = 1e-12  # of a mean fraction: far above float64's, far below one query's part
 _DRAWS_AT_ONCE = 2**20  # entries of one block of resamples: 8 MiB
 
 
@@ -84,7 +85,8 @@ def paired_tests(
     observed signs count as one flip, hence a p value is at least 1 / (resamples + 1)
     and the test keeps its level (Phipson and Smyth, Statistical Applications in
     Genetics and Molecular Biology 2010). Identities are assumed independent, and
-    nothing else.
+    nothing else. Means that differ by less than 1e-12, as the order of a sum may make
+    them, do not differ: p is 1.
 
     Raises:
         ValueError: the scores of a pair are of different queries or metrics.
@@ -102,7 +104,7 @@ def paired_tests(
         rows = zip(
             (columns.sum(axis=0) / queries.sum()).tolist(),
             _ratio_quantiles(queries, columns, resamples, seed).tolist(),
-            _sign_flip_p_values(columns, resamples, seed).tolist(),
+            _sign_flip_p_values(queries, columns, resamples, seed).tolist(),
             strict=True,
         )
         for number in numbers:
@@ -176,11 +178,14 @@ def _ratio_quantiles(
 
 
 def _sign_flip_p_values(
-    differences: Float[np.ndarray, "n m"], resamples: int, seed: int
+    queries: Float[np.ndarray, " n"],
+    differences: Float[np.ndarray, "n m"],
+    resamples: int,
+    seed: int,
 ) -> Float[np.ndarray, " m"]:
-    observed = np.abs(differences.sum(axis=0))
-    # Sums of the same numbers in another order differ by rounding.
-    threshold = observed - 1e-12 * np.abs(differences).sum(axis=0)
+    # Sums of fractions are rounded on the scale of the queries, and so are differences
+    # of such sums, however small: totals that are closer than this count as equal.
+    threshold = np.abs(differences.sum(axis=0)) - _ROUNDING * queries.sum()
     generator = np.random.default_rng(seed)
     reached = np.ones(differences.shape[1])
     for rows in _blocks(resamples, len(differences)):

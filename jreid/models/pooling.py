@@ -24,7 +24,7 @@ class GeM:
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
-        at_least("p", self.p, 1)
+        between("p", self.p, 1, 100)
         between("epsilon", self.epsilon, 1e-30, 1)
 
     def make(self, channels, rngs, dtype):

@@ -1,45 +1,45 @@
-"""What scores are of: the head of results.json, printed above the table.
-
-Every head has the same keys; what is not known, or does not apply, is None.
-"""
+"""What a run's scores are of: the head of results.json, printed above the table."""
 
 from typing import Any
 
-from jreid import __version__
-from jreid.config import Config, as_dict, config_hash
+from jreid.config import Config
+from jreid.evaluation.files.results_file import about_scores
+from jreid.parts import config_hash, to_json
 
 
-def about_run(config: Config, step: int | None) -> dict[str, Any]:
-    """The head of a run's scores at `step`, or at steps of which there are several."""
-    data, evaluation = config.data, config.evaluation
-    return {
-        "name": config.name,
-        "step": step,
-        "feature": evaluation.feature,
-        "flip": evaluation.flip,
-        "config_hash": config_hash(config),
-        "dataset": data.dataset,
-        "root": data.root or data.tfds,
-        # 0 stands for all splits of RegDB.
-        "trial": (data.trial or None) if data.dataset == "regdb" else None,
-        "features_file": None,
-        "version": __version__,
-        "config": as_dict(config),
+def about_run(
+    config: Config, step: int | None, tested_on: Any = None
+) -> dict[str, Any]:
+    """The head of a run's scores.
+
+    Args:
+        config: of the run, as it is scored.
+        step: of the checkpoint; None for means over several.
+        tested_on: the data set of the test images; None: that of the config.
+    """
+    data = tested_on or config.data
+    embedding = config.embedding
+    return about_scores(
+        config.name,
+        step=step,
+        feature=kind_of_feature(config),
+        flip=embedding.flip,
+        measure=embedding.measure,
+        config_hash=config_hash(config),
+        dataset=data.key,
+        root=data.root or getattr(data, "tfds", ""),
+        split=getattr(data, "split", 0) or None,  # 0 stands for all splits of RegDB
+        trained_on=tested_on and config.data.key,
+        config=to_json(config),
+    )
+
+
+def kind_of_feature(config: Config) -> str:
+    """Which vectors stand for an image: "features", "embeddings", or both in words."""
+    weights = {
+        name: getattr(config.embedding, name) for name in ("features", "embeddings")
     }
-
-
-def about_features(name: str, file: str, trial: int | None = None) -> dict[str, Any]:
-    """The head of the scores of a features file, which tells little of its model."""
-    return {
-        "name": name,
-        "step": None,
-        "feature": None,
-        "flip": None,
-        "config_hash": None,
-        "dataset": None,
-        "root": None,
-        "trial": trial,
-        "features_file": file,
-        "version": __version__,
-        "config": None,
-    }
+    used = {name: weight for name, weight in weights.items() if weight}
+    if len(used) == 1:
+        return next(iter(used))
+    return " + ".join(f"{weight:g} {name}" for name, weight in used.items())

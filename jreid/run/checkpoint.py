@@ -15,6 +15,7 @@ import tempfile
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 import tensorstore
 from orbax.checkpoint import checkpoint_managers
@@ -174,6 +175,16 @@ class Checkpoints:
             raise self._damaged(step, f"Orbax's files: {str(error)[:300]}") from error
         ordered = [read["state"][name] for name in wanted]
         return jax.tree.unflatten(jax.tree.structure(like), ordered)
+
+    def shapes(self, step: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shape and dtype of every array of a checkpoint, by its path.
+
+        Raises ValueError if the checkpoint is damaged.
+        """
+        return {
+            name: jax.ShapeDtypeStruct(tuple(leaf["shape"]), jnp.dtype(leaf["dtype"]))
+            for name, leaf in self._read_leaves(step).items()
+        }
 
     def discard_after(self, step: int) -> list[int]:
         """Deletes the checkpoints later than `step` and returns their steps.

@@ -18,13 +18,6 @@ from jreid.processes.distributed import own_rows
 from jreid.progress import Progress
 from jreid.run.workdir import TRAINING_SET, read_training_set, write_text
 from jreid.training.plan import PlannedPhase, Segment
-from jreid.training.scalars import DivergedError
-
-
-def quieten_tensorflow() -> None:
-    """Before TensorFlow is first imported: no notices, and no oneDNN to notify of."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 @dataclass(frozen=True)
@@ -196,24 +189,30 @@ def batch_files(
     return {"step": step, "seed": config.seed, "images": listed}
 
 
-def with_batch(
-    error: DivergedError,
+def list_batch(
     config: Config,
     workdir: Path,
     images: RunImages,
     phases: Sequence[PlannedPhase],
-) -> DivergedError:
-    """Saves which files were in the batch of the step, and names that list as well."""
-    path = workdir / f"diverged-step-{error.step}.json"
-    phase = next(phase for phase in phases if error.step <= phase.last)
+    step: int,
+) -> str:
+    """Saves which files a step has drawn; returns a sentence that says so."""
+    path = workdir / f"diverged-step-{step}.json"
+    phase = next(phase for phase in phases if step <= phase.last)
     try:
-        listed = batch_files(config, images, phase, error.step)
-        write_text(path, json.dumps(listed))
+        write_text(path, json.dumps(batch_files(config, images, phase, step)))
     except OSError as failure:
-        return DivergedError(
-            f"{error} (its batch is not listed: {failure})", error.step
-        )
-    return DivergedError(f"{error}. Its batch is listed in {path}", error.step)
+        return f"Its batch is not listed: {failure}"
+    return f"Its batch is listed in {path}"
+
+
+def facts(images: RunImages, weights: Any) -> dict[str, Any]:
+    """What several processes must have found alike."""
+    return {
+        "the names of the training images": images.digest,
+        "the names of the test images": digest(images.test),
+        "the pretrained weights": weights and weights.sha256,
+    }
 
 
 def write_training_set(

@@ -1,10 +1,11 @@
-"""ImageNet weights for a new run: the file that holds them, and into which arrays.
+"""Weights that a new run begins with: where they are from, and into which arrays.
 
-The file is an .npz of one stem and the trunk by our own names ("stem/conv1/kernel",
-"trunk/layer1/0/bn1/mean"), with the text entry "about": JSON that says whence it is.
-`tools/convert_torchvision.py` writes it.
+They are those of another run, or of a file: an .npz of one stem and the trunk by our
+own names ("stem/conv1/kernel", "trunk/layer1/0/bn1/mean"), with the text entry "about":
+JSON that says whence it is. `tools/convert_torchvision.py` writes it.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jreid.models.resnet import Stem, Trunk
+from jreid.config import Config
+from jreid.models.resnet import ResNet
+from jreid.processes.distributed import from_main
+from jreid.run.checkpoint import Checkpoints, saved_steps
 from jreid.run.leaves import named_leaves
-from jreid.run.workdir import replacing, write_text
+from jreid.run.workdir import CONFIG, replacing, write_text
+from jreid.training.learner import TrainState
 
 FORMAT = "jreid ResNet weights, version 1"
 RECORD = "pretrained.json"
@@ -30,15 +36,18 @@ PUBLISHED = {
     101: "resnet101-63fe2227.pth",
 }
 FOLDER = "https://download.pytorch.org/models/"
-FROM_SCRATCH = "train from scratch on purpose with --config.model.pretrained="
+FROM_SCRATCH = "train from scratch on purpose with --config.pretrained="
 
 
 def resnet_shapes(depth: int) -> dict[str, tuple[int, ...]]:
     """Shape of every array of a stem and a trunk of full width, by name."""
+    part = ResNet(depth)  # pyright: ignore[reportArgumentType]
 
     def make():
-        rngs = nnx.Rngs(0)
-        return nnx.Dict({"stem": Stem(rngs=rngs), "trunk": Trunk(depth, rngs=rngs)})
+        rngs, dtype = nnx.Rngs(0), jnp.float32
+        return nnx.Dict(
+            {"stem": part.make_stem(rngs, dtype), "trunk": part.make(rngs, dtype)}
+        )
 
     params, stats = nnx.state(nnx.eval_shape(make), nnx.Param, nnx.BatchStat)
     leaves = named_leaves(nnx.to_pure_dict(params))
@@ -48,12 +57,84 @@ def resnet_shapes(depth: int) -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a file of weights holds, checked."""
+    """Weights to begin with, checked."""
 
     path: Path
-    sha256: str  # of the file
+    sha256: str  # of the file, or of the run's arrays
     about: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
+    names: Mapping[str, str] | None = None  # our subtrees and theirs; None: the same
+
+    def source(self, name: str) -> str:
+        """The name here of a network's array: "stems/visible/x" -> "stem/x"."""
+        for ours, theirs in (self.names or {}).items():
+            if name.startswith(f"{ours}/"):
+                return theirs + name.removeprefix(ours)
+        return name if self.names is None else ""
+
+    def holds(self, name: str, leaf: Any) -> bool:
+        """Whether there is an array of this shape for a network's array."""
+        found = self.arrays.get(self.source(name))
+        return found is not None and found.shape == leaf.shape
+
+
+def weights_of_new_run(config: Config, workdir: Path) -> Pretrained | None:
+    """What `config.pretrained` names; None if it is empty or the run is continued.
+
+    Raises:
+        FileNotFoundError: no such file; says how to get and convert the weights.
+        ValueError: another kind of file or folder, or weights that do not fit.
+    """
+    step = config.checkpoint.step
+    if step < 0:
+        step = from_main(max(saved_steps(workdir / "checkpoints"), default=0))
+    if step or not config.pretrained:
+        return None
+    path = Path(config.pretrained).expanduser()
+    if path.is_dir():
+        return read_run(path)
+    trunk = getattr(config.network, "trunk", None)
+    if not isinstance(trunk, ResNet):
+        raise ValueError(
+            f"config.pretrained is {config.pretrained!r}, a file of a ResNet's weights,"
+            " and the network has no such trunk; give a run's folder, or "
+            + FROM_SCRATCH
+        )
+    found = read_pretrained(path, trunk.depth)
+    return dataclasses.replace(found, names=config.network.torch_names())
+
+
+def read_run(folder: Path) -> Pretrained:
+    """Parameters and statistics of a run's newest checkpoint, by their own names.
+
+    Raises:
+        FileNotFoundError: the folder holds no run with a checkpoint.
+        ValueError: the checkpoint is damaged.
+    """
+    if not (folder / CONFIG).is_file():
+        raise FileNotFoundError(
+            f"config.pretrained is {str(folder)!r}, a folder without {CONFIG}: give a "
+            "run's folder or a file of weights"
+        )
+    with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.latest_step()
+        if step is None:
+            raise FileNotFoundError(
+                f"config.pretrained is {str(folder)!r}, a run without a checkpoint; "
+                "give another"
+            )
+        wanted = {
+            name: shape
+            for name, shape in checkpoints.shapes(step).items()
+            if name.split("/")[0] in ("params", "stats")
+        }
+        found = checkpoints.restore(wanted, step)
+    arrays = {name.partition("/")[2]: np.asarray(x) for name, x in found.items()}
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(arrays[name].tobytes())
+    about = {"source": f"step {step} of the run {folder}", "step": step}
+    return Pretrained(folder, digest.hexdigest(), about, arrays)
 
 
 def write_pretrained(
@@ -99,8 +180,8 @@ def read_pretrained(path: Path, depth: int) -> Pretrained:
         ) from error
     if found != depth:
         raise ValueError(
-            f"{path} holds a ResNet-{found}, but model.depth is {depth}: set "
-            f"--config.model.depth={found}, give --config.model.pretrained= a "
+            f"{path} holds a ResNet-{found}, but config.network.trunk.depth is {depth}:"
+            f" set --config.network.trunk.depth={found}, give --config.pretrained= a "
             f"file of a ResNet-{depth}, or leave it empty to train from scratch"
         )
     there = {name: array.shape for name, array in arrays.items()}
@@ -114,45 +195,44 @@ def read_pretrained(path: Path, depth: int) -> Pretrained:
     return Pretrained(path, digest, about, arrays)
 
 
-def load_pretrained(weights: Pretrained, params: Any, stats: Any) -> tuple[Any, Any]:
-    """New parameters and statistics with the file's in every stem and in the trunk.
+def with_weights(state: TrainState, weights: Pretrained) -> TrainState:
+    """A new state with the found parameters and statistics in their places.
 
-    Arrays that the file has no values for are returned as they are given.
+    Arrays for which there are no values, or of another shape, stay as they are given.
     """
 
     def fill(path, leaf):
-        name = source_name(jax.tree_util.keystr(path, simple=True, separator="/"))
-        if name not in weights.arrays:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if not weights.holds(name, leaf):
             return leaf
-        array = weights.arrays[name].astype(leaf.dtype)
+        array = weights.arrays[weights.source(name)].astype(leaf.dtype)
         # The step donates its state, and the stems get the same array.
         return jax.device_put(array, leaf.sharding, may_alias=False)
 
-    fill_all = jax.tree_util.tree_map_with_path
-    return fill_all(fill, params), fill_all(fill, stats)
+    params, stats = jax.tree_util.tree_map_with_path(fill, state.params), state.stats
+    stats = jax.tree_util.tree_map_with_path(fill, stats)
+    return state._replace(params=params, stats=stats)
 
 
 def new_parts(weights: Pretrained, params: Any) -> list[str]:
-    """The parts of the network that the file has no values for."""
-    names = [n for n in named_leaves(params) if source_name(n) not in weights.arrays]
+    """The parts of the network for which there are no values."""
+    leaves = named_leaves(params).items()
+    names = [name for name, leaf in leaves if not weights.holds(name, leaf)]
     parts = (name.split("/") for name in names)
     levels = {"trunk": 3, "branches": 2}  # trunk/after/layer2_2, branches/v1
+    if weights.names is None:
+        levels["branches"] = 3  # of a run's branch only the classifier may be new
     return list(dict.fromkeys("/".join(p[: levels.get(p[0], 1)]) for p in parts))
-
-
-def source_name(name: str) -> str:
-    """The name in the file of a network's array: "stems/visible/x" -> "stem/x"."""
-    part, _, rest = name.partition("/")
-    return f"stem/{rest.partition('/')[2]}" if part == "stems" else name
 
 
 def describe(weights: Pretrained, params: Any) -> str:
     """One line for the log: the file, its source, and what is not from it."""
     about = weights.about
+    kind = f"ResNet-{about['depth']} from " if "depth" in about else ""
     return (
-        f"pretrained: {weights.path} (ResNet-{about['depth']} from "
-        f"{about.get('source')}, SHA-256 {weights.sha256[:12]}); new: "
-        + ", ".join(new_parts(weights, params))
+        f"pretrained: {weights.path} ({kind}{about.get('source')}, SHA-256 "
+        f"{weights.sha256[:12]}); new: "
+        + (", ".join(new_parts(weights, params)) or "nothing")
     )
 
 
@@ -170,7 +250,7 @@ def write_record(workdir: Path, weights: Pretrained, params: Any) -> None:
 def _how_to_get(path: Path, depth: int) -> str:
     source = PUBLISHED[depth]
     return (
-        f"model.pretrained names {path}, which is missing. Get and convert "
+        f"config.pretrained names {path}, which is missing. Get and convert "
         f"torchvision's ImageNet weights:\n"
         f"  curl -LO {FOLDER}{source}\n"
         f"  python tools/convert_torchvision.py {source} {path}\n"

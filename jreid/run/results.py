@@ -1,4 +1,4 @@
-"""The results of a run: scores by its protocol, as tables, files and pictures."""
+"""The results of a run: scores by its data set's protocol, as tables and pictures."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,24 +7,22 @@ from typing import Any
 import numpy as np
 
 from jreid.config import Config
-from jreid.data.datasets import INFRARED, VISIBLE, Images
-from jreid.evaluation import pictures, protocols, table
-from jreid.evaluation.official_draw import read_permutations, shipped_draw
-from jreid.evaluation.protocols import RankList, Score
-from jreid.evaluation.score_settings import TableProgress
-from jreid.evaluation.trials import (
-    llcm_trial,
-    regdb_trial,
-    sysu_modes,
-    sysu_shots,
-    sysu_trial,
+from jreid.data.datasets import Images
+from jreid.evaluation import pictures, table
+from jreid.evaluation.files.results_file import results_json
+from jreid.evaluation.rank_lists import RankList, example_rank_lists
+from jreid.evaluation.rank_trials import TableProgress
+from jreid.evaluation.score import Score
+from jreid.evaluation.score_features import (
+    check_reranking,
+    score_features,
+    score_settings,
 )
 from jreid.progress import counted_tables
 from jreid.run.about import about_run
 from jreid.run.workdir import replacing, write_text
-from jreid.system import RunImages
 
-Features = dict[str, np.ndarray]  # name -> float32 [n d], L2-normalised rows
+Features = dict[str, np.ndarray]  # name -> float32 [n d]; the first is the headline
 
 
 def score(
@@ -36,42 +34,27 @@ def score(
     progress: TableProgress | None = None,
 ) -> list[Score]:
     """Scores features by the protocol of the configured data set."""
-    evaluation = config.evaluation
-    options: dict[str, Any] = {
-        "ids": images.ids,
-        "reranking": reranking,
-        "progress": progress,
-    }
-    if config.data.dataset == "regdb":
-        return protocols.score_regdb(
-            features, modality=images.modality, trial=config.data.trial, **options
-        )
-    if config.data.dataset == "folder":
-        return protocols.score_custom(
-            features, modality=images.modality, cameras=images.cameras, **options
-        )
-    options |= {
-        "cameras": images.cameras,
-        "paths": images.paths,
-        "trials": evaluation.trials,
-    }
-    if config.data.dataset == "llcm":
-        return protocols.score_llcm(
-            features, modality=images.modality, legacy=evaluation.legacy, **options
-        )
-    if evaluation.permutations:
-        options["permutations"] = read_permutations(evaluation.permutations)
-    return protocols.score_sysu(
+    return score_features(
         features,
-        modes=sysu_modes(images.cameras),
-        shots=sysu_shots(evaluation.draw, evaluation.permutations),
-        draw=evaluation.draw,
-        **options,
+        images,
+        config.data.protocol,
+        config.evaluation,
+        reranking=reranking,
+        measure=config.embedding.measure,
+        progress=progress,
     )
 
 
-def check_scorable(config: Config, images: RunImages) -> None:
-    """A dry run of the scores: what would refuse after the training refuses now."""
+def check_scorable(config: Config, images: Any) -> None:
+    """A dry run of the scores: what would refuse after the training refuses now.
+
+    Args:
+        images: with the lists `test` and, where they are evaluated on, `val`.
+
+    Raises:
+        ValueError: a list lacks queries or a gallery, or options do not go together.
+    """
+    check_reranking(config.embedding.measure, reranking=config.evaluation.rerank)
     lists = {"test": images.test}
     if config.evaluation.every_epochs:
         lists["validation"] = images.val
@@ -84,97 +67,108 @@ def check_scorable(config: Config, images: RunImages) -> None:
 
 
 def write_report(
-    config: Config, folder: Path, step: int, features: Features, images: Images
+    config: Config,
+    folder: Path,
+    step: int,
+    features: Features,
+    images: Images,
+    tested_on: Any = None,
 ) -> list[Score]:
-    """Scores the test features and writes tables and pictures into `folder`."""
-    tables = _settings(config, images) * len(features)
-    with counted_tables(tables) as progress:
-        scores = score(
-            config,
+    """Scores the test features and writes tables and pictures into `folder`.
+
+    With `tested_on`, another data set than the run's, the files have its name.
+    """
+    data = tested_on or config.data
+    files = report_files(folder, tested_on)
+    settings = data.protocol.settings(images, config.evaluation)
+    with counted_tables(len(settings) * len(features)) as progress:
+        scores = score_settings(
             features,
-            images,
+            images.ids,
+            settings,
+            data.protocol,
             reranking=config.evaluation.rerank,
+            measure=config.embedding.measure,
             progress=progress,
         )
-    what = about_run(config, step)
-    write_text(folder / "results.json", table.results_json(scores, what))
-    _write_features(folder / "features.npz", features, images)
-    with replacing(folder / "cmc.png") as temporary:
+    about = about_run(config, step, tested_on)
+    write_text(files["results"], results_json(scores, about))
+    _write_features(files["features"], config, features, images)
+    with replacing(files["cmc"]) as temporary:
         pictures.save_cmc_plot(temporary, scores)
-    with replacing(folder / "ranks.png") as temporary:
+    headline, vectors = next(iter(features.items()))
+    with replacing(files["ranks"]) as temporary:
         pictures.save_rank_sheet(
             temporary,
-            example_lists(config, features["fused"], images),
+            example_lists(config, vectors, images, tested_on),
             paths=images.paths,
             ids=images.ids,
             cameras=images.cameras,
             modality=images.modality,
-            title=f"{config.name}, step {step}: fused feature, not re-ranked",
+            title=f"{config.name}, step {step}: {headline} feature, not re-ranked",
             read=images.read,
         )
     return scores
 
 
-def _settings(config: Config, images: Images) -> int:
-    evaluation = config.evaluation
-    if config.data.dataset == "sysu_mm01":
-        shots = sysu_shots(evaluation.draw, evaluation.permutations)
-        return len(sysu_modes(images.cameras)) * len(shots)
-    return 2  # both directions
+def report_files(folder: Path, tested_on: Any = None) -> dict[str, Path]:
+    """Where `write_report` writes: results, features, CMC plot and ranked lists."""
+    other = ""
+    if tested_on is not None:
+        splits = (str(split) for split in tested_on.protocol.splits)
+        other = "".join(f"-{word}" for word in (tested_on.key, *splits))
+    return {
+        name: folder / f"{name}{other}.{suffix}"
+        for name, suffix in (
+            ("results", "json"),
+            ("features", "npz"),
+            ("cmc", "png"),
+            ("ranks", "png"),
+        )
+    }
 
 
 def example_lists(
-    config: Config, features: np.ndarray, images: Images
+    config: Config, features: np.ndarray, images: Images, tested_on: Any = None
 ) -> list[RankList]:
     """Rank lists of the first trial; in both directions where the protocol has two."""
-    rows, legacy = config.evaluation.sheet_rows, config.evaluation.legacy
-    columns: dict[str, Any] = {
-        "ids": images.ids,
-        "cameras": images.cameras,
-        "paths": images.paths,
-    }
-    if config.data.dataset == "sysu_mm01":
-        official = None
-        if config.evaluation.draw == "official":
-            given = config.evaluation.permutations
-            official = read_permutations(given) if given else shipped_draw()
-        trials = [sysu_trial(**columns, trial=0, official=official)]
-    elif config.data.dataset == "llcm":
-        columns["modality"] = images.modality
-        trials = [
-            llcm_trial(
-                **columns,
-                trial=0,
-                query_modality=modality,
-                swapped=legacy and modality == VISIBLE,
-            )
-            for modality in (INFRARED, VISIBLE)
-        ]
-    else:
-        trials = [regdb_trial(images.modality, m) for m in (VISIBLE, INFRARED)]
+    protocol = (tested_on or config.data).protocol
+    trials = protocol.example_trials(images, config.evaluation)
     return [
         ranked
         for trial in trials
-        for ranked in protocols.example_rank_lists(
-            features, trial, ids=images.ids, queries=-(-rows // len(trials))
+        for ranked in example_rank_lists(
+            features,
+            trial,
+            ids=images.ids,
+            measure=config.embedding.measure,
+            queries=-(-config.evaluation.sheet_rows // len(trials)),
         )
     ]
 
 
-def _write_features(path: Path, features: Features, images: Images) -> None:
+def _write_features(
+    path: Path, config: Config, features: Features, images: Images
+) -> None:
     columns: dict[str, Any] = {
         **features,
         "paths": images.paths,
         "ids": images.ids,
         "cameras": images.cameras,
         "modality": images.modality,
+        "measure": np.array(config.embedding.measure),
     }
     with replacing(path) as temporary:
         np.savez(temporary, **columns)
 
 
-def print_report(scores: list[Score], what: Mapping[str, Any], folder: Path) -> None:
-    """The table, and where results and pictures lie; `what` is from `about_run`."""
-    print(f"\n{table.format_table(scores, what)}\n")
-    for name in ("results.json", "features.npz", "cmc.png", "ranks.png"):
-        print(folder / name)
+def print_report(
+    scores: list[Score],
+    about: Mapping[str, Any],
+    folder: Path,
+    tested_on: Any = None,
+) -> None:
+    """The table, and where results and pictures lie; `about` is from `about_run`."""
+    print(f"\n{table.format_table(scores, about)}\n")
+    for path in report_files(folder, tested_on).values():
+        print(path)

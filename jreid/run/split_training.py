@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 
 from jreid.config import Config
-from jreid.run import splits
-from jreid.run.splits import SplitRun
+from jreid.data.regdb import SPLITS
+from jreid.run.mean_of_runs import Run, score_runs
 
 
 class Child:
@@ -66,17 +66,50 @@ class Child:
             self._process.send_signal(number)
 
 
-def split_runs(config: Config, prefix: Path, trials: Sequence[int]) -> list[SplitRun]:
+def train_all(
+    config: Config, prefix: Path, chosen: Sequence[int], words: Sequence[str]
+) -> int:
+    """Trains the chosen splits, or all, in `prefix`-1, `prefix`-2, ...
+
+    Args:
+        config: with the split 0, which stands for all.
+        prefix: of the runs' folders; the mean goes to `prefix`-mean.
+        chosen: splits; none means all ten.
+        words: of the command line of jreid.train that make the config.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: a split that there is not, a config of one split or without splits,
+            lists of a split that cannot be read, or a training that failed.
+    """
+    if not set(chosen) <= set(SPLITS):
+        given = " ".join(map(str, chosen))
+        raise ValueError(f"--splits is {given}; RegDB has the splits 1 to 10")
+    if getattr(config.data, "split", None) != 0:
+        raise ValueError(
+            "--splits chooses among RegDB's splits: use it with a config for all of "
+            "them, --config regdb:all"
+        )
+    runs = split_runs(config, prefix, sorted(set(chosen)) or SPLITS)
+    for run in runs:
+        run.config.data.read()  # its lists are missed now or in some days
+    own = [word for word in words if not word.startswith("--config.data.split=")]
+    return train_splits(runs, own, prefix.with_name(f"{prefix.name}-mean"))
+
+
+def split_runs(config: Config, prefix: Path, splits: Sequence[int]) -> list[Run]:
     """The run of each split, in the folders `prefix`-1, `prefix`-2, ..."""
     runs = []
-    for trial in trials:
+    for split in splits:
         own = copy.deepcopy(config)
-        own.data.trial = trial
-        runs.append(SplitRun(prefix.with_name(f"{prefix.name}-{trial}"), own))
+        own.data.split = split
+        runs.append(Run(prefix.with_name(f"{prefix.name}-{split}"), own))
     return runs
 
 
-def train_splits(runs: Sequence[SplitRun], arguments: Sequence[str], out: Path) -> int:
+def train_splits(runs: Sequence[Run], arguments: Sequence[str], out: Path) -> int:
     """Trains the runs that are not finished, then scores all; returns the exit code.
 
     Args:
@@ -89,28 +122,28 @@ def train_splits(runs: Sequence[SplitRun], arguments: Sequence[str], out: Path) 
     with Child() as child:
         for run in runs:
             if run.stored_scores() is not None and _finished(run):
-                print(f"split {run.trial}: finished, in {run.folder}", flush=True)
+                print(f"split {run.split}: finished, in {run.folder}", flush=True)
                 continue
-            print(f"split {run.trial}: training in {run.folder}", flush=True)
-            own = (f"--config.data.trial={run.trial}", f"--workdir={run.folder}")
+            print(f"split {run.split}: training in {run.folder}", flush=True)
+            own = (f"--config.data.split={run.split}", f"--workdir={run.folder}")
             command = (sys.executable, "-m", "jreid.train", *arguments, *own)
             code = child.run(command)
             if code in (128 + number for number in Child.SIGNALS):
                 print(
-                    f"stopped in split {run.trial}; the same command continues",
+                    f"stopped in split {run.split}; the same command continues",
                     file=sys.stderr,
                 )
                 return code
             if code:
                 raise ValueError(
-                    f"split {run.trial} in {run.folder} failed with exit code {code}, "
+                    f"split {run.split} in {run.folder} failed with exit code {code}, "
                     "see above; the same command continues with it"
                 )
-    splits.score_splits(runs, out=out)
+    score_runs(runs, out=out)
     return 0
 
 
-def _finished(run: SplitRun) -> bool:
+def _finished(run: Run) -> bool:
     try:
         return run.newest_step() >= run.last_step()
     except (OSError, ValueError):  # training_set.json: training it will say so

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from jreid.config import Config
 from jreid.data.datasets import Dataset, drop_unpaired
-from jreid.evaluation.files.score_files import make_folder
-from jreid.evaluation.protocols import Score
+from jreid.data.quiet import quieten_tensorflow
+from jreid.evaluation.files.results_file import make_folder
+from jreid.evaluation.score import Score
 from jreid.processes.heap import trim_after_compiling
 from jreid.run import images as run_images
 from jreid.run import results
@@ -45,25 +46,34 @@ def restore_network(
 
 
 def evaluate_run(
-    config: Config, workdir: Path, step: int | None = None, out: Path | None = None
+    config: Config,
+    workdir: Path,
+    step: int | None = None,
+    out: Path | None = None,
+    tested_on: Any = None,
 ) -> tuple[list[Score], dict[str, Any]]:
     """Restores a checkpoint of a run (None: the newest) and scores it.
 
     Writes tables and pictures into `out`, the work directory by default, and returns
     the scores and what they are of. A run on RegDB is scored on the split it was
-    trained on, whatever its config says: ValueError if that is another one.
+    trained on, whatever its config says: ValueError if that is another one. With
+    `tested_on`, another data set, its test images are scored by its protocol.
     """
+    quieten_tensorflow()
     if out is not None:
         make_folder(out)
-    dataset = config.data.read()
-    _check_split(config, workdir, dataset)
+    dataset = (tested_on or config.data).read()
+    if tested_on is None:
+        _check_split(config, workdir, dataset)
     test = run_images.readable(config, dataset.test, "test").images
     network = restore_network(config, workdir, step)
     features = network.embedder(
         network.params, network.stats, test, "embed test images"
     )
-    scores = results.write_report(config, out or workdir, network.step, features, test)
-    return scores, about_run(config, network.step)
+    scores = results.write_report(
+        config, out or workdir, network.step, features, test, tested_on
+    )
+    return scores, about_run(config, network.step, tested_on)
 
 
 def _check_split(config: Config, workdir: Path, dataset: Dataset) -> None:

@@ -24,6 +24,11 @@ class PlannedPhase:
     sampling: Any
     schedule: Any  # None: the run's, which goes on through all phases
 
+    def ends_epoch(self, step: int, every: int = 1) -> bool:
+        """Whether `step`, counted from 1, ends every such epoch; 0: none does."""
+        steps = every * self.steps_per_epoch
+        return every > 0 and (step - self.first) % steps == 0
+
 
 @dataclass(frozen=True)
 class Segment:

@@ -140,6 +140,13 @@ def make_reporter(
     return Reporter(workdir, made, progress)
 
 
+def first_message(start: int, params: Mapping[str, Any], weights: str = "") -> str:
+    """That a run goes on after a step; of a new one its parameters and weights."""
+    if start:
+        return f"continuing after step {start}"
+    return "\n".join(filter(None, (parameter_table(params), weights)))
+
+
 def parameter_table(params: Mapping[str, Any]) -> str:
     """A table of every parameter's name, shape, dtype and size, and their total.
 

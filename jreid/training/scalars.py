@@ -1,7 +1,7 @@
 """The scalars of the last steps: left on the device, then averaged and checked."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import jax
@@ -11,18 +11,20 @@ T = TypeVar("T")
 
 
 class DivergedError(ArithmeticError):
-    """A term of the objective became NaN or infinite, in `step`."""
-
-    def __init__(self, message: str, step: int):
-        super().__init__(message)
-        self.step = step
+    """A term of the objective became NaN or infinite."""
 
 
 class ScalarWindow:
     """Collects each step's scalars since the last report, without waiting for them."""
 
-    def __init__(self, first_step: int, images_per_step: int):
-        self._first_step = first_step
+    def __init__(
+        self,
+        first_step: int,
+        images_per_step: int,
+        explain: Callable[[int], str] | None = None,
+    ):
+        """`explain` gives what the error of a diverged step says besides."""
+        self._first_step, self._explain = first_step, explain
         self._images_per_step = images_per_step
         self._steps: list[dict[str, jax.Array]] = []
         self.restart_clock()
@@ -67,7 +69,7 @@ class ScalarWindow:
         fetched = jax.device_get(self._steps)  # the sync point
         seconds = time.monotonic() - self._start
         for step, scalars in enumerate(fetched, start=self._first_step):
-            _check_finite(step, scalars)
+            self._check_finite(step, scalars)
         # Phases of a run may have different terms.
         names = dict.fromkeys(name for scalars in fetched for name in scalars)
         means = {
@@ -84,14 +86,13 @@ class ScalarWindow:
         self.restart_clock()
         return means | speed
 
-
-def _check_finite(step, scalars):
-    # Terms before their sum, which is not finite because one of them is not.
-    for name in sorted(scalars, key=lambda name: not name.startswith("loss/")):
-        if not np.isfinite(scalars[name]):
-            raise DivergedError(
-                f"{name} is {scalars[name]} at step {step}; the last checkpoint is "
-                "intact. Lower --config.optimizer.lr or set "
-                "--config.optimizer.clip_norm, in another --workdir",
-                step,
-            )
+    def _check_finite(self, step: int, scalars: dict[str, np.ndarray]) -> None:
+        # Terms before their sum, which is not finite because one of them is not.
+        for name in sorted(scalars, key=lambda name: "loss/" not in name):
+            if not np.isfinite(scalars[name]):
+                more = f". {self._explain(step)}" if self._explain else ""
+                raise DivergedError(
+                    f"{name} is {scalars[name]} at step {step}; the last checkpoint is "
+                    "intact. Lower --config.optimizer.lr or set "
+                    f"--config.optimizer.clip_norm, in another --workdir{more}"
+                )

@@ -6,7 +6,7 @@ from typing import Any
 
 from jreid.lazy import jax
 
-Tree = Mapping[str, Any]
+Tree = Mapping[Any, Any]  # lists of modules have whole numbers as keys
 
 
 def split_by(pattern: str, tree: Tree, prefix: str = "") -> tuple[dict, dict]:

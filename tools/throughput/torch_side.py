@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
+from torch.nn.utils.fusion import fuse_conv_bn_eval  # pyright: ignore[reportMissingImports]
+from torch.utils.data import DataLoader, Dataset, Sampler  # pyright: ignore[reportMissingImports]
 
 from jreid.config import Config
 from jreid.data import datasets

@@ -1,8 +1,8 @@
 """The terms of eq. 9 in PyTorch, each the counterpart of one in jreid/losses."""
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import torch  # pyright: ignore[reportMissingImports]
+from torch import Tensor  # pyright: ignore[reportMissingImports]
+from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
 from tools.torch_reference.network import at_least_float32
 

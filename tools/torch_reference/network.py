@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+import torch  # pyright: ignore[reportMissingImports]
+from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
+from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
 # Of images in [0, 1]: ImageNet's channel means and standard deviations.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -30,7 +30,7 @@ class Branch:
     """One branch of the head: u = pool(x) + the embedding of `adds`, v = BN(u)."""
 
     name: str = "v1"
-    pooling: str = "gem"  # or "average" or "max"
+    pooling: str = "gem"  # or "gem_agw", AGW's form; or "average" or "max"
     p: float = 3.0
     learn_p: bool = True
     adds: str = ""
@@ -208,20 +208,32 @@ class GeM(nn.Module):
     """Generalised mean `(mean(x^p))^(1/p)` per channel (eq. 2), at least float32.
 
     A learned p counts as max(p, 1), and gets its gradient as if it were not bounded.
+    AGW's form, for maps without negative values, is `(mean(x^p) + 1e-12)^(1/p)`.
     """
 
     def __init__(
-        self, p: float = 3.0, *, learnable: bool = True, epsilon: float = 1e-6
+        self,
+        p: float = 3.0,
+        *,
+        learnable: bool = True,
+        agw: bool = False,
+        epsilon: float = 1e-6,
     ):
         super().__init__()
         self.p = nn.Parameter(torch.tensor(float(p))) if learnable else float(p)
+        self.agw = agw
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
         """[b c h w] to [b c]."""
         p = self.p
-        if isinstance(p, Tensor):
+        if not isinstance(p, int | float):  # learnt
             p = p + (p.clamp(min=1.0) - p).detach()
+        if self.agw:
+            positive = x > 0  # 0^p log 0, the slope in p, would be NaN
+            powers = torch.where(positive, at_least_float32(x), 1) ** p
+            means = torch.where(positive, powers, 0).mean((2, 3))
+            return (means + 1e-12) ** (1 / p)
         logs = at_least_float32(x).clamp(min=self.epsilon).log()
         means = torch.logsumexp(p * logs, (2, 3)) - math.log(x.shape[2] * x.shape[3])
         return torch.exp(means / p)
@@ -245,8 +257,9 @@ class MaximumPool(nn.Module):
 
 def make_pool(branch: Branch) -> nn.Module:
     """The pooling of a branch."""
-    if branch.pooling == "gem":
-        return GeM(branch.p, learnable=branch.learn_p)
+    if branch.pooling.startswith("gem"):
+        agw = branch.pooling == "gem_agw"
+        return GeM(branch.p, learnable=branch.learn_p, agw=agw)
     return {"average": AveragePool, "max": MaximumPool}[branch.pooling]()
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import torch  # pyright: ignore[reportMissingImports]
+from torch import Tensor  # pyright: ignore[reportMissingImports]
 
 from tools.torch_reference.network import (
     STREAMS,
@@ -56,13 +56,14 @@ def read(paths: Sequence[str]) -> Tensor:
     from PIL import Image, ImageOps
 
     size = (EMBEDDING["width"], EMBEDDING["height"])
+    resampling = Image.Resampling[EMBEDDING["resize"].upper()]
     rows = []
     for path in paths:
         with Image.open(path) as picture:
             upright = ImageOps.exif_transpose(picture)
         if upright.mode.startswith("I"):  # 16 bits, which convert would clip
             upright = upright.convert("I").point(lambda grey: grey / 256).convert("L")
-        small = upright.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+        small = upright.convert("RGB").resize(size, resampling)
         pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
         rows.append(pixels.view(size[1], size[0], 3))
     return torch.stack(rows)

@@ -1,6 +1,6 @@
 """Objective of eq. 9, SGD in two groups, and the whole training step, in PyTorch.
 
-The counterparts of jreid's objective.py, optim.py and `state.make_train_step`.
+The counterparts of jreid/training: objective.py, optimizers.py and learner.py.
 """
 
 import contextlib
@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+import torch  # pyright: ignore[reportMissingImports]
+from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
+from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
 from tools.torch_reference import losses
-from tools.torch_reference.network import STREAMS, normalise, refined_name
+from tools.torch_reference.network import STREAMS, normalise
 
 Outputs = Mapping[str, Mapping[str, Tensor]]
 Batch = Mapping[str, Tensor]
@@ -24,63 +24,48 @@ PRETRAINED = ("stems.", "trunk.")
 
 
 @dataclass(frozen=True)
-class Objective:
-    """Weights and options of eq. 9, as `paper_terms` has them."""
+class Term:
+    """One term: a loss of losses.py, its weight, where it stands, its options."""
 
-    branches: Sequence[str] = ("v1", "v2")
-    refined: Sequence[str] = ("v1", "v2")
-    identity_weight: float = 1.0
-    vsd_weight: float = 1.0
-    wrt_weight: float = 1.0
-    hc_tri_weight: float = 1.0
-    label_smoothing: float = 0.0
-    temperature: float = 1.0
-    stop_gradient: bool = True
-    wrt_form: str = "softmax"
-    wrt_feature: str = "v1"
-    hc_tri_margin: float = 0.3
-    hc_tri_reduction: str = "mean"
-    hc_tri_feature: str = "v1"
+    loss: str
+    weight: float
+    on: str  # "logits.v1"
+    teacher: str  # of a distillation, "" of others
+    options: Mapping[str, Any]
+
+    def __call__(self, outputs: Outputs, ids: Tensor, modality: Tensor) -> Tensor:
+        """Its value, not yet weighted."""
+        loss = getattr(losses, self.loss)
+        given = [_output(outputs, self.on)]
+        if self.teacher:
+            given.insert(0, _output(outputs, self.teacher))
+        else:
+            given.append(ids)
+        if self.loss == "hetero_center_triplet":
+            given.append(modality)
+        return loss(*given, **self.options)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The sum of weighted terms by name; those of weight 0 are left out."""
+
+    terms: Mapping[str, Term]
 
     def __call__(
         self, outputs: Outputs, ids: Tensor, modality: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and every unweighted term as "loss/<name>"."""
-        features, logits = outputs["features"], outputs["logits"]
-        terms = {}
-        if self.identity_weight:
-            for name in (*self.branches, *map(refined_name, self.refined)):
-                terms[f"identity_{name}"] = (
-                    self.identity_weight,
-                    losses.identity(
-                        logits[name], ids, label_smoothing=self.label_smoothing
-                    ),
-                )
-        if self.vsd_weight:
-            for name in self.refined:
-                vsd = losses.variational_self_distillation(
-                    logits[name],
-                    logits[refined_name(name)],
-                    temperature=self.temperature,
-                    stop_gradient=self.stop_gradient,
-                )
-                terms[f"vsd_{name.removeprefix('v')}"] = self.vsd_weight, vsd
-        if self.wrt_weight:
-            wrt = losses.weighted_regularized_triplet(
-                features[self.wrt_feature], ids, form=self.wrt_form
-            )
-            terms["wrt"] = self.wrt_weight, wrt
-        if self.hc_tri_weight:
-            hc_tri = losses.hetero_center_triplet(
-                features[self.hc_tri_feature],
-                ids,
-                modality,
-                margin=self.hc_tri_margin,
-                reduction=self.hc_tri_reduction,
-            )
-            terms["hc_tri"] = self.hc_tri_weight, hc_tri
-        total = torch.stack([weight * term for weight, term in terms.values()]).sum()
-        return total, {f"loss/{name}": term for name, (_, term) in terms.items()}
+        active = {name: term for name, term in self.terms.items() if term.weight}
+        values = {n: term(outputs, ids, modality) for n, term in active.items()}
+        weighted = [active[name].weight * value for name, value in values.items()]
+        total = torch.stack(weighted).sum()
+        return total, {f"loss/{name}": value for name, value in values.items()}
+
+
+def _output(outputs: Outputs, name: str) -> Tensor:
+    kind, _, key = name.partition(".")
+    return outputs[kind][key]
 
 
 def make_optimizer(

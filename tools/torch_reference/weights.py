@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import torch
-from torch import Tensor
+import torch  # pyright: ignore[reportMissingImports]
+from torch import Tensor  # pyright: ignore[reportMissingImports]
 
 from jreid.models.torch_names import from_torch_layout, to_torch_layout, torch_name
 from jreid.run.leaves import named_leaves

@@ -24,7 +24,7 @@ _DEEPEST = 20  # cells in cells
 
 
 def read_matlab(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The variables by name, as `scipy.io.loadmat` gives them.
+    """The variables by name, as `scipy.io.loadmat` gives them; sparse ones as arrays.
 
     Raises ValueError, or what SciPy raises, for a damaged file.
     """
@@ -36,7 +36,7 @@ def read_matlab(path: str | os.PathLike[str]) -> dict[str, Any]:
         _check_file(content)
     with warnings.catch_warnings():
         warnings.simplefilter("error", MatReadWarning)  # two variables of one name
-        return loadmat(os.fspath(path), appendmat=False)
+        return loadmat(os.fspath(path), appendmat=False, spmatrix=False)
 
 
 def _check_file(content: bytes) -> None:

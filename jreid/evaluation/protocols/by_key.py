@@ -7,7 +7,7 @@ from typing import Any
 from jreid.evaluation.protocols.custom import CustomProtocol
 from jreid.evaluation.protocols.llcm import LLCMProtocol
 from jreid.evaluation.protocols.protocol import GalleryOptions, Protocol
-from jreid.evaluation.protocols.regdb import RegDBProtocol
+from jreid.evaluation.protocols.regdb import SPLITS, RegDBProtocol
 from jreid.evaluation.protocols.sysu_mm01 import SysuProtocol
 
 PROTOCOLS = {
@@ -38,7 +38,7 @@ def make_protocol(
         raise ValueError(
             f"the protocol {key!r} has no option {', '.join(unknown)}; it takes {takes}"
         )
-    if "split" in options and options["split"] not in range(1, 11):
+    if "split" in options and options["split"] not in SPLITS:
         raise ValueError(f"split is {options['split']}; RegDB has the splits 1 to 10")
     own = {field.name for field in dataclasses.fields(kind)}
     protocol = kind(

@@ -1,5 +1,6 @@
 """RegDB: all test images of one of ten splits, in both directions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +13,8 @@ from jreid.evaluation.protocols.protocol import (
     every_image,
 )
 from jreid.evaluation.protocols.trial import Trial
+
+SPLITS = tuple(range(1, 11))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class RegDBProtocol:
 
     def check(self, options: Options) -> None:
         """See `Protocol`."""
-        if self.split not in range(11):
+        if self.split not in (0, *SPLITS):
             raise ValueError(f"split is {self.split}; RegDB has the splits 1 to 10")
         check_one_draw(self.name, options)
         check_no_legacy(self.name, options)
@@ -49,3 +52,14 @@ class RegDBProtocol:
     def example_trials(self, columns: Columns, options: Options) -> list[Trial]:
         """See `Protocol`."""
         return [setting.trials[0] for setting in every_image(columns, self)]
+
+
+def mean_title(splits: Sequence[int]) -> str:
+    """What a mean over these splits is, and which of the protocol's are missing."""
+    missing = [str(split) for split in SPLITS if split not in splits]
+    if not missing:
+        return "mean of all ten splits"
+    return (
+        f"mean of {len(splits)} splits ({', '.join(map(str, splits))}), not the "
+        f"published protocol, which takes all ten: {', '.join(missing)} missing"
+    )

@@ -1,0 +1,166 @@
+"""`jreid.evaluate --features`: features from elsewhere, as tables and files."""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jreid.evaluation import table
+from jreid.evaluation.files.embeddings_folder import Labels, read_embeddings
+from jreid.evaluation.files.features_file import FeatureTable, named, read_features
+from jreid.evaluation.files.results_file import (
+    about_scores,
+    make_folder,
+    write_results,
+)
+from jreid.evaluation.mean_of_scores import mean_over_splits
+from jreid.evaluation.protocols.by_key import make_protocol
+from jreid.evaluation.protocols.regdb import SPLITS, mean_title
+from jreid.evaluation.score import Score
+from jreid.evaluation.score_features import score_settings
+from jreid.progress import counted_tables
+
+Scored = tuple[list[Score], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """How features are scored."""
+
+    protocol: str  # of `PROTOCOLS`
+    options: Mapping[str, Any] = field(default_factory=dict)  # see `make_protocol`
+    kinds: Sequence[str] = ()  # of the features; (): all
+    reranking: bool = True
+    labels: Labels | None = None  # of a folder that `jreid.embed` has written
+
+
+def evaluate_features(
+    sources: Sequence[Path], given: FeatureOptions, out: Path | None = None
+) -> None:
+    """Scores features, prints the tables, and writes into a folder if one is given.
+
+    Args:
+        sources: files, or folders of embeddings; several are splits of RegDB.
+        given: how they are scored.
+        out: a folder for results.json and cmc.png.
+
+    Raises:
+        ValueError: what is given does not go together, or cannot be scored.
+        OSError: a file cannot be read or written.
+    """
+    make_protocol(given.protocol, given.options)
+    several = len(sources) > 1
+    splits = _splits_of(sources, given) if several else []
+    if out is not None:
+        make_folder(out)
+    if several:
+        scores, about = _score_splits(sources, splits, given)
+    else:
+        scores, about = _score_source(sources[0], given, given.options)
+        print(table.format_table(scores, about))
+    if out is not None:
+        print("\n".join(write_results(out, scores, about)))
+
+
+def _splits_of(sources: Sequence[Path], given: FeatureOptions) -> list[int]:
+    """The split of RegDB that each of several files is of."""
+    if (
+        given.protocol != "regdb"
+        or "split" in given.options
+        or len(sources) > len(SPLITS)
+    ):
+        raise ValueError(
+            f"{len(sources)} features files: several are up to ten splits of RegDB, "
+            "with --protocol regdb and without --split"
+        )
+    places = [source.resolve() for source in sources]
+    for place, source in enumerate(places):
+        if source in places[:place]:
+            raise ValueError(
+                f"{sources[place]} is given twice: the mean takes one file of each "
+                "split"
+            )
+    # A shell sorts split10.npz before split2.npz: the last number of the name counts.
+    found = [re.findall(r"\d+", str(source.with_suffix(""))) for source in sources]
+    numbers = [int(digits[-1]) for digits in found if digits]
+    if len(set(numbers)) == len(sources) and set(numbers) <= set(SPLITS):
+        return numbers
+    return list(SPLITS[: len(sources)])
+
+
+def _score_splits(
+    sources: Sequence[Path], splits: Sequence[int], given: FeatureOptions
+) -> Scored:
+    """Prints the scores of each of RegDB's splits; returns their mean."""
+    scored = []
+    for split, source in sorted(zip(splits, sources, strict=True)):
+        scores, about = _score_source(source, given, {"split": split})
+        print(f"{table.format_table(scores, about)}\n")
+        scored.append(scores)
+    means = mean_over_splits(scored)
+    names = ", ".join(source.name for source in sources)
+    about = about_scores("mean", features_file=names)
+    print(f"{mean_title(sorted(splits))}\n")
+    print(table.format_table(means, about))
+    return means, about
+
+
+def _score_source(
+    source: Path, given: FeatureOptions, options: Mapping[str, Any]
+) -> Scored:
+    contents = _read(source, given.labels)
+    for note in _notes(source, given, contents):
+        print(f"note: {note}", file=sys.stderr)
+    protocol, gallery = make_protocol(given.protocol, options)
+    with named(source):
+        features = contents.kinds(given.kinds)
+        settings = protocol.settings(contents, gallery)
+        with counted_tables(len(settings) * len(features)) as progress:
+            scores = score_settings(
+                features,
+                contents.ids,
+                settings,
+                protocol,
+                reranking=given.reranking,
+                measure=contents.measure,
+                progress=progress,
+            )
+    about = about_scores(
+        source.stem,
+        features_file=source.name,
+        split=options.get("split"),
+        **contents.model,
+    )
+    return scores, about
+
+
+def _read(source: Path, labels: Labels | None) -> FeatureTable:
+    if not source.is_dir():
+        return read_features(source)
+    if labels is None:
+        raise ValueError(
+            f"{source} is a folder, as jreid.embed writes it: give --labels with a CSV "
+            "file of path,id,camera, or --dataset and --root with the data set whose "
+            "test images it holds"
+        )
+    return read_embeddings(source, labels)
+
+
+def _notes(
+    source: Path, given: FeatureOptions, contents: FeatureTable
+) -> Iterator[str]:
+    """What a reader of the table should know of the file."""
+    if contents.unused:
+        yield f"{source}: not used: {', '.join(contents.unused)}"
+    if contents.paths is None and given.protocol in ("sysu", "llcm"):
+        yield (
+            f"{source} has no paths: the images of an identity and camera are taken to "
+            "be in the order of their sorted file names"
+        )
+    options = given.options
+    if options.get("draw") == "official" and not (
+        options.get("permutations") or options.get("shots")
+    ):
+        yield "multi-shot is left out: its official draw needs --permutations"

@@ -1,0 +1,75 @@
+"""A run, built and checked before anything of it is written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from jax.sharding import Mesh
+
+from jreid.config import Config
+from jreid.processes.distributed import to_devices
+from jreid.run import images as run_images
+from jreid.run.embedder import Embedder
+from jreid.run.images import RunImages
+from jreid.training.between_epochs import after_hook, labels_of, with_labels
+from jreid.training.build import build_system, classes_of
+from jreid.training.learner import System, TrainState, data_mesh
+from jreid.training.plan import PlannedPhase, epoch_of, plan, segments
+
+
+@dataclass
+class Run:
+    """What a run is made of; its state is replaced with every step."""
+
+    config: Config
+    images: RunImages
+    phases: tuple[PlannedPhase, ...]
+    images_per_step: int
+    mesh: Mesh
+    system: System
+    embedder: Embedder
+    state: TrainState
+
+    @property
+    def last_step(self) -> int:
+        """The number of the last step, counted from 1."""
+        return self.phases[-1].last
+
+    def batches(
+        self, start: int, stop: int
+    ) -> Iterator[tuple[PlannedPhase, dict[str, Any]]]:
+        """The phase and the batch, on the devices, of steps `start` + 1 to `stop`.
+
+        Before an epoch's first batch the system's hook, if it has one, is called with
+        the state, and changes it.
+        """
+        hook = self.config.between_epochs
+        for part in segments(self.phases, start, stop, by_epoch=hook is not None):
+            epoch, begins = epoch_of(self.phases, part.first)
+            if hook is not None and begins:
+                self.state = after_hook(
+                    hook, self.state, self._embed_train, epoch, self.config.seed
+                )
+            labels = labels_of(self.state)
+            for batch in run_images.batches(
+                self.config, self.images, part, self.mesh, labels
+            ):
+                yield part.phase, to_devices(batch, self.mesh)
+
+    def _embed_train(self):
+        params, stats = self.state.params, self.state.stats
+        return self.embedder(params, stats, self.images.train, "embed training images")
+
+
+def build_run(config: Config, images: RunImages) -> Run:
+    """Plans a run on these images, with a new state.
+
+    Raises ValueError if no batch can be drawn, or not divided over the devices.
+    """
+    mesh, phases = data_mesh(), plan(config, images.train)
+    count = run_images.check_batches(config, images, phases, mesh.devices.size)
+    classes = classes_of(config, len(images.identities))
+    system = build_system(config, classes, phases, mesh)
+    state = with_labels(config.between_epochs, system.init(config.seed), images.labels)
+    embedder = Embedder(config, system.embed, mesh)
+    return Run(config, images, phases, count, mesh, system, embedder, state)

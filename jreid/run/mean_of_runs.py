@@ -1,0 +1,239 @@
+"""Several runs as one row: RegDB's splits, or one config trained from several seeds.
+
+RegDB's published scores are means over ten splits, every model scored on the split that
+it was trained for: a test image of one split is a training image of another.
+"""
+
+import copy
+import glob
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jreid import __version__
+from jreid.config import Config
+from jreid.evaluation import table
+from jreid.evaluation.files.results_file import (
+    make_folder,
+    read_results,
+    write_results,
+)
+from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
+from jreid.evaluation.protocols.regdb import mean_title
+from jreid.evaluation.score import Score
+from jreid.parts import differences, to_json
+from jreid.run.about import about_run
+from jreid.run.workdir import CONFIG, read_training_set
+
+Scored = tuple[list[Score], dict[str, Any]]
+# Besides what may differ when a run is continued, of which the evaluation may not.
+_MAY_DIFFER = ("config.name", "config.seed", "config.data.split")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, with the config to score it by."""
+
+    folder: Path
+    config: Config
+
+    @property
+    def split(self) -> int | None:
+        """The number of its split, 1 to 10; None if its data set has none."""
+        return getattr(self.config.data, "split", None)
+
+    def newest_step(self) -> int:
+        """The step of the newest checkpoint, 0 if there is none."""
+        folder = self.folder / "checkpoints"
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        return max((int(name) for name in names if name.isdigit()), default=0)
+
+    def last_step(self) -> int:
+        """The step at which its training ends."""
+        last = (
+            self.config.schedule.epochs
+            * read_training_set(self.folder)["steps_per_epoch"]
+        )
+        return min(self.config.steps or last, last)
+
+    def stored_scores(self, step: int | None = None) -> Scored | None:
+        """Those of its results.json, if scoring it at `step` would give the same.
+
+        That is so if checkpoint, config, with the root of the images and all options of
+        the evaluation, and the version of this program are the same.
+        """
+        try:
+            about, scores = read_results(self.folder / "results.json")
+        except (OSError, ValueError):
+            return None
+        wanted = {
+            "step": self.newest_step() if step is None else step,
+            "config": to_json(self.config),
+            "version": __version__,
+        }
+        if any(about.get(name) != value for name, value in wanted.items()):
+            return None
+        return scores, about
+
+
+def find_runs(names: Sequence[str]) -> list[Path]:
+    """Folders by name or pattern; a pattern stands for the runs among its matches.
+
+    Raises ValueError for a pattern that no run matches.
+    """
+    folders: list[Path] = []
+    for name in names:
+        if Path(name).exists() or not glob.has_magic(name):
+            folders.append(Path(name))
+            continue
+        found = [Path(p) for p in glob.glob(name) if (Path(p) / CONFIG).is_file()]
+        if not found:
+            raise ValueError(f"no run, a folder with {CONFIG}, matches {name!r}")
+        folders += sorted(found, key=_by_number)
+    return list({folder.absolute(): folder for folder in folders}.values())
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Sorts regdb-2 before regdb-10."""
+    words = re.split(r"(\d+)", str(path))
+    return [(int(w) if w.isdigit() else -1, w) for w in words]
+
+
+def in_order(runs: Sequence[Run]) -> list[Run]:
+    """The runs by split, or by seed if they are of one split or have none.
+
+    Raises ValueError, naming the runs, if they make no mean.
+    """
+    first, *others = runs
+    for other in others:
+        _check_alike(first, other)
+    what = "split" if _are_splits(runs) else "seed"
+    ordered = sorted(runs, key=lambda run: _number(run, what))
+    for one, other in itertools.pairwise(ordered):
+        number = _number(one, what)
+        if number == _number(other, what):
+            raise ValueError(
+                f"{one.folder} and {other.folder} are both runs of {what} {number}: "
+                f"the mean takes one run of each {what}, leave one out"
+            )
+    return ordered
+
+
+def _are_splits(runs: Sequence[Run]) -> bool:
+    """Whether a mean is over splits, be it of one, and not over seeds."""
+    splits = {run.split for run in runs}
+    return len(splits) > 1 or (len(runs) == 1 and None not in splits)
+
+
+def _number(run: Run, what: str) -> int:
+    return run.config.seed if what == "seed" else run.split or 0
+
+
+def _check_alike(one: Run, other: Run) -> None:
+    changes = [
+        f"{path.removeprefix('config.')} is {here} and {there}"
+        for path, here, there, free in differences(one.config, other.config)
+        if path not in _MAY_DIFFER
+        and (not free or path.startswith("config.evaluation."))
+    ]
+    if changes:
+        raise ValueError(
+            f"{one.folder} and {other.folder} differ in more than split and seed: "
+            f"{'; '.join(changes)}. A mean is over runs of one config: set others side "
+            "by side with --compare"
+        )
+
+
+def check_finished(runs: Sequence[Run]) -> None:
+    """Raises ValueError naming the runs whose newest checkpoint is not their last."""
+    behind = [
+        f"{run.folder} is at step {run.newest_step()} of {run.last_step()}"
+        for run in runs
+        if run.newest_step() < run.last_step()
+    ]
+    if behind:
+        raise ValueError(
+            f"{'; '.join(behind)}: finish the training with the command that began it, "
+            "leave it out, or give the --step to score all of them at"
+        )
+
+
+def score_runs(
+    runs: Sequence[Run],
+    *,
+    step: int | None = None,
+    out: Path | None = None,
+    tested_on: Any = None,
+) -> None:
+    """Scores each run and prints the tables and their mean.
+
+    Scores that a run's results.json holds already are not computed again. The mean
+    goes into `out`, by default `NAME-mean` beside the first run.
+
+    Args:
+        runs: of several splits, each scored on its own, or of several seeds.
+        step: of the checkpoints; None for the newest, which must be the last.
+        out: a folder.
+        tested_on: another data set than that of the runs.
+
+    Raises:
+        ValueError: the runs make no mean, or one of them cannot be scored.
+        OSError: a file is missing, or cannot be written.
+    """
+    runs = in_order(runs)
+    if step is None:
+        check_finished(runs)
+    what = "split" if _are_splits(runs) else "seed"
+    if tested_on is not None and what == "split":
+        raise ValueError(
+            f"{runs[0].folder} and the other runs are of several splits: on another "
+            "data set give runs of one split"
+        )
+    folder = out or runs[0].folder.parent / f"{runs[0].config.name}-mean"
+    make_folder(folder)
+    numbers = [_number(run, what) for run in runs]
+    scored = []
+    for run, (scores, about) in zip(
+        runs, _scores(runs, what, step, out, tested_on), strict=True
+    ):
+        print(f"\n{what} {_number(run, what)}: {run.folder}\n")
+        print(table.format_table(scores, about))
+        scored.append(scores)
+    if what == "split":
+        means, title = mean_over_splits(scored), mean_title(numbers)
+    else:
+        means = mean_over_seeds(scored, numbers)
+        title = f"mean of {len(runs)} seeds ({', '.join(map(str, numbers))})"
+    about = _about_mean(runs, what, step, tested_on)
+    print(f"\n{title}\n")
+    print(table.format_table(means, about))
+    print("\n".join(write_results(folder, means, about)))
+
+
+def _scores(
+    runs: Sequence[Run], what: str, step: int | None, out: Path | None, tested_on: Any
+) -> Iterator[Scored]:
+    for run in runs:
+        stored = None if tested_on else run.stored_scores(step)
+        if stored is not None:
+            yield stored
+            continue
+        from jreid.run import trained  # imports JAX
+
+        own = None if out is None else out / f"{what}-{_number(run, what)}"
+        yield trained.evaluate_run(run.config, run.folder, step, own, tested_on)
+
+
+def _about_mean(
+    runs: Sequence[Run], what: str, step: int | None, tested_on: Any
+) -> dict[str, Any]:
+    config = copy.deepcopy(runs[0].config)
+    if what == "split":
+        config.data.split = 0  # all of them
+    steps = {run.newest_step() for run in runs} if step is None else {step}
+    at = steps.pop() if len(steps) == 1 else None
+    folders = {str(_number(run, what)): str(run.folder) for run in runs}
+    return about_run(config, at, tested_on) | {"runs": folders}

@@ -1,0 +1,168 @@
+"""Folders of `jreid.embed` scored: the same tables as of the same rows in one file."""
+
+import json
+import pathlib
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from jreid import evaluate
+from jreid.data.synvi import synvi_root
+from jreid.data.sysu_mm01 import read_sysu_mm01
+from jreid.evaluation.files.embeddings_folder import read_embeddings, read_labels
+from jreid.evaluation.files.features_file import score_file
+from jreid.evaluation.files.results_file import read_results
+from jreid.evaluation.table import format_table
+
+JOB = {"kind": "fused", "step": 7, "config_hash": "abc", "flip": False}
+
+
+def write_job(folder: pathlib.Path, paths, modality, vectors, **job) -> pathlib.Path:
+    """Shards of ten images, as `jreid.embed` writes them."""
+    folder.mkdir()
+    (folder / "job.json").write_text(json.dumps(JOB | job))
+    shards = -(-len(paths) // 10)
+    for shard in range(shards):
+        rows = slice(10 * shard, 10 * shard + 10)
+        flat = pyarrow.array(vectors[rows].reshape(-1))
+        size = vectors.shape[1]
+        table = {
+            "path": pyarrow.array(paths[rows]),
+            "modality": pyarrow.array(modality[rows]),
+            "embedding": pyarrow.FixedSizeListArray.from_arrays(flat, size),
+        }
+        name = f"embeddings-{shard:05d}-of-{shards:05d}.parquet"
+        pyarrow.parquet.write_table(pyarrow.table(table), folder / name)
+    return folder
+
+
+@pytest.fixture
+def rows():
+    """Paths, modality words, identities, cameras and vectors of 48 images."""
+    generator = np.random.default_rng(0)
+    ids = np.repeat([3, 5, 8, 9], 12)
+    cameras = np.tile(np.repeat(np.arange(1, 7), 2), 4)
+    paths = [
+        f"cam{c}/{i}/{n}.jpg" for n, (i, c) in enumerate(zip(ids, cameras, strict=True))
+    ]
+    modality = np.where(np.isin(cameras, (3, 6)), "infrared", "visible").tolist()
+    vectors = generator.normal(size=(48, 8)) + np.eye(16)[ids][:, :8]
+    return paths, modality, ids, cameras, vectors.astype(np.float32)
+
+
+def write_labels(path: pathlib.Path, paths, ids, cameras=None) -> pathlib.Path:
+    columns = [paths, ids] if cameras is None else [paths, ids, cameras]
+    lines = [",".join(map(str, line)) for line in zip(*columns, strict=True)]
+    head = "path,id" if cameras is None else "path,id,camera"
+    path.write_text("\n".join([head, *lines]) + "\n")
+    return path
+
+
+def score(capsys, *arguments):
+    code = evaluate.main([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
+
+
+def test_a_folder_with_labels_scores_as_a_file(rows, tmp_path, capsys):
+    paths, modality, ids, cameras, vectors = rows
+    folder = write_job(tmp_path / "embeddings", paths, modality, vectors)
+    labels = write_labels(
+        tmp_path / "labels.csv", paths[::-1], ids[::-1], cameras[::-1]
+    )
+    common = ("--protocol", "sysu", "--trials", 2, "--out", tmp_path / "out")
+    code, out, err = score(capsys, "--features", folder, "--labels", labels, *common)
+    assert code == 0, err
+    np.savez(
+        tmp_path / "same.npz",
+        fused=vectors,
+        ids=ids,
+        cameras=cameras,
+        paths=np.array(paths),
+    )
+    about, written = read_results(tmp_path / "out" / "results.json")
+    assert written == score_file(tmp_path / "same.npz", "sysu", trials=2)
+    assert out.startswith(format_table(written, about))
+    assert (about["features_file"], about["step"]) == ("embeddings", 7)
+    assert "step 7, config abc" in out
+
+
+def test_images_without_a_label_are_left_out(rows, tmp_path, capsys):
+    paths, modality, ids, cameras, vectors = rows
+    folder = write_job(tmp_path / "embeddings", paths, modality, vectors)
+    labels = write_labels(tmp_path / "labels.csv", paths[:36], ids[:36])
+    arguments = ("--features", folder, "--labels", labels, "--protocol", "regdb")
+    code, out, err = score(capsys, *arguments)
+    assert code == 0, err
+    assert "not used: 12 images that" in err
+    assert "24 queries, gallery of 12" in out
+
+
+def test_names_become_numbers(rows, tmp_path):
+    paths, modality, ids, _, vectors = rows
+    folder = write_job(tmp_path / "embeddings", paths, modality, vectors)
+    names = [f"person {number}" for number in ids]
+    table = read_embeddings(
+        folder, read_labels(write_labels(tmp_path / "l", paths, names))
+    )
+    assert table.cameras is None
+    assert table.ids.tolist() == np.repeat(np.arange(4), 12).tolist()
+
+
+def test_a_data_set_names_the_images(tmp_path, capsys):
+    root = synvi_root()
+    test = read_sysu_mm01(root).test
+    listed = [str(pathlib.Path(path).relative_to(root)) for path in test.paths]
+    vectors = np.random.default_rng(0).normal(size=(len(test), 4)).astype(np.float16)
+    words = np.array(["visible", "infrared"])[test.modality].tolist()
+    folder = write_job(tmp_path / "embeddings", listed, words, vectors)
+    options = ("--dataset", "sysu_mm01", "--no-rerank", "--out", tmp_path / "out")
+    code, _, err = score(capsys, "--features", folder, "--root", "synvi", *options)
+    assert code == 0, err
+    np.savez(
+        tmp_path / "same.npz",
+        fused=vectors,
+        ids=test.ids,
+        cameras=test.cameras,
+        paths=test.paths,
+    )
+    expected = score_file(tmp_path / "same.npz", "sysu", reranking=False)
+    assert read_results(tmp_path / "out" / "results.json")[1] == expected
+
+
+def test_faults_are_named(rows, tmp_path, capsys):
+    paths, modality, ids, cameras, vectors = rows
+    folder = write_job(tmp_path / "embeddings", paths, modality, vectors)
+    labels = write_labels(tmp_path / "labels.csv", paths, ids, cameras)
+
+    def refusal(**changed):
+        given = {"features": folder, "labels": labels, "protocol": "sysu"} | changed
+        words = [word for k, v in given.items() for word in (f"--{k}", v)]
+        code, _, err = score(capsys, *words)
+        assert code == 2
+        return err
+
+    more = write_labels(
+        tmp_path / "more.csv", [*paths, "x.jpg"], [*ids, 3], [*cameras, 1]
+    )
+    assert "1 of the 49 images of" in refusal(labels=more)
+    assert "first x.jpg: embed the folder" in refusal(labels=more)
+    twice = write_labels(
+        tmp_path / "twice.csv", [*paths, paths[3]], [*ids, 3], [*cameras, 1]
+    )
+    assert f"twice.csv: '{paths[3]}' is listed twice" in refusal(labels=twice)
+    other = tmp_path / "other.csv"
+    other.write_text("file,person\na,1\n")
+    assert "other.csv: labels are a CSV file whose first line is" in refusal(
+        labels=other
+    )
+    bare = write_labels(tmp_path / "bare.csv", paths, ids)
+    assert "no array 'cameras', which the protocol 'sysu' needs" in refusal(labels=bare)
+    assert "there is no job.json" in refusal(features=tmp_path)
+    middle = folder / "embeddings-00002-of-00005.parquet"
+    content = middle.read_bytes()
+    middle.write_bytes(content[:100])
+    assert "embeddings-00002-of-00005.parquet is damaged" in refusal()
+    middle.unlink()
+    assert "shard 2 of 5 is missing: finish the job" in refusal()

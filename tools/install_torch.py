@@ -1,0 +1,64 @@
+"""Installs PyTorch, which the parity tests and weights files need, where it is missing.
+
+    make torch                       # or make parity, which installs it first
+    make torch TORCH_INDEX=URL       # from this package index, such as PyTorch's own
+    make torch CUDA=1                # also where the build brings CUDA
+
+On Linux, many indexes have a build that brings CUDA: gigabytes that are of no use
+without a GPU, and that parity does not need. CUDA=1 installs them all the same.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+OF_CUDA = ("nvidia-", "cuda-", "triton", "pytorch-triton")
+
+
+def cuda_packages(requirements: list[str]) -> list[str]:
+    """Names of those of a package's requirements that are CUDA, on this machine."""
+    parsed = [Requirement(line) for line in requirements]
+    needed = [r for r in parsed if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return sorted(r.name for r in needed if r.name.lower().startswith(OF_CUDA))
+
+
+def main() -> int:
+    """Returns the exit code: 0 where torch is installed."""
+    if importlib.util.find_spec("torch"):
+        return 0
+    index = os.environ.get("TORCH_INDEX", "")
+    torch = ["--no-deps", *(["--index-url", index] if index else []), "torch"]
+    found = _pip("--dry-run", "--report", "-", *torch)
+    if found.returncode:
+        return found.returncode
+    metadata: dict[str, Any] = json.loads(found.stdout)["install"][0]["metadata"]
+    brought = cuda_packages(metadata.get("requires_dist", []))
+    if brought and os.environ.get("CUDA") != "1":
+        print(
+            f"error: torch {metadata['version']} of this package index brings CUDA "
+            f"({', '.join(brought)}), several gigabytes that parity does not need: "
+            f"give TORCH_INDEX={CPU_INDEX} or another index with builds for CPUs, or "
+            "CUDA=1 to install all of it",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"installing torch {metadata['version']}", flush=True)
+    # Its dependencies come from pip's own index: TORCH_INDEX may not have them.
+    return _pip(*torch).returncode or _pip("torch").returncode
+
+
+def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "pip", "install", "-q", "-c", str(CONSTRAINTS))
+    return subprocess.run([*command, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
