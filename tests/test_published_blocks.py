@@ -220,7 +220,8 @@ def made_norm(module, x):
 def test_pair_exchange_in_a_test():
     x = draw(3, 3, 2, 8)
     module = made(PairExchange(threshold=0.7))
-    module.norm.scale[...] = scale = jnp.asarray(draw(2, 8))
+    scale = draw(2, 8)
+    module.norm.scale[...] = jnp.asarray(scale)
     visible, infrared = (np.full(3, m, np.int32) for m in (0, 1))
     frozen = nnx.view(module, use_running_average=True)
     root = np.sqrt(1 + 1e-5)
@@ -229,7 +230,7 @@ def test_pair_exchange_in_a_test():
     mixed = np.where(strong, x * scale[0] / root, x * scale[1] / root)
     close(frozen(x, visible), mixed)
     released = made(PairExchange(threshold=0.7, released_test=True))
-    released.norm.scale[...] = scale
+    released.norm.scale[...] = jnp.asarray(scale)
     close(nnx.view(released, use_running_average=True)(x, infrared), mixed)
 
 
