@@ -1,0 +1,131 @@
+"""Random linear mixing of channels, of the whole image and of patches (RLE).
+
+Random Linear Enhancement (Tan et al., NeurIPS 2024): a change of spectrum is close to
+linear where the surface is one, so linear factors at random make a network blind to it.
+Images are uint8 before and after; the released code has fractions of 255 throughout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jreid.bounds import at_least, between
+from jreid.data.augmentations import check_rectangle
+from jreid.data.stateless import beta, numbered, sometimes, split, uniform
+from jreid.lazy import tf
+from jreid.shapes import Int, UInt8
+
+_MOST = 100  # rectangles, those that do not fit among them
+
+
+@dataclass(slots=True)
+class LinearMix:
+    """All three channels become one mixture of them (moderate, MRLE).
+
+    The weights are f / sum f with f ~ Beta(beta, beta) for each channel. The smaller
+    beta, the more often one channel has nearly all. A grey image stays as it is.
+    """
+
+    p: float = 0.5
+    """Probability."""
+    beta: float = 0.3
+    """Both parameters of the Beta distribution, above 0."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        between("p", self.p, 0.0, 1.0)
+        at_least("beta", self.beta, 0.01)
+
+    def __call__(
+        self, image: UInt8[tf.Tensor, "h w 3"], seed: Int[tf.Tensor, " 2"]
+    ) -> UInt8[tf.Tensor, "h w 3"]:
+        """The mixture three times, or the image as it is."""
+
+        def mixed(own: tf.Tensor) -> tf.Tensor:
+            # not 0, so that their sum is none
+            factors = tf.maximum(beta(own, (3,), self.beta), 1e-6)
+            weights = factors / tf.reduce_sum(factors)
+            channel = tf.tensordot(tf.cast(image, tf.float32), weights, axes=1)
+            channel = tf.cast(tf.round(channel), tf.uint8)[..., None]
+            return tf.repeat(channel, 3, axis=-1)
+
+        return sometimes(self.p, image, seed, mixed)
+
+
+@dataclass(slots=True)
+class LinearPatches:
+    """Rectangles whose channels are multiplied, each by its own factor (radical, RRLE).
+
+    A factor is Beta(beta, beta) / (the channel's maximum in the rectangle), so no value
+    leaves the range. Rectangles follow until the product of the factors of some channel
+    is below the threshold. One that does not fit into the image is skipped. A grey
+    image becomes coloured.
+    """
+
+    p: float = 0.5
+    """Probability."""
+    beta: float = 0.4
+    """Both parameters of the Beta distribution, above 0."""
+    threshold: float = 0.1
+    """Of the running product, at which it ends."""
+    area: tuple[float, float] = (0.02, 0.4)
+    """Least and greatest fraction of the image, uniform between."""
+    aspect: tuple[float, float] = (0.3, 1 / 0.3)
+    """Least and greatest height / width, uniform between."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        between("p", self.p, 0.0, 1.0)
+        at_least("beta", self.beta, 0.01)
+        between("threshold", self.threshold, 0.0, 1.0)
+        check_rectangle(self.area, self.aspect)
+
+    def __call__(
+        self, image: UInt8[tf.Tensor, "h w 3"], seed: Int[tf.Tensor, " 2"]
+    ) -> UInt8[tf.Tensor, "h w 3"]:
+        """The image with its rectangles, or as it is."""
+
+        def patched(own: tf.Tensor) -> tf.Tensor:
+            floats = tf.cast(image, tf.float32) / 255
+            _, floats, _ = tf.while_loop(
+                lambda turn, x, product: (
+                    (turn < _MOST) & (tf.reduce_min(product) >= self.threshold)
+                ),
+                lambda turn, x, product: self._turn(own, turn, x, product),
+                (tf.constant(0), floats, tf.ones(3)),
+            )
+            return tf.cast(tf.round(floats * 255), tf.uint8)
+
+        return sometimes(self.p, image, seed, patched)
+
+    def _turn(self, seed, turn, image, product):
+        """One rectangle: the turn's number, the image and the running product."""
+        box_seed, factor_seed = split(numbered(seed, turn), 2)
+        inside, fits = self._rectangle(box_seed, tf.shape(image))
+        brightest = tf.reduce_max(tf.where(inside, image, 0), axis=(0, 1))
+        # A channel that is black there stays so, whatever its factor.
+        factors = tf.where(
+            brightest > 0,
+            beta(factor_seed, (3,), self.beta) / tf.maximum(brightest, 1 / 255),
+            1,
+        )
+        changed = tf.where(inside, image * factors, image)
+        return turn + 1, changed, tf.where(fits, product * factors, product)
+
+    def _rectangle(self, seed, shape):
+        """Boolean [h w 1], true inside if it fits, and whether it does."""
+        h, w = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
+        u = uniform(seed, (4,))
+        area = h * w * (self.area[0] + (self.area[1] - self.area[0]) * u[0])
+        aspect = self.aspect[0] + (self.aspect[1] - self.aspect[0]) * u[1]
+        height, width = (
+            tf.round(tf.sqrt(area * aspect)),
+            tf.round(tf.sqrt(area / aspect)),
+        )
+        fits = (height < h) & (width < w)
+        top = tf.floor(u[2] * (h - height + 1))
+        left = tf.floor(u[3] * (w - width + 1))
+        rows, columns = tf.range(h)[:, None, None], tf.range(w)[None, :, None]
+        inside = (rows >= top) & (rows < top + height)
+        inside &= (columns >= left) & (columns < left + width)
+        return inside & fits, fits

@@ -1,0 +1,67 @@
+"""Terms on the masks of learned parts: overlap (MPANet), spread (SAAI, PDM)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from jreid.lazy import jax, jnp
+from jreid.losses.primitives import widen
+from jreid.losses.standing import On, check_weight_and_on, shared
+from jreid.shapes import Float
+
+
+def mask_overlap(masks: Float[jax.Array, "b h w m"]) -> Float[jax.Array, ""]:
+    """Sum over places of the product of two masks, mean over their pairs and images."""
+    flat = widen(masks).reshape(len(masks), -1, masks.shape[-1])
+    products = jnp.einsum("bnm,bnk->bmk", flat, flat)
+    above = jnp.triu(jnp.ones(products.shape[1:], products.dtype), 1)
+    pairs = math.comb(masks.shape[-1], 2)
+    return jnp.sum(products * above[None]) / (len(masks) * pairs)
+
+
+def prototype_spread(masks: Float[jax.Array, "b h w m"]) -> Float[jax.Array, ""]:
+    """Negated root mean squared difference of two masks, mean over pairs of them.
+
+    The mean square is over images and places (SAAI's code).
+    """
+    flat = widen(masks).reshape(-1, masks.shape[-1])
+    squared = jnp.mean(jnp.square(flat[:, :, None] - flat[:, None, :]), axis=0)
+    pairs = jnp.triu(jnp.ones(squared.shape, bool), 1)
+    apart = pairs & (squared > 0)
+    roots = jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1)), 0)
+    return -jnp.sum(roots) / math.comb(masks.shape[-1], 2)
+
+
+@dataclass(slots=True)
+class MaskOverlap:
+    """Masks of different parts do not see the same places (MPANet)."""
+
+    weight: float = 1.0
+    on: On = "masks.v1"
+    """Masks by name, or pairs of a name and a share."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        check_weight_and_on(self)
+
+    def __call__(self, outputs, batch, rng=None) -> Float[jax.Array, ""]:
+        """The term's value, not yet weighted."""
+        return shared(self.on, outputs, mask_overlap)
+
+
+@dataclass(slots=True)
+class PrototypeSpread:
+    """Masks of different prototypes differ (SAAI, PDM)."""
+
+    weight: float = 0.25
+    on: On = "masks.v1"
+    """Masks by name, or pairs of a name and a share."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        check_weight_and_on(self)
+
+    def __call__(self, outputs, batch, rng=None) -> Float[jax.Array, ""]:
+        """The term's value, not yet weighted."""
+        return shared(self.on, outputs, prototype_spread)

@@ -1,0 +1,291 @@
+"""Blocks, adapters and pools of published systems against naive NumPy, and counts."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jreid.models.adapters import Decoder, Encoder, GreyCopy, PixelAdapter
+from jreid.models.channel_attention import ChannelSelfAttention
+from jreid.models.context_gate import ContextGate
+from jreid.models.expansion import DiverseExpansion
+from jreid.models.gates import ConvolutionalAttention, EnergyGate, ModalityAlleviation
+from jreid.models.modality_heads import ModalityClassifier
+from jreid.models.modality_norm import ModalityNorm, PairExchange
+from jreid.models.modules.layers import BatchNorm
+from jreid.models.multilevel_fusion import MultilevelFusion
+from jreid.models.prototype_pool import MaskPool, PrototypePool
+
+MODALITY = np.array([0, 1, 1, 0, 0, 1], np.int32)
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def made(part, channels=8):
+    return part.make(channels, nnx.Rngs(0), jnp.float32)
+
+
+def count(module):
+    return sum(x.size for x in jax.tree.leaves(nnx.state(module, nnx.Param)))
+
+
+def shaken(module):
+    """The module with random weights, so that nothing starts as the identity."""
+    graphdef, params, rest = nnx.split(module, nnx.Param, ...)
+    leaves, treedef = jax.tree.flatten(params)
+    leaves = [jnp.asarray(draw(*x.shape, seed=k)) for k, x in enumerate(leaves)]
+    return nnx.merge(graphdef, jax.tree.unflatten(treedef, leaves), rest)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def close(ours, expected, tolerance=1e-5):
+    np.testing.assert_allclose(
+        np.asarray(ours), expected, rtol=tolerance, atol=tolerance
+    )
+
+
+BLOCKS = {
+    "fusion": MultilevelFusion(),
+    "gate": ContextGate(masks=3),
+    "channel_attention": ChannelSelfAttention(),
+    "alleviation": ModalityAlleviation(reduction=2),
+    "energy": EnergyGate(),
+    "convolutional": ConvolutionalAttention(reduction=2, kernel=3),
+    "modality_norm": ModalityNorm(),
+    "exchange": PairExchange(threshold=0.8),
+    "expansion": DiverseExpansion(dropout=0.0),
+    "expansion_attended": DiverseExpansion(
+        dropout=0.0, between=ConvolutionalAttention(reduction=1, kernel=3)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_every_weight_of_a_block_has_a_gradient(name):
+    module = made(BLOCKS[name])
+    if name == "energy":  # a function without weights
+        return
+    module = nnx.view(
+        shaken(module), use_running_average=True, raise_if_not_found=False
+    )
+    graphdef, params, stats = nnx.split(module, nnx.Param, nnx.BatchStat)
+    params, stats = nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
+    x, low = draw(6, 4, 2, 8), draw(6, 4, 2, 4, seed=1)
+
+    def loss(params):
+        block = nnx.merge(graphdef, params, stats)
+        out = block(x, MODALITY, stage_input=low)
+        return jnp.sum(jnp.sin(out[0] if isinstance(out, tuple) else out))
+
+    gradient = jax.jit(jax.grad(loss))(params)
+    for path, leaf in jax.tree.leaves_with_path(gradient):
+        assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, path
+
+
+@pytest.mark.parametrize("name", ["fusion", "gate", "channel_attention"])
+def test_block_starts_as_the_identity(name):
+    x, low = draw(2, 4, 2, 8), draw(2, 4, 2, 4, seed=1)
+    close(made(BLOCKS[name])(x, None, stage_input=low), x)
+
+
+def test_folded_attention_is_the_attention_of_reshaped_maps():
+    """[c, n] read as [2 c, n / 2], with loops over places."""
+    module = shaken(made(MultilevelFusion())).position
+    high, low = draw(2, 4, 2, 8), draw(2, 4, 2, 4, seed=1)
+    module.bn.use_running_average = True
+    theta, phi, g = (
+        np.asarray(conv(x)).reshape(2, 8, -1)
+        for conv, x in ((module.theta, high), (module.phi, low), (module.g, low))
+    )
+    y = np.zeros_like(theta)
+    for r in range(2):
+        a, b, v = (m[r].T.reshape(4, 4) for m in (theta, phi, g))
+        out = np.zeros((4, 4))
+        for i, j in itertools.product(range(4), range(4)):
+            out[:, i] += (a[:, i] @ b[:, j]) / 4 * v[:, j]
+        y[r] = out.reshape(2, 8).T
+    expected = module.bn(module.out(jnp.asarray(y).reshape(2, 4, 2, 2))) + high
+    close(module(high, low), expected, 1e-4)
+
+
+def test_odd_maps_cannot_be_folded():
+    with pytest.raises(ValueError, match="3 x 3 cannot be folded"):
+        made(MultilevelFusion())(draw(1, 3, 3, 8), stage_input=draw(1, 3, 3, 4))
+    unfolded = made(MultilevelFusion(folded=False))
+    unfolded(draw(1, 3, 3, 8), stage_input=draw(1, 3, 3, 4))
+
+
+def test_channel_attention():
+    module = made(ChannelSelfAttention(), 5)
+    module.gamma[...] = jnp.float32(0.7)
+    x = draw(2, 3, 2, 5)
+    expected = np.empty_like(x)
+    for r in range(2):
+        rows = x[r].reshape(-1, 5).T
+        energy = rows @ rows.T
+        weights = np.exp(-(energy - energy.min(1, keepdims=True)))
+        weights /= weights.sum(1, keepdims=True)
+        expected[r] = ((0.7 * weights @ rows) + rows).T.reshape(3, 2, 5)
+    close(module(x), expected)
+
+
+def test_modality_alleviation():
+    module = shaken(made(ModalityAlleviation(reduction=2)))
+    x = draw(2, 4, 3, 8)
+    first, second = (np.asarray(c.kernel[0, 0]) for c in (module.first, module.second))
+    for r in range(2):
+        mean, std = x[r].mean((0, 1)), np.sqrt(x[r].var((0, 1)) + 1e-5)
+        m = sigmoid(np.maximum(mean @ first, 0) @ second)
+        close(module(x)[r], x[r] * m + (x[r] - mean) / std * (1 - m))
+
+
+def test_energy_gate():
+    x = draw(2, 4, 3, 5)
+    mean, var = x.mean((1, 2), keepdims=True), x.var((1, 2), ddof=1, keepdims=True)
+    gate = sigmoid((x - mean) ** 2 / (4 * (var + 1e-4)) + 0.5)
+    close(made(EnergyGate())(x), x * gate)
+
+
+def test_convolutional_attention():
+    module = shaken(made(ConvolutionalAttention(reduction=2, kernel=3)))
+    x = draw(1, 4, 3, 8)
+    first, second = (np.asarray(c.kernel[0, 0]) for c in (module.first, module.second))
+    gate = sum(
+        np.maximum(m @ first, 0) @ second for m in (x[0].max((0, 1)), x[0].mean((0, 1)))
+    )
+    y = x[0] * sigmoid(gate)
+    seen = np.pad(np.stack([y.max(-1), y.mean(-1)], -1), ((1, 1), (1, 1), (0, 0)))
+    kernel = np.asarray(module.spatial.kernel[...])[..., 0]
+    spatial = np.array(
+        [
+            [(seen[i : i + 3, j : j + 3] * kernel).sum() for j in range(3)]
+            for i in range(4)
+        ]
+    )
+    spatial = sigmoid(spatial + float(module.spatial.bias[0]))
+    close(module(x)[0], y * spatial[..., None] + x[0], 1e-4)
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (6, 3, 2, 8)])
+def test_modality_norm_is_a_batchnorm_for_each_modality(shape):
+    module = shaken(made(ModalityNorm()))
+    x = 3 * draw(*shape) + 1
+    ours = np.asarray(module(x, MODALITY))
+    for m in (0, 1):
+        single = BatchNorm(8, rngs=nnx.Rngs(0))
+        single.scale[...], single.bias[...] = module.scale[m], module.bias[m]
+        close(ours[m == MODALITY], single(jnp.asarray(x[m == MODALITY])), 1e-4)
+        close(module.mean[m], single.mean[...])
+        close(module.var[m], single.var[...])
+        frozen = nnx.view(module, use_running_average=True)
+        single.use_running_average = True
+        rows = frozen(x, np.full(6, m, np.int32))
+        close(rows, single(jnp.asarray(x)), 1e-4)
+
+
+def test_modality_norm_keeps_the_statistics_of_an_absent_modality():
+    module = made(ModalityNorm())
+    module(5 + draw(6, 8), np.zeros(6, np.int32))
+    assert (np.asarray(module.mean[1]) == 0).all() and (module.var[1] == 1).all()
+    assert (np.asarray(module.mean[0]) > 0.3).all()
+
+
+def test_pair_exchange():
+    module = made(PairExchange(threshold=0.7))
+    module.norm.scale[...] = scale = jnp.asarray(draw(2, 8))
+    x = draw(6, 3, 2, 8)
+    own = np.asarray(made_norm(module, x))
+    pairs = {0: 1, 1: 0, 2: 3, 3: 2, 4: 5, 5: 4}  # k-th visible, k-th infrared
+    ours = np.asarray(module(x, MODALITY))
+    for row, channel in itertools.product(range(6), range(8)):
+        strong = abs(scale[MODALITY[row], channel]) >= 0.7
+        from_row = row if strong else pairs[row]
+        close(ours[row, ..., channel], own[from_row, ..., channel])
+
+
+def made_norm(module, x):
+    norm = made(ModalityNorm())
+    norm.scale[...] = module.norm.scale[...]
+    return norm(x, MODALITY)
+
+
+def test_pair_exchange_in_a_test():
+    x = draw(3, 3, 2, 8)
+    module = made(PairExchange(threshold=0.7))
+    scale = draw(2, 8)
+    module.norm.scale[...] = jnp.asarray(scale)
+    visible, infrared = (np.full(3, m, np.int32) for m in (0, 1))
+    frozen = nnx.view(module, use_running_average=True)
+    root = np.sqrt(1 + 1e-5)
+    strong = np.abs(scale[0]) >= 0.7
+    close(frozen(x, infrared), x * scale[1] / root)
+    mixed = np.where(strong, x * scale[0] / root, x * scale[1] / root)
+    close(frozen(x, visible), mixed)
+    released = made(PairExchange(threshold=0.7, released_test=True))
+    released.norm.scale[...] = jnp.asarray(scale)
+    close(nnx.view(released, use_running_average=True)(x, infrared), mixed)
+
+
+def test_classifier_of_the_rows_modality():
+    module = ModalityClassifier().make(8, 5, nnx.Rngs(0), jnp.float32)
+    x, kernel = draw(6, 8), np.asarray(module.kernel[...])
+    for row, m in enumerate(MODALITY):
+        close(module(x, MODALITY)[row], x[row] @ kernel[m])
+        close(module.others(x, MODALITY)[row], x[row] @ kernel[1 - m])
+
+
+def test_adapters_by_hand_and_their_counts():
+    x = draw(2, 4, 3, 3)
+    adapter = PixelAdapter().make(nnx.Rngs(0), jnp.float32)
+    grey = np.maximum(0.333 * x.sum(-1, keepdims=True), 0)
+    close(adapter(x), np.repeat(0.333 * grey, 3, axis=-1))
+    encoder = Encoder().make(nnx.Rngs(0), jnp.float32)
+    decoder = Decoder().make(nnx.Rngs(0), jnp.float32)
+    code = 0.333 * grey
+    code = (code - code.mean()) / np.sqrt(code.var() + 1e-5)
+    close(decoder(encoder(x)), np.maximum(np.repeat(0.333 * code, 3, axis=-1), 0), 1e-4)
+    assert count(adapter) == 10
+    assert 2 * count(encoder) + count(decoder) == 22  # MMN's
+
+
+def test_grey_copy():
+    x = draw(2, 4, 3, 3)
+    grey = 0.2989 * x[..., :1] + 0.587 * x[..., 1:2] + 0.114 * x[..., 2:]
+    close(GreyCopy().make(nnx.Rngs(0), jnp.float32)(x), np.repeat(grey, 3, axis=-1))
+
+
+def test_pools_of_parts():
+    x = np.abs(draw(2, 4, 3, 8))
+    for part in (MaskPool(masks=3), PrototypePool(prototypes=3, size=(4, 3))):
+        module = made(part)
+        masks, vector = np.asarray(module.masks(x)), module(x)
+        assert vector.shape == (2, part.width(8)) == (2, 32)
+        parts = [(x * masks[..., [m]]).mean((1, 2)) for m in range(3)]
+        close(vector, np.concatenate([*parts, x.mean((1, 2))], axis=1))
+        assert masks.min() > 0 and masks.max() < 1
+    with pytest.raises(ValueError, match="size of the pool"):
+        module(x[:, :2])
+
+
+def test_counts_of_published_modules():
+    """At the published widths, counted in the released code."""
+    sizes = {
+        "masks": (MaskPool(6), 2048, 12_294),
+        "prototypes_6": (PrototypePool(6), 2048, 344_064),
+        "prototypes_7": (PrototypePool(7), 2048, 346_112),
+        "expansion": (DiverseExpansion(), 1024, 14_682_112),
+        "fusion_1": (MultilevelFusion(ratio=4), 256, 63_264),
+        "fusion_2": (MultilevelFusion(), 512, 594_048),
+        "fusion_3": (MultilevelFusion(), 1024, 2_367_744),
+    }
+    for name, (part, channels, expected) in sizes.items():
+        found = nnx.eval_shape(lambda p=part, c=channels: made(p, c))
+        assert count(found) == expected, name
