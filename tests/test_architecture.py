@@ -18,7 +18,9 @@ models.torch_names run.leaves data.quiet
 parts processes.*
 run.workdir
 data.rows data.datasets data.views data.image_file data.lists data.synvi
+data.stateless
 losses.* models.* data.sampling data.augmentations data.device_augmentations
+data.linear_mixing data.channel_mixing data.channel_select data.pair_sampling
 evaluation.* data.entries data.source data.records
 data.sysu_mm01 data.regdb data.llcm data.csv_file data.decoding data.builders
 data.folder data.pipeline
