@@ -78,11 +78,12 @@ def test_every_weight_of_a_block_has_a_gradient(name):
     )
     graphdef, params, stats = nnx.split(module, nnx.Param, nnx.BatchStat)
     params, stats = nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
-    x, low = draw(6, 4, 2, 8), draw(6, 4, 2, 4, seed=1)
+    x, low = jnp.asarray(draw(6, 4, 2, 8)), jnp.asarray(draw(6, 4, 2, 4, seed=1))
+    modality = jnp.asarray(MODALITY)
 
     def loss(params):
         block = nnx.merge(graphdef, params, stats)
-        out = block(x, MODALITY, stage_input=low)
+        out = block(x, modality, stage_input=low)
         return jnp.sum(jnp.sin(out[0] if isinstance(out, tuple) else out))
 
     gradient = jax.jit(jax.grad(loss))(params)
@@ -92,14 +93,14 @@ def test_every_weight_of_a_block_has_a_gradient(name):
 
 @pytest.mark.parametrize("name", ["fusion", "gate", "channel_attention"])
 def test_block_starts_as_the_identity(name):
-    x, low = draw(2, 4, 2, 8), draw(2, 4, 2, 4, seed=1)
+    x, low = jnp.asarray(draw(2, 4, 2, 8)), jnp.asarray(draw(2, 4, 2, 4, seed=1))
     close(made(BLOCKS[name])(x, None, stage_input=low), x)
 
 
 def test_folded_attention_is_the_attention_of_reshaped_maps():
     """[c, n] read as [2 c, n / 2], with loops over places."""
     module = shaken(made(MultilevelFusion())).position
-    high, low = draw(2, 4, 2, 8), draw(2, 4, 2, 4, seed=1)
+    high, low = jnp.asarray(draw(2, 4, 2, 8)), jnp.asarray(draw(2, 4, 2, 4, seed=1))
     module.bn.use_running_average = True
     theta, phi, g = (
         np.asarray(conv(x)).reshape(2, 8, -1)
@@ -117,10 +118,10 @@ def test_folded_attention_is_the_attention_of_reshaped_maps():
 
 
 def test_odd_maps_cannot_be_folded():
+    high, low = jnp.asarray(draw(1, 3, 3, 8)), jnp.asarray(draw(1, 3, 3, 4))
     with pytest.raises(ValueError, match="3 x 3 cannot be folded"):
-        made(MultilevelFusion())(draw(1, 3, 3, 8), stage_input=draw(1, 3, 3, 4))
-    unfolded = made(MultilevelFusion(folded=False))
-    unfolded(draw(1, 3, 3, 8), stage_input=draw(1, 3, 3, 4))
+        made(MultilevelFusion())(high, stage_input=low)
+    made(MultilevelFusion(folded=False))(high, stage_input=low)
 
 
 def test_channel_attention():
@@ -134,24 +135,25 @@ def test_channel_attention():
         weights = np.exp(-(energy - energy.min(1, keepdims=True)))
         weights /= weights.sum(1, keepdims=True)
         expected[r] = ((0.7 * weights @ rows) + rows).T.reshape(3, 2, 5)
-    close(module(x), expected)
+    close(module(jnp.asarray(x)), expected)
 
 
 def test_modality_alleviation():
     module = shaken(made(ModalityAlleviation(reduction=2)))
     x = draw(2, 4, 3, 8)
+    ours = module(jnp.asarray(x))
     first, second = (np.asarray(c.kernel[0, 0]) for c in (module.first, module.second))
     for r in range(2):
         mean, std = x[r].mean((0, 1)), np.sqrt(x[r].var((0, 1)) + 1e-5)
         m = sigmoid(np.maximum(mean @ first, 0) @ second)
-        close(module(x)[r], x[r] * m + (x[r] - mean) / std * (1 - m))
+        close(ours[r], x[r] * m + (x[r] - mean) / std * (1 - m))
 
 
 def test_energy_gate():
     x = draw(2, 4, 3, 5)
     mean, var = x.mean((1, 2), keepdims=True), x.var((1, 2), ddof=1, keepdims=True)
     gate = sigmoid((x - mean) ** 2 / (4 * (var + 1e-4)) + 0.5)
-    close(made(EnergyGate())(x), x * gate)
+    close(made(EnergyGate())(jnp.asarray(x)), x * gate)
 
 
 def test_convolutional_attention():
@@ -171,14 +173,14 @@ def test_convolutional_attention():
         ]
     )
     spatial = sigmoid(spatial + float(module.spatial.bias[0]))
-    close(module(x)[0], y * spatial[..., None] + x[0], 1e-4)
+    close(module(jnp.asarray(x))[0], y * spatial[..., None] + x[0], 1e-4)
 
 
 @pytest.mark.parametrize("shape", [(6, 8), (6, 3, 2, 8)])
 def test_modality_norm_is_a_batchnorm_for_each_modality(shape):
     module = shaken(made(ModalityNorm()))
     x = 3 * draw(*shape) + 1
-    ours = np.asarray(module(x, MODALITY))
+    ours = np.asarray(module(jnp.asarray(x), jnp.asarray(MODALITY)))
     for m in (0, 1):
         single = BatchNorm(8, rngs=nnx.Rngs(0))
         single.scale[...], single.bias[...] = module.scale[m], module.bias[m]
@@ -187,34 +189,35 @@ def test_modality_norm_is_a_batchnorm_for_each_modality(shape):
         close(module.var[m], single.var[...])
         frozen = nnx.view(module, use_running_average=True)
         single.use_running_average = True
-        rows = frozen(x, np.full(6, m, np.int32))
+        rows = frozen(jnp.asarray(x), jnp.full(6, m, jnp.int32))
         close(rows, single(jnp.asarray(x)), 1e-4)
 
 
 def test_modality_norm_keeps_the_statistics_of_an_absent_modality():
     module = made(ModalityNorm())
-    module(5 + draw(6, 8), np.zeros(6, np.int32))
+    module(jnp.asarray(5 + draw(6, 8)), jnp.zeros(6, jnp.int32))
     assert (np.asarray(module.mean[1]) == 0).all() and (module.var[1] == 1).all()
     assert (np.asarray(module.mean[0]) > 0.3).all()
 
 
 def test_pair_exchange():
     module = made(PairExchange(threshold=0.7))
-    module.norm.scale[...] = scale = jnp.asarray(draw(2, 8))
-    x = draw(6, 3, 2, 8)
-    own = np.asarray(made_norm(module, x))
+    scale = draw(2, 8)
+    module.norm.scale[...] = jnp.asarray(scale)
+    x, modality = jnp.asarray(draw(6, 3, 2, 8)), jnp.asarray(MODALITY)
+    own = np.asarray(made_norm(module, x, modality))
     pairs = {0: 1, 1: 0, 2: 3, 3: 2, 4: 5, 5: 4}  # k-th visible, k-th infrared
-    ours = np.asarray(module(x, MODALITY))
+    ours = np.asarray(module(x, modality))
     for row, channel in itertools.product(range(6), range(8)):
         strong = abs(scale[MODALITY[row], channel]) >= 0.7
         from_row = row if strong else pairs[row]
         close(ours[row, ..., channel], own[from_row, ..., channel])
 
 
-def made_norm(module, x):
+def made_norm(module, x, modality):
     norm = made(ModalityNorm())
     norm.scale[...] = module.norm.scale[...]
-    return norm(x, MODALITY)
+    return norm(x, modality)
 
 
 def test_pair_exchange_in_a_test():
@@ -222,36 +225,40 @@ def test_pair_exchange_in_a_test():
     module = made(PairExchange(threshold=0.7))
     scale = draw(2, 8)
     module.norm.scale[...] = jnp.asarray(scale)
-    visible, infrared = (np.full(3, m, np.int32) for m in (0, 1))
+    maps = jnp.asarray(x)
+    visible, infrared = (jnp.full(3, m, jnp.int32) for m in (0, 1))
     frozen = nnx.view(module, use_running_average=True)
     root = np.sqrt(1 + 1e-5)
     strong = np.abs(scale[0]) >= 0.7
-    close(frozen(x, infrared), x * scale[1] / root)
+    close(frozen(maps, infrared), x * scale[1] / root)
     mixed = np.where(strong, x * scale[0] / root, x * scale[1] / root)
-    close(frozen(x, visible), mixed)
+    close(frozen(maps, visible), mixed)
     released = made(PairExchange(threshold=0.7, released_test=True))
     released.norm.scale[...] = jnp.asarray(scale)
-    close(nnx.view(released, use_running_average=True)(x, infrared), mixed)
+    close(nnx.view(released, use_running_average=True)(maps, infrared), mixed)
 
 
 def test_classifier_of_the_rows_modality():
     module = ModalityClassifier().make(8, 5, nnx.Rngs(0), jnp.float32)
     x, kernel = draw(6, 8), np.asarray(module.kernel[...])
+    arguments = jnp.asarray(x), jnp.asarray(MODALITY)
+    own, other = module(*arguments), module.others(*arguments)
     for row, m in enumerate(MODALITY):
-        close(module(x, MODALITY)[row], x[row] @ kernel[m])
-        close(module.others(x, MODALITY)[row], x[row] @ kernel[1 - m])
+        close(own[row], x[row] @ kernel[m])
+        close(other[row], x[row] @ kernel[1 - m])
 
 
 def test_adapters_by_hand_and_their_counts():
     x = draw(2, 4, 3, 3)
     adapter = PixelAdapter().make(nnx.Rngs(0), jnp.float32)
     grey = np.maximum(0.333 * x.sum(-1, keepdims=True), 0)
-    close(adapter(x), np.repeat(0.333 * grey, 3, axis=-1))
+    close(adapter(jnp.asarray(x)), np.repeat(0.333 * grey, 3, axis=-1))
     encoder = Encoder().make(nnx.Rngs(0), jnp.float32)
     decoder = Decoder().make(nnx.Rngs(0), jnp.float32)
     code = 0.333 * grey
     code = (code - code.mean()) / np.sqrt(code.var() + 1e-5)
-    close(decoder(encoder(x)), np.maximum(np.repeat(0.333 * code, 3, axis=-1), 0), 1e-4)
+    expected = np.maximum(np.repeat(0.333 * code, 3, axis=-1), 0)
+    close(decoder(encoder(jnp.asarray(x))), expected, 1e-4)
     assert count(adapter) == 10
     assert 2 * count(encoder) + count(decoder) == 22  # MMN's
 
@@ -259,20 +266,22 @@ def test_adapters_by_hand_and_their_counts():
 def test_grey_copy():
     x = draw(2, 4, 3, 3)
     grey = 0.2989 * x[..., :1] + 0.587 * x[..., 1:2] + 0.114 * x[..., 2:]
-    close(GreyCopy().make(nnx.Rngs(0), jnp.float32)(x), np.repeat(grey, 3, axis=-1))
+    copy = GreyCopy().make(nnx.Rngs(0), jnp.float32)
+    close(copy(jnp.asarray(x)), np.repeat(grey, 3, axis=-1))
 
 
 def test_pools_of_parts():
     x = np.abs(draw(2, 4, 3, 8))
+    maps = jnp.asarray(x)
     for part in (MaskPool(masks=3), PrototypePool(prototypes=3, size=(4, 3))):
         module = made(part)
-        masks, vector = np.asarray(module.masks(x)), module(x)
+        masks, vector = np.asarray(module.masks(maps)), module(maps)
         assert vector.shape == (2, part.width(8)) == (2, 32)
         parts = [(x * masks[..., [m]]).mean((1, 2)) for m in range(3)]
         close(vector, np.concatenate([*parts, x.mean((1, 2))], axis=1))
         assert masks.min() > 0 and masks.max() < 1
     with pytest.raises(ValueError, match="size of the pool"):
-        module(x[:, :2])
+        module(maps[:, :2])
 
 
 def test_counts_of_published_modules():
