@@ -330,10 +330,8 @@ def test_terms_on_masks():
 def test_teacher_is_the_other_modalitys_average(form):
     kernel = np.random.default_rng(2).normal(size=(2, 6, 5))
     embeddings, student = arrays(draw(), draw(5, seed=1))
-    batch = {
-        "modality": jnp.asarray(MODALITY),
-        "extra": {"average": {"branches": {"v1": {"own": {"kernel": kernel}}}}},
-    }
+    average = {"branches": {"v1": {"own": {"kernel": jnp.asarray(kernel)}}}}
+    batch = {"modality": jnp.asarray(MODALITY), "extra": {"average": average}}
     term = SwappedTeacher(form=form)
 
     def value(embeddings, student):
