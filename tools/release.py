@@ -65,10 +65,9 @@ def build(out: Path, python: Path) -> Path:
 def use(wheel: Path, python: Path, folder: Path) -> None:
     """Installs the wheel; trains a step of the demo and scores, from `folder`."""
     _run(python, "-m", "pip", "install", "-q", "-c", CONSTRAINTS, wheel)
-    shutil.copytree(ROOT / "configs", folder / "configs")
     options = ("--config.steps=1", "--workdir=run")
-    _run(python, "-m", "jreid.train", "--config=configs/demo.py", *options, cwd=folder)
-    _run(python, "-m", "jreid.evaluate", "--workdir=run", cwd=folder)
+    _run(python, "-m", "jreid.train", "--config=demo", *options, cwd=folder)
+    _run(python, "-m", "jreid", "evaluate", "run", cwd=folder)
     _run(python, "-c", SCORING, cwd=folder)
 
 
