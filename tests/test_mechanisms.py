@@ -65,11 +65,13 @@ def test_a_resumed_run_ends_with_the_same_bits(name, tree, tmp_path):
     tiny.assert_same_state(tmp_path / name, tmp_path / f"{name}-resumed")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_on_four_devices_too(name, four_devices):
     tiny.assert_same_state(four_devices / name, four_devices / f"{name}-resumed")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_four_devices_compute_what_one_does(name, tree, tmp_path, four_devices):
     config = config_of(name, tree)
