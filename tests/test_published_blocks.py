@@ -57,7 +57,6 @@ BLOCKS = {
     "gate": ContextGate(masks=3),
     "channel_attention": ChannelSelfAttention(),
     "alleviation": ModalityAlleviation(reduction=2),
-    "energy": EnergyGate(),
     "convolutional": ConvolutionalAttention(reduction=2, kernel=3),
     "modality_norm": ModalityNorm(),
     "exchange": PairExchange(threshold=0.8),
@@ -71,8 +70,6 @@ BLOCKS = {
 @pytest.mark.parametrize("name", BLOCKS)
 def test_every_weight_of_a_block_has_a_gradient(name):
     module = made(BLOCKS[name])
-    if name == "energy":  # a function without weights
-        return
     module = nnx.view(
         shaken(module), use_running_average=True, raise_if_not_found=False
     )

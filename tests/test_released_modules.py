@@ -6,6 +6,8 @@ their statistics 0 and 1. Released are the output's sum, that of its absolute va
 its first and last entries.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,10 +47,10 @@ def filled(part, channels, order):
     params, stats = nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
     count = 0
     for k, path in enumerate(order):
-        *parents, leaf = [int(p) if p.isdigit() else p for p in path.split("/")]
-        node = params
+        *parents, leaf = path.split("/")
+        node: dict[Any, Any] = params
         for parent in parents:
-            node = node[parent]
+            node = node[int(parent) if parent.isdigit() else parent]
         ours = node[leaf].shape
         theirs = (ours[3], ours[2], *ours[:2]) if len(ours) == 4 else ours
         node[leaf] = jnp.asarray(to_ours(values(theirs, 1 + k, 0.37, 0.1)))

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from jreid.data.stateless import sometimes, split, uniform
 from jreid.lazy import tf
 from jreid.shapes import Int, UInt8
 
 IMAGENET_MEAN = (124, 116, 104)  # of the channels r, g, b, rounded
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow and CAJ weigh r, g, b
 
-_ALGORITHM = "philox"  # pinned, so that all machines agree
 _ERASING_ATTEMPTS = 10  # each fits with probability > 0.7: all fail once in 10^5
 
 
@@ -29,7 +29,7 @@ def augment(
     """The augmentations of `pipe` in order, each with a seed split from `seed`."""
     if not pipe:
         return image
-    for augmentation, own in zip(pipe, _split(seed, len(pipe)), strict=True):
+    for augmentation, own in zip(pipe, split(seed, len(pipe)), strict=True):
         image = augmentation(image, own)
     return image
 
@@ -59,7 +59,7 @@ class PadCrop:
         """The window."""
         border = [[self.pixels, self.pixels], [self.pixels, self.pixels], [0, 0]]
         padded = tf.pad(image, border, constant_values=self.fill)
-        corner = _uniform(seed, (2,), 0, 2 * self.pixels + 1, tf.int32)
+        corner = uniform(seed, (2,), 0, 2 * self.pixels + 1, tf.int32)
         start = tf.concat([corner, [0]], axis=0)
         return tf.ensure_shape(tf.slice(padded, start, tf.shape(image)), image.shape)
 
@@ -79,7 +79,7 @@ class Flip:
         self, image: UInt8[tf.Tensor, "h w 3"], seed: Int[tf.Tensor, " 2"]
     ) -> UInt8[tf.Tensor, "h w 3"]:
         """The mirrored image, or the image as it is."""
-        return _sometimes(self.p, image, seed, lambda _: tf.reverse(image, axis=[1]))
+        return sometimes(self.p, image, seed, lambda _: tf.reverse(image, axis=[1]))
 
 
 @dataclass(slots=True)
@@ -116,15 +116,15 @@ class Erase:
         """The image with the rectangle, or as it is."""
 
         def erased(own: tf.Tensor) -> tf.Tensor:
-            box_seed, value_seed = _split(own, 2)
+            box_seed, value_seed = split(own, 2)
             inside = _rectangle(box_seed, tf.shape(image), self.area, self.aspect)
             return tf.where(inside, self._fill(value_seed, tf.shape(image)), image)
 
-        return _sometimes(self.p, image, seed, erased)
+        return sometimes(self.p, image, seed, erased)
 
     def _fill(self, seed: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
         if self.value == "noise":
-            return tf.cast(_uniform(seed, shape, 0, 256, tf.int32), tf.uint8)
+            return tf.cast(uniform(seed, shape, 0, 256, tf.int32), tf.uint8)
         colour = IMAGENET_MEAN if self.value == "mean" else self.value
         return tf.constant(colour, tf.uint8)
 
@@ -151,7 +151,7 @@ class Grey:
             luminance = tf.cast(tf.round(luminance), tf.uint8)[..., None]
             return tf.repeat(luminance, 3, axis=-1)
 
-        return _sometimes(self.p, image, seed, grey)
+        return sometimes(self.p, image, seed, grey)
 
 
 @dataclass(slots=True)
@@ -171,10 +171,10 @@ class RandomChannel:
         """The image of one channel, or the image as it is."""
 
         def exchanged(own: tf.Tensor) -> tf.Tensor:
-            channel = _uniform(own, (), 0, 3, tf.int32)
+            channel = uniform(own, (), 0, 3, tf.int32)
             return tf.gather(image, tf.repeat(channel, 3), axis=-1)
 
-        return _sometimes(self.p, image, seed, exchanged)
+        return sometimes(self.p, image, seed, exchanged)
 
 
 def check_rectangle(area: tuple[float, float], aspect: tuple[float, float]) -> None:
@@ -195,20 +195,6 @@ def _check_probability(p: float) -> None:
         raise ValueError(f"p is {p}; allowed is 0 to 1")
 
 
-def _sometimes(
-    p: float,
-    image: tf.Tensor,
-    seed: tf.Tensor,
-    change: Callable[[tf.Tensor], tf.Tensor],
-) -> tf.Tensor:
-    """`change(seed)` with probability p, otherwise the image as it is."""
-    # The coin is the first of the numbers that follow from the seed; the second of
-    # the split comes from later ones, and is drawn only when it is needed.
-    heads = _uniform(seed, (), 0.0, 1.0, tf.float32) < p
-    result = tf.cond(heads, lambda: change(_split(seed, 2)[1]), lambda: image)
-    return tf.ensure_shape(result, image.shape)
-
-
 def _rectangle(
     seed: tf.Tensor,
     shape: tf.Tensor,
@@ -217,7 +203,7 @@ def _rectangle(
 ) -> tf.Tensor:
     """Boolean [h w 1], true inside the first of ten random rectangles that fits."""
     h, w = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
-    u = _uniform(seed, (4, _ERASING_ATTEMPTS), 0.0, 1.0, tf.float32)
+    u = uniform(seed, (4, _ERASING_ATTEMPTS))
     areas = h * w * (area[0] + (area[1] - area[0]) * u[0])
     aspects = aspect[0] + (aspect[1] - aspect[0]) * u[1]
     heights = tf.round(tf.sqrt(areas * aspects))
@@ -231,18 +217,3 @@ def _rectangle(
     rows, columns = tf.range(h)[:, None, None], tf.range(w)[None, :, None]
     in_rows = (rows >= top) & (rows < top + height)
     return in_rows & (columns >= left) & (columns < left + width)
-
-
-def _uniform(
-    seed: tf.Tensor,
-    shape: tf.Tensor | Sequence[int],
-    low: int | float,
-    high: int | float,
-    dtype: tf.DType,
-) -> tf.Tensor:
-    """Uniform in [low, high)."""
-    return tf.random.stateless_uniform(shape, seed, low, high, dtype, alg=_ALGORITHM)
-
-
-def _split(seed: tf.Tensor, count: int) -> list[tf.Tensor]:
-    return tf.unstack(tf.random.split(seed, count, alg=_ALGORITHM))

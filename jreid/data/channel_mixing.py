@@ -92,7 +92,7 @@ class ChannelCutMix:
             channel_seed, box_seed = split(own, 2)
             pair = tf.argsort(uniform(channel_seed, (3,)))[:2]
             inside = self._rectangle(box_seed, tf.shape(image))
-            behind, before = image[..., pair[0]], image[..., pair[1]]
+            behind, before = (tf.gather(image, pair[k], axis=-1) for k in (0, 1))
             return _three_times(tf.where(inside, before, behind))
 
         return sometimes(self.p, image, seed, mixed)
@@ -174,4 +174,4 @@ def _to_uint8(floats: tf.Tensor) -> tf.Tensor:
 
 
 def _three_times(channel: tf.Tensor) -> tf.Tensor:
-    return tf.repeat(channel[..., None], 3, axis=-1)
+    return tf.repeat(tf.expand_dims(channel, -1), 3, axis=-1)

@@ -6,6 +6,7 @@ The algorithm is pinned, so that all machines agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from jreid.lazy import tf
 
@@ -31,13 +32,15 @@ def split(seed: tf.Tensor, count: int) -> list[tf.Tensor]:
 
 def numbered(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     """The seed of one turn of a loop."""
-    return tf.random.fold_in(seed, number, alg=_ALGORITHM)
+    fold_in: Any = tf.random.fold_in  # the stubs know it for integers alone
+    return fold_in(seed, number, alg=_ALGORITHM)
 
 
 def beta(seed: tf.Tensor, shape: Sequence[int], concentration: float) -> tf.Tensor:
     """Samples of Beta(concentration, concentration), float32."""
     # float64: for a small concentration a gamma sample underflows float32
-    pair = tf.random.stateless_gamma([2, *shape], seed, concentration, dtype=tf.float64)
+    both = tf.constant(concentration, tf.float64)
+    pair = tf.random.stateless_gamma([2, *shape], seed, both, dtype=tf.float64)
     total = pair[0] + pair[1]
     half = tf.fill(tf.shape(total), tf.constant(0.5, tf.float64))
     return tf.cast(tf.where(total > 0, pair[0] / total, half), tf.float32)

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from jreid.lazy import jax, jnp
 from jreid.losses.identity import identity
 from jreid.losses.primitives import kl_divergence, widen
-from jreid.losses.standing import On, check_weight_and_on, output, shared, stand
+from jreid.losses.standing import (
+    On,
+    check_weight_and_on,
+    output,
+    shared,
+    stand,
+    total,
+)
 from jreid.shapes import Float
 
 
@@ -42,7 +49,7 @@ class Agreement:
     def __call__(self, outputs, batch, rng=None) -> Float[jax.Array, ""]:
         """The term's value, not yet weighted."""
         logits = [output(name, outputs) for name in self.target]
-        target = sum(logits) / len(logits)
+        target = total(logits) / len(logits)
         return shared(self.on, outputs, lambda logits: agreement(logits, target))
 
 
@@ -60,5 +67,5 @@ class IdentityOfMean:
 
     def __call__(self, outputs, batch, rng=None) -> Float[jax.Array, ""]:
         """The term's value, not yet weighted."""
-        total = sum(share * logits for share, logits in stand(self.on, outputs))
-        return identity(total, batch["ids"])
+        mean = total(share * logits for share, logits in stand(self.on, outputs))
+        return identity(mean, batch["ids"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from jreid.lazy import jax, jnp
 from jreid.losses.pairs import mean_of_pairs, modalities_paired, partners
 from jreid.losses.primitives import EXACT, widen
-from jreid.losses.standing import check_weight_and_on, stand
+from jreid.losses.standing import check_weight_and_on, stand, total
 from jreid.shapes import Bool, Float
 
 _LEAST = 1e-6  # variance
@@ -105,4 +105,4 @@ class CorrelationAlignment:
     def __call__(self, outputs, batch, rng=None) -> Float[jax.Array, ""]:
         """The term's value, not yet weighted."""
         stripes = [s * x for s, x in stand(self.on, outputs)]
-        return decorrelation(sum(stripes) / len(stripes), modalities_paired(batch))
+        return decorrelation(total(stripes) / len(stripes), modalities_paired(batch))

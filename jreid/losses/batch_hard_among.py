@@ -14,7 +14,7 @@ from jreid.losses.primitives import (
     nearest,
     widen,
 )
-from jreid.losses.standing import On, check_weight_and_on, shared
+from jreid.losses.standing import On, check_weight_and_on, shared, total
 from jreid.shapes import Bool, Float, Int
 
 Block = tuple[int, int]
@@ -76,20 +76,21 @@ class BatchHardAmong:
 
     def __call__(self, outputs, batch, rng=None) -> Float[jax.Array, ""]:
         """The term's value, not yet weighted."""
-        masks = [
-            sum(
-                (batch["modality"] == modality) & (batch["copy"] == copy)
-                for modality, copy in union
-            )
-            > 0
-            for union in self.unions
-        ]
+        masks = [_rows_of(union, batch) for union in self.unions]
         share = 1 / len(masks) if self.reduction == "mean" else 1
 
         def loss(features):
-            return share * sum(
+            return share * total(
                 batch_hard_among(features, batch["ids"], mask, margin=self.margin)
                 for mask in masks
             )
 
         return shared(self.on, outputs, loss)
+
+
+def _rows_of(union, batch):
+    blocks = [
+        (batch["modality"] == modality) & (batch["copy"] == copy)
+        for modality, copy in union
+    ]
+    return jnp.any(jnp.stack(blocks), axis=0)

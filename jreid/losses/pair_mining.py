@@ -17,7 +17,7 @@ from jreid.losses.primitives import (
     nearest,
     widen,
 )
-from jreid.losses.standing import On, check_weight_and_on, shared
+from jreid.losses.standing import On, check_weight_and_on, shared, total
 from jreid.shapes import Bool, Float, Int
 
 
@@ -120,7 +120,7 @@ class PairMining:
         return shared(
             self.on,
             outputs,
-            lambda features: sum(
+            lambda features: total(
                 pair_mining(features, *rows, made=made, margin=self.margin)
                 for made in range(1, self.copies + 1)
             ),

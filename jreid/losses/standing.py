@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jreid.bounds import at_least
@@ -51,6 +51,12 @@ def shared(
     for share, array in more:
         total = total + share * loss(array)
     return total
+
+
+def total(arrays: Iterable[jax.Array]) -> jax.Array:
+    """The sum of one array and more, in order."""
+    first, *others = arrays
+    return sum(others, start=first)
 
 
 def check_weight_and_on(term: Any) -> None:

@@ -27,7 +27,12 @@ class MultilevelFusion(nnx.Module):
         self.position = PositionAttention(high, low, folded=folded, **options)
 
     def __call__(
-        self, x: Float[Array, "r h w c"], modality=None, stage_input=None, rng=None
+        self,
+        x: Float[Array, "r h w c"],
+        modality=None,
+        *,
+        stage_input: Float[Array, "r h2 w2 c2"],
+        rng=None,
     ) -> Float[Array, "r h w c"]:
         """`x` is the stage's output, `stage_input` its input [r h2 w2 c2]."""
         return self.position(self.channel(x, stage_input), stage_input)
