@@ -26,5 +26,6 @@ def get_config(variant: str = DEFAULT) -> Config:
     if variant == "small":
         config = small(config)
         config.name, config.loading.cache = "custom-small", True
-    config.sampling.identities = 4
+    if hasattr(config.sampling, "identities"):
+        config.sampling.identities = 4
     return config

@@ -2,9 +2,10 @@
 
     python -m jreid.train --config llcm --config.data.root=LLCM
 
-Image size and batch are those of LLCM's authors (Zhang and Wang, CVPR 2023, DEEN
-`train.py`): 384 x 144, P = 6 identities with K = 4 images per modality; they also
-turn images grey and erase parts of them with probability 0.5.
+Image size and batch of the paper's systems are those of LLCM's authors (Zhang and Wang,
+CVPR 2023, DEEN `train.py`): 384 x 144, P = 6 identities with K = 4 images per modality;
+they also turn images grey and erase parts of them with probability 0.5. Other systems
+have their own.
 
 No number of the paper can be compared with this config's scores. Published on LLCM
 (infrared to visible, R-1 / mAP, not reproduced here): DEEN 54.9 / 62.9, CAJ 48.8 /
@@ -19,8 +20,5 @@ from jreid.data.llcm import LLCM
 
 
 def get_config(variant: str = DEFAULT) -> Config:
-    """A system with the image size and batches of LLCM's authors."""
-    config = make(variant, LLCM(), "llcm")
-    config.size = (384, 144)
-    config.sampling.identities, config.sampling.images = 6, 4
-    return config
+    """A system on LLCM's 713 training identities."""
+    return make(variant, LLCM(), "llcm")

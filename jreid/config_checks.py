@@ -121,8 +121,9 @@ def _check_terms(
                 f"{where}.{name} is {term!r}; a term has a weight and is called with "
                 "outputs and batch"
             )
-        for slot in ("on", "teacher"):
-            for output in names_of(getattr(term, slot, ())):
+        for slot in ("on", "teacher", "other", "target"):
+            given = getattr(term, slot, ())
+            for output in names_of(given) if isinstance(given, str | tuple) else ():
                 if output not in outputs:
                     raise ValueError(
                         f"{where}.{name}.{slot} is {output!r}; allowed are "

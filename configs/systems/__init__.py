@@ -1,14 +1,16 @@
-"""The systems: a file each, which lists what it has in SYSTEMS.
+"""The systems: a file each, named as its system, which lists what it has in SYSTEMS.
 
 A system is a function of a data set to a Config; its docstring's first line is shown
-where a name is not known. Where the demo needs more than `small` of configs/demo.py to
-make a system small, its file has DEMOS = {name: function of the config to a config}.
+where a name is not known. It knows what its authors changed from one data set to the
+next. Variants of a system are in its file, those of the paper's in paper.py. Where the
+demo needs more than `small` of configs/demo.py to make a system small, its file has
+DEMOS = {name: function of the config to a config}.
 """
 
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jreid.config import Config
@@ -18,12 +20,12 @@ DEFAULT = "full"
 
 def systems() -> dict[str, Callable[[Any], Config]]:
     """All systems by name."""
-    return _listed("SYSTEMS")
+    return _listed("SYSTEMS", _files())
 
 
 def demos() -> dict[str, Callable[[Config], Config]]:
     """What makes a system small, of those that say it themselves."""
-    return _listed("DEMOS")
+    return _listed("DEMOS", _files())
 
 
 def make(system: str, data: Any, name: str) -> Config:
@@ -32,8 +34,10 @@ def make(system: str, data: Any, name: str) -> Config:
     Raises:
         ValueError: there is no such system; lists them.
     """
-    known = systems()
+    files = _files()
+    known = _listed("SYSTEMS", [system] if system in files else files)
     if system not in known:
+        known = systems()
         near = difflib.get_close_matches(system, known, 1)
         lines = [
             f"\n  {own:12} {(function.__doc__ or '').partition(chr(10))[0]}"
@@ -48,13 +52,16 @@ def make(system: str, data: Any, name: str) -> Config:
     return config
 
 
-def _listed(table):
-    files = [
-        importlib.import_module(f"{__name__}.{module.name}")
-        for module in pkgutil.iter_modules(__path__)
-    ]
+def _files() -> list[str]:
+    """Names of the systems' files, the paper's first."""
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    return sorted(names, key=lambda name: (name != "paper", name))
+
+
+def _listed(table: str, files: Sequence[str]) -> dict[str, Any]:
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in files]
     return {
         name: function
-        for file in files
-        for name, function in getattr(file, table, {}).items()
+        for module in modules
+        for name, function in getattr(module, table, {}).items()
     }

@@ -29,6 +29,8 @@ from typing import Any
 
 from jreid.config import Config
 from jreid.data.augmentations import Flip, PadCrop
+from jreid.data.llcm import LLCM
+from jreid.data.regdb import RegDB
 from jreid.data.sampling import PerModality
 from jreid.data.views import View
 from jreid.losses.centres import HeteroCenterTriplet
@@ -55,9 +57,12 @@ def system(
     return Config(
         name="paper",
         data=data,
-        size=(288, 144),
+        # LLCM's, and the batches, are those of its authors (DEEN train.py)
+        size=(384, 144) if isinstance(data, LLCM) else (288, 144),
         views={"visible": View("visible", pipe), "infrared": View("infrared", pipe)},
-        sampling=PerModality(identities=8, images=4),
+        sampling=PerModality(
+            identities=6 if isinstance(data, LLCM | RegDB) else 8, images=4
+        ),
         network=TwoStream(
             branches=branches,
             trunk=ResNet(

@@ -13,9 +13,11 @@ On = str | tuple[tuple[str, float], ...]
 """A name of the network's `names()`, as "logits.v1", or pairs of a name and a share."""
 
 
-def names_of(on: On) -> tuple[str, ...]:
-    """The outputs that a term stands on."""
-    return (on,) if isinstance(on, str) else tuple(name for name, _ in on)
+def names_of(on: On | tuple[str, ...]) -> tuple[str, ...]:
+    """The outputs that a term stands on; names may also be given without shares."""
+    if isinstance(on, str):
+        return (on,)
+    return tuple(part if isinstance(part, str) else part[0] for part in on)
 
 
 def stand(on: On, outputs: Mapping[str, Any]) -> list[tuple[float, jax.Array]]:

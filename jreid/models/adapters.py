@@ -6,8 +6,32 @@ An adapter's images are further rows, of copy 1, through the same stem.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from jreid.bounds import at_least
+
+
+@dataclass(slots=True)
+class Adapters:
+    """Further rows made of the images of some views, one of each image."""
+
+    of: dict[str, Any]
+    """What makes them, by view; in testing by modality."""
+    then: Any = None
+    """A Decoder that all their outputs go through; or none."""
+    in_test: bool = True
+    """Whether test images have such rows too."""
+
+    def check(self) -> None:
+        """Raises ValueError where there is nothing to adapt."""
+        if not self.of:
+            raise ValueError("of is {}; allowed are adapters by view, one and more")
+
+    def make(self, rngs, dtype):
+        """The module, from columns by view to images by view."""
+        from jreid.models.modules import adapters
+
+        return adapters.Adapters(self, dtype=dtype, rngs=rngs)
 
 
 @dataclass(slots=True)

@@ -26,11 +26,18 @@ class Embedding:
     """Weight of each branch's vector after the neck."""
     names: tuple[str, ...] = ()
     """Branches, in this order; none named: all."""
-    normalise: Literal["each", "whole", "none"] = "each"
-    """each: every piece to length 1, then the whole; whole: the concatenation alone;
-    none: as the network gives them."""
+    normalise: Literal["each", "kind", "whole", "none"] = "each"
+    """each: every piece to length 1, then the whole; kind: of features and embeddings
+    each the concatenation over the branches, then the whole; whole: the concatenation
+    alone; none: as the network gives them."""
     flip: bool = False
     """Whether the mirrored image's vector is added."""
+    copies: Literal["mean", "sum", "each"] = "mean"
+    """Where an image has several rows. mean: the mean of their outputs; sum: their
+    vectors are added, as the mirrored image's is; each: every one is a piece."""
+    unit: bool = True
+    """Whether sums of vectors of length 1, over mirror and copies, and the whole are
+    brought to length 1 again; released code often leaves them as they are."""
     measure: Literal["cosine", "product", "euclidean"] = "cosine"
     """By which two vectors are compared."""
 
@@ -63,39 +70,65 @@ class Embedding:
                 f"{', '.join(there)}"
             )
         vectors = {
-            name: self._of_views([self._pieces(view, [name]) for view in views])
+            name: self._of_views(
+                [seen for v in views for seen in self._seen(v, [name])]
+            )
             for name in self.names or there
         }
         if self.normalise == "each":
-            fused = unit_rows(_joined(list(vectors.values())))
+            joined = _joined(list(vectors.values()))
+            fused = unit_rows(joined) if self.unit else joined
         else:
-            fused = self._of_views([self._pieces(v, list(vectors)) for v in views])
+            names = list(vectors)
+            fused = self._of_views([s for v in views for s in self._seen(v, names)])
         return {"fused": fused} | vectors
 
-    def _pieces(self, outputs, names):
-        """The outputs that count and the roots of their shares of the weight."""
+    def _seen(self, outputs, names):
+        """What is added up: the pieces of an image, or those of each of its copies.
+
+        Pieces are the outputs that count and the roots of their shares of the weight.
+        """
         weights = {"features": self.features, "embeddings": self.embeddings}
         total = self.features + self.embeddings
+        kinds = {k: math.sqrt(w / total) for k, w in weights.items() if w}
+        rows = {k: [_copies(outputs[k][n], self.copies) for n in names] for k in kinds}
+        count = len(next(iter(rows.values()))[0])
+        if self.copies == "sum":
+            return [self._pieces(kinds, rows, [copy]) for copy in range(count)]
+        return [self._pieces(kinds, rows, range(count))]
+
+    def _pieces(self, kinds, rows, copies):
+        root = 1 if len(copies) == 1 else math.sqrt(1 / len(copies))
+        if self.normalise == "kind":
+            return [
+                (root * kinds[kind], _joined([branch[copy] for branch in branches]))
+                for kind, branches in rows.items()
+                for copy in copies
+            ]
         return [
-            (math.sqrt(weight / total), outputs[kind][name])
-            for name in names
-            for kind, weight in weights.items()
-            if weight
+            (root * kinds[kind], rows[kind][branch][copy])
+            for branch in range(len(next(iter(rows.values()))))
+            for kind in kinds
+            for copy in copies
         ]
 
     def _of_views(self, views):
-        """One vector of an image's pieces, and where it is flipped of its mirror's."""
-        if self.normalise == "each":
+        """One vector of an image's pieces, and of those that are added to it."""
+        if self.normalise in ("each", "kind"):
             pieces = [
-                _mean_direction([x for _, x in seen])
+                self._mean_direction([x for _, x in seen])
                 for seen in zip(*views, strict=True)
             ]
             roots = [root for root, _ in views[0]]
             return _joined([root * x for root, x in zip(roots, pieces, strict=True)])
         wholes = [_joined([root * x for root, x in view]) for view in views]
         if self.normalise == "whole":
-            return _mean_direction(wholes)
-        return sum(wholes[1:], start=wholes[0]) / len(wholes)
+            return self._mean_direction(wholes)
+        return _mean(wholes)
+
+    def _mean_direction(self, vectors):
+        mean = _mean([unit_rows(x) for x in vectors])
+        return unit_rows(mean) if self.unit else mean
 
 
 def unit_rows(x: Float[jax.Array, "b d"]) -> Float[jax.Array, "b d"]:
@@ -103,9 +136,16 @@ def unit_rows(x: Float[jax.Array, "b d"]) -> Float[jax.Array, "b d"]:
     return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
-def _mean_direction(vectors):
-    first, *others = (unit_rows(x) for x in vectors)
-    return unit_rows(sum(others, start=first))
+def _mean(vectors):
+    first, *others = vectors
+    return sum(others, start=first) / len(vectors)
+
+
+def _copies(x, form):
+    """The rows of each copy [b d], or one list of their mean."""
+    if x.ndim == 2:
+        return [x]
+    return [x.mean(1)] if form == "mean" else list(jnp.moveaxis(x, 1, 0))
 
 
 def _joined(vectors):

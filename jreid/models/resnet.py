@@ -32,6 +32,8 @@ class ResNet:
     """Blocks by place: before "2" (stage 2) or "2.1" (its second block)."""
     after: dict[str, Any] = field(default_factory=dict)
     """Blocks by place: after "2" (stage 2) or "2.1" (its second block)."""
+    stem_relu: bool = True
+    """Whether a ReLU stands between a stem's BatchNorm and its maximum pooling."""
     rematerialise: bool = False
     """Compute a block anew in the backward pass: less memory, more time."""
 
@@ -72,14 +74,23 @@ class ResNet:
         """Output channels of a stem, which are the trunk's input."""
         return round(64 * self.width)
 
-    def make(self, rngs, dtype):
-        """The trunk's module."""
+    def make(self, rngs, dtype, private=0):
+        """The trunk's module, of the stages after the `private` first ones."""
         from jreid.models.modules import resnet
 
-        return resnet.Trunk(self, dtype=dtype, rngs=rngs)
+        stages = range(private + 1, self.stages + 1)
+        return resnet.Trunk(self, stages, dtype=dtype, rngs=rngs)
 
-    def make_stem(self, rngs, dtype):
-        """A stem's module."""
+    def make_stem(self, rngs, dtype, private=0):
+        """A stem's module, with the `private` first stages as its own trunk."""
         from jreid.models.modules import resnet
 
-        return resnet.Stem(self.stem_channels(), dtype=dtype, rngs=rngs)
+        return resnet.Stem(
+            self.stem_channels(),
+            relu=self.stem_relu,
+            trunk=resnet.Trunk(self, range(1, private + 1), dtype=dtype, rngs=rngs)
+            if private
+            else None,
+            dtype=dtype,
+            rngs=rngs,
+        )

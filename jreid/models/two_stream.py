@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jreid.bounds import at_least
+from jreid.bounds import at_least, between
 from jreid.models.bottleneck import refined_name
-from jreid.models.pooling import GeM
+from jreid.models.pooling import Average, GeM, Stripe
 from jreid.models.resnet import ResNet
 
 
@@ -23,16 +23,41 @@ class Project:
     """Output width."""
     relu: bool = False
     """Whether negative outputs become 0."""
+    bias: bool = False
+    """Whether the linear map has one."""
+    scale_std: float = 0.0
+    """Standard deviation of the BatchNorm's scale at the start, around 1."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
         at_least("features", self.features, 1)
+        at_least("scale_std", self.scale_std, 0)
 
     def make(self, channels, rngs, dtype):
         """The module, from vectors [b c] to vectors [b features]."""
         from jreid.models.modules import two_stream
 
-        return two_stream.Projection(channels, self.features, self.relu, rngs=rngs)
+        return two_stream.Projection(self, channels, rngs=rngs)
+
+
+@dataclass(slots=True)
+class Classifier:
+    """A linear map to the training identities, weights ~ N(0, 0.001)."""
+
+    bias: bool = False
+    """Whether it has one, which starts at 0."""
+    slope: float = 1.0
+    """Of a leaky ReLU before it, for negative values; 1: none."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        between("slope", self.slope, 0, 1)
+
+    def make(self, features, classes, rngs):
+        """The module, from embeddings [b features] to logits [b classes]."""
+        from jreid.models.modules import two_stream
+
+        return two_stream.Classifier(self, features, classes, rngs=rngs)
 
 
 @dataclass(slots=True)
@@ -51,10 +76,28 @@ class Branch:
     """From the pooled vector to another width, a Project; none: the trunk's width."""
     neck: bool = True
     """Whether there is a BatchNorm without bias; without it the embedding is u."""
+    classifier: Classifier = field(default_factory=Classifier)
+    """What makes its logits of its embedding."""
+    own: Any = None
+    """A ModalityClassifier beside it, whose logits are "own_NAME"; or none."""
 
     def width(self, channels: int) -> int:
         """Of its feature and embedding, on a trunk of that many channels."""
         return channels if self.project is None else self.project.features
+
+
+def stripes(count: int, pool: Any = None, **fields: Any) -> tuple[Branch, ...]:
+    """Branches s0, s1 ... of the horizontal stripes, from the top.
+
+    Args:
+      count: how many.
+      pool: of each stripe; None: Average.
+      fields: others of each Branch.
+    """
+    pool = Average() if pool is None else pool
+    return tuple(
+        Branch(f"s{i}", Stripe(i, of=count, pool=pool), **fields) for i in range(count)
+    )
 
 
 @dataclass(slots=True)
@@ -71,9 +114,15 @@ class TwoStream:
     """What refines the embeddings of branches, a Bottleneck; or none."""
     stems: tuple[str, ...] = ("visible", "infrared")
     """Names of the stems."""
+    private_stages: int = 1
+    """How much each stem has for itself: 1 the first convolution, 2 stage 1 of the
+    trunk as well, 5 a whole ResNet."""
+    adapters: Any = None
+    """What makes further rows of some views' images, an Adapters; or none."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that does not fit the others."""
+        between("private_stages", self.private_stages, 1, self.trunk.stages + 1)
         if not self.stems or len(set(self.stems)) < len(self.stems):
             raise ValueError(f"stems is {self.stems}; allowed are names, each once")
         if not self.branches:
@@ -123,7 +172,9 @@ class TwoStream:
         kinds = {
             "features": branches,
             "embeddings": branches,
-            "logits": branches + refined,
+            "logits": branches
+            + [f"own_{branch.name}" for branch in self.branches if branch.own]
+            + refined,
             "refined": refined,
         }
         return tuple(
@@ -136,7 +187,9 @@ class TwoStream:
 
     def torch_names(self) -> dict[str, str]:
         """Our subtrees and theirs in a file of pretrained weights."""
-        return {f"stems/{stem}": "stem" for stem in self.stems} | {"trunk": "trunk"}
+        private = {f"stems/{stem}/trunk": "trunk" for stem in self.stems}
+        shared = {f"stems/{stem}": "stem" for stem in self.stems} | {"trunk": "trunk"}
+        return private | shared if self.private_stages > 1 else shared
 
     def make(self, classes, rngs, dtype):
         """The network for that many training identities."""

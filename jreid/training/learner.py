@@ -17,6 +17,7 @@ from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt8
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.rows import joined
 from jreid.training.objective import make_objective
 from jreid.training.optimizers import check_groups
@@ -183,7 +184,11 @@ def make_embed(
         pixels = normalise(images)
         views = [pixels, pixels[:, :, ::-1]] if embedding.flip else [pixels]
         stems = {modality: stem_of[modality]}
-        outputs = [network.embed({modality: view}, stems) for view in views]
+        number = MODALITY_NAMES.index(modality)
+        rows = {modality: jnp.full(len(pixels), number, jnp.int32)}
+        outputs = [
+            network.embed({modality: view}, stems, modality=rows) for view in views
+        ]
         return embedding(*outputs)
 
     return embed
@@ -239,6 +244,7 @@ def _rows(batch, views, outputs, state):
         name: [batch[name][view] for view in views] for name in ("ids", "modality")
     }
     columns["view"] = [jnp.full_like(c, i) for i, c in enumerate(columns["ids"])]
+    columns["slot"] = [jnp.arange(len(c), dtype=jnp.int32) for c in columns["ids"]]
     rows = {name: joined(parts) for name, parts in columns.items()}
     count = len(rows["ids"])
     if "source" in outputs:

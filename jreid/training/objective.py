@@ -14,8 +14,8 @@ Outputs = Mapping[str, Any]
 [r classes], where `name` is a branch (v1) or its refinement (z1)."""
 
 Batch = Mapping[str, Any]
-"""`batch["ids"]` (labels from 0), `batch["modality"]`, `batch["view"]` and others,
-integers of shape [r]."""
+"""`batch["ids"]` (labels from 0), `batch["modality"]`, `batch["view"]`, `batch["slot"]`
+(a row's place in its view) and others, integers of shape [r]."""
 
 
 @runtime_checkable

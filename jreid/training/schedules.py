@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from jreid.bounds import at_least
+from jreid.bounds import at_least, between
 from jreid.lazy import jnp, optax
 
 
@@ -16,7 +16,7 @@ class Steps:
 
     The rate is constant within an epoch. In epoch e, counted from 0, it is
     `lr * (e + 1) / warmup` during warm-up, then `lr`, and from each drop's epoch on
-    `lr` times its factor.
+    `lr` times its factor. A warm-up may start above 0.
     """
 
     open_ended: ClassVar[bool] = True
@@ -27,11 +27,14 @@ class Steps:
     """Epochs of warm-up."""
     drops: tuple[tuple[int, float], ...] = ((20, 0.1), (50, 0.01))
     """Pairs: from this epoch on, that factor of the learning rate."""
+    start: float = 0.0
+    """Factor from which the warm-up climbs to 1, in as many steps as its epochs."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
         at_least("epochs", self.epochs, 1)
         at_least("warmup", self.warmup, 0)
+        between("start", self.start, 0, 1)
         for index, (_, factor) in enumerate(self.drops):
             at_least(f"drops.{index}.1", factor, 0)
         starts = (self.warmup - 1, *(epoch for epoch, _ in self.drops))
@@ -55,7 +58,8 @@ class Steps:
 
     def _rate(self, epoch, peak):
         if epoch < self.warmup:
-            return peak * (epoch + 1) / self.warmup
+            passed = peak * (epoch + 1) / self.warmup
+            return passed + self.start * (peak - passed)
         passed = [factor for start, factor in self.drops if epoch >= start]
         return peak * passed[-1] if passed else peak
 

@@ -31,7 +31,7 @@ class SmallTransformer(nnx.Module):
         self.classifier = Linear(width, classes, use_bias=False, rngs=rngs)
         self.modality = Linear(width, 2, rngs=rngs)
 
-    def embed(self, images, stems):
+    def embed(self, images, stems, *, modality=None):
         x = joined([images[view] for view in images])
         b, h, w, _ = x.shape
         x = x.reshape(b, h // PATCH, PATCH, w // PATCH, PATCH, 3)

@@ -45,7 +45,7 @@ class Translator(nnx.Module):
             x = nnx.relu(conv(x))
         return x.mean((1, 2))
 
-    def embed(self, images, stems):
+    def embed(self, images, stems, *, modality=None):
         ((view, x),) = images.items()
         v = self.encode(self.translate(x) if stems[view] == "visible" else x)
         return {"features": {"v1": v}, "embeddings": {"v1": v}}

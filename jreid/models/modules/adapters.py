@@ -1,14 +1,31 @@
 """The modules of adapters; see jreid/models/adapters.py."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jreid.models import adapters as parts
 from jreid.models.modules.layers import BatchNorm, Conv
 
 LUMINANCE = (0.2989, 0.587, 0.114)
+
+
+class Adapters(nnx.Module):
+    """Adapters by view, and what stands behind all of them."""
+
+    def __init__(self, part: parts.Adapters, *, dtype=jnp.float32, rngs: nnx.Rngs):
+        self.of = nnx.Dict({v: a.make(rngs, dtype) for v, a in part.of.items()})
+        self.then = part.then and part.then.make(rngs, dtype)
+        self.in_test = part.in_test
+
+    def __call__(self, columns: Mapping[str, Any]) -> dict[str, Array]:
+        """Of each column whose view has an adapter the images that it makes."""
+        made = {v: self.of[v](c.images) for v, c in columns.items() if v in self.of}
+        return made if self.then is None else {v: self.then(x) for v, x in made.items()}
 
 
 class PixelAdapter(nnx.Module):

@@ -71,14 +71,45 @@ def _shortcut(downsample, x):
 
 
 class Stem(nnx.Module):
-    """conv1 7 x 7 / 2, bn1, relu, maxpool 3 x 3 / 2: what each modality owns."""
+    """conv1 7 x 7 / 2, bn1, relu, maxpool 3 x 3 / 2: what each modality owns.
 
-    def __init__(self, channels: int = 64, *, dtype=jnp.float32, rngs: nnx.Rngs):
+    With a trunk of first stages these are its own as well.
+    """
+
+    def __init__(
+        self,
+        channels: int = 64,
+        *,
+        relu: bool = True,
+        trunk: "Trunk | None" = None,
+        dtype=jnp.float32,
+        rngs: nnx.Rngs,
+    ):
         self.conv1 = Conv(3, channels, 7, stride=2, dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(channels, dtype=dtype, rngs=rngs)
+        self.relu = relu
+        self.trunk = trunk
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> Float[Array, "b h2 w2 c"]:
-        return max_pool(nnx.relu(conv_norm(self.conv1, self.bn1, images)))
+    def __call__(
+        self,
+        images: Float[Array, "b h w 3"],
+        modality: Int[Array, " b"] | None = None,
+        rng: Array | None = None,
+    ) -> Float[Array, "b h2 w2 c"]:
+        """Maps; only a trunk of its own asks for the modality and the rng."""
+        x = conv_norm(self.conv1, self.bn1, images)
+        x = max_pool(nnx.relu(x) if self.relu else x)
+        if self.trunk is None:
+            return x
+        if modality is None:
+            modality = jnp.zeros(len(x), jnp.int32)
+        rows = self.trunk(x, modality, rng)
+        if rows.source is not None:
+            raise ValueError(
+                "a block that multiplies rows stands in a stage that stems have for "
+                "themselves; allowed are the stages that they share"
+            )
+        return rows.maps
 
 
 @dataclass
@@ -111,16 +142,24 @@ class Trunk(nnx.Module):
     after/layer2_1, those of "2" before/layer2 and after/layer2.
     """
 
-    def __init__(self, part: ResNet, *, dtype=jnp.float32, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        part: ResNet,
+        stages: range | None = None,
+        *,
+        dtype=jnp.float32,
+        rngs: nnx.Rngs,
+    ):
         part.check()
+        stages = range(1, part.stages + 1) if stages is None else stages
         self.rematerialise = part.rematerialise
-        self.stages = part.stages
+        self.stages = stages
         self.before, self.after = nnx.Dict({}), nnx.Dict({})
         block = Bottleneck if part.depth >= 50 else BasicBlock
         outputs, counts = part.channels(), BLOCK_COUNTS[part.depth]
-        into = part.stem_channels()
+        into = (part.stem_channels(), *outputs)[stages.start - 1]
         inputs: dict[tuple[int, int], int] = {}  # channels that each block gets
-        for stage in range(1, part.stages + 1):
+        for stage in stages:
             blocks = nnx.List([])
             for index in range(counts[stage - 1]):
                 stride = {1: 1, 4: part.last_stride}.get(stage, 2) if index == 0 else 1
@@ -132,23 +171,30 @@ class Trunk(nnx.Module):
                 into = outputs[stage - 1]
             setattr(self, f"layer{stage}", blocks)
         for place, inner in part.after.items():
-            made = inner.make(outputs[_stage_and_block(place)[0] - 1], rngs, dtype)
-            self.after[_module_name(place)] = made
+            stage, _ = _stage_and_block(place)
+            if stage in stages:
+                made = inner.make(outputs[stage - 1], rngs, dtype)
+                self.after[_module_name(place)] = made
         for place, inner in part.before.items():
-            made = inner.make(inputs[_stage_and_block(place)], rngs, dtype)
-            self.before[_module_name(place)] = made
+            if _stage_and_block(place) in inputs:
+                made = inner.make(inputs[_stage_and_block(place)], rngs, dtype)
+                self.before[_module_name(place)] = made
 
     def __call__(
         self,
         x: Float[Array, "b h w c"],
         modality: Int[Array, " b"],
         rng: Array | None = None,
+        copy: Int[Array, " b"] | None = None,
     ) -> Rows:
-        """The last stage's maps, with rows multiplied as the blocks between do it."""
+        """The last stage's maps, with rows multiplied as the blocks between do it.
+
+        `copy` says of rows that were multiplied before which copy each is.
+        """
         apply = nnx.remat(_apply) if self.rematerialise else _apply
         keys = _keys(rng, len(self.before) + len(self.after))
-        rows = Rows(x, modality, x)
-        for stage in range(1, self.stages + 1):
+        rows = Rows(x, modality, x, copy=copy)
+        for stage in self.stages:
             name = f"layer{stage}"
             rows.stage_input = rows.maps
             _insert(self.before, name, rows, keys)

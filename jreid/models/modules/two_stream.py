@@ -1,7 +1,7 @@
 """The two-stream network's modules; see jreid/models/two_stream.py."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,32 +10,48 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jreid.data.rows import joined, positions
+from jreid.models import two_stream as parts
 from jreid.models.bottleneck import refined_name
 from jreid.models.modules.layers import BatchNorm, Linear
-from jreid.models.two_stream import Branch, TwoStream
+from jreid.models.two_stream import Branch, Project, TwoStream
 
 Images = Mapping[str, Float[Array, "_ h w 3"]]
 """The images of each view; views may differ in length."""
 
 
 class Projection(nnx.Module):
-    """Linear map without bias, BatchNorm, and ReLU where asked for."""
+    """Linear map, BatchNorm, and ReLU where asked for."""
 
-    def __init__(self, channels: int, features: int, relu: bool, *, rngs: nnx.Rngs):
-        self.linear = Linear(channels, features, use_bias=False, rngs=rngs)
-        self.bn = BatchNorm(features, rngs=rngs)
-        self.relu = relu
+    def __init__(self, part: Project, channels: int, *, rngs: nnx.Rngs):
+        width, std = part.features, part.scale_std
+        self.linear = Linear(channels, width, use_bias=part.bias, rngs=rngs)
+        scale = {"scale_init": _around_one(std)} if std else {}
+        self.bn = BatchNorm(width, rngs=rngs, **scale)
+        self.relu = part.relu
 
     def __call__(self, x: Float[Array, "b c"]) -> Float[Array, "b d"]:
         y = self.bn(self.linear(x))
         return nnx.relu(y) if self.relu else y
 
 
-class BranchHead(nnx.Module):
-    """Pooling, projection, neck and classifier of one branch.
+class Classifier(Linear):
+    """A leaky ReLU, where asked for, and a linear map, weights ~ N(0, 0.001)."""
 
-    The neck's BatchNorm has no bias (AGW freezes it at 0) and a scale ~ N(1, 0.01); the
-    classifier has no bias and weights ~ N(0, 0.001).
+    def __init__(self, part: parts.Classifier, features: int, classes: int, *, rngs):
+        init = nnx.initializers.normal(0.001)
+        super().__init__(
+            features, classes, use_bias=part.bias, kernel_init=init, rngs=rngs
+        )
+        self.slope = part.slope
+
+    def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b classes"]:
+        return super().__call__(x if self.slope == 1 else nnx.leaky_relu(x, self.slope))
+
+
+class BranchHead(nnx.Module):
+    """Pooling, projection, neck and classifiers of one branch.
+
+    The neck's BatchNorm has no bias (AGW freezes it at 0) and a scale ~ N(1, 0.01).
     """
 
     def __init__(self, part: Branch, channels: int, classes: int, *, dtype, rngs):
@@ -43,13 +59,8 @@ class BranchHead(nnx.Module):
         self.project = part.project and part.project.make(channels, rngs, dtype)
         width = part.width(channels)
         self.neck = _neck(width, rngs) if part.neck else None
-        self.classifier = Linear(
-            width,
-            classes,
-            use_bias=False,
-            kernel_init=nnx.initializers.normal(0.001),
-            rngs=rngs,
-        )
+        self.classifier = part.classifier.make(width, classes, rngs)
+        self.own = part.own and part.own.make(width, classes, rngs, dtype)
 
     def __call__(
         self, maps: Float[Array, "b h w c"], added: Float[Array, "b d"] | None
@@ -62,12 +73,11 @@ class BranchHead(nnx.Module):
 
 
 def _neck(width, rngs):
-    return BatchNorm(
-        width,
-        use_bias=False,
-        scale_init=lambda *a: 1 + nnx.initializers.normal(0.01)(*a),
-        rngs=rngs,
-    )
+    return BatchNorm(width, use_bias=False, scale_init=_around_one(0.01), rngs=rngs)
+
+
+def _around_one(std):
+    return lambda *a: 1 + nnx.initializers.normal(std)(*a)
 
 
 class TwoStreamNetwork(nnx.Module):
@@ -78,14 +88,15 @@ class TwoStreamNetwork(nnx.Module):
     ):
         part.check()
         channels = part.trunk.channels()[-1]
-        self.trunk = part.trunk.make(rngs, dtype)
+        private = part.private_stages - 1
+        self.trunk = part.trunk.make(rngs, dtype, private)
         self.refined = () if part.refine is None else tuple(part.refine.of)
         widths = {b.name: b.width(channels) for b in part.branches}
         self.bottleneck = part.refine and part.refine.make(
             widths[part.refine.of[0]], classes, rngs, dtype
         )
         self.stems = nnx.Dict(
-            {s: part.trunk.make_stem(rngs, dtype) for s in part.stems}
+            {s: part.trunk.make_stem(rngs, dtype, private) for s in part.stems}
         )
         self.stem_names = tuple(part.stems)  # in an nnx.Dict they come out sorted
         heads = {
@@ -94,6 +105,7 @@ class TwoStreamNetwork(nnx.Module):
         }
         self.branches = nnx.Dict(heads)
         self.order = tuple((b.name, b.adds) for b in part.branches)
+        self.adapters = part.adapters and part.adapters.make(rngs, dtype)
 
     def __call__(
         self,
@@ -121,10 +133,13 @@ class TwoStreamNetwork(nnx.Module):
             in which `jreid.data.rows.joined` puts the views: row i is copy[i] of image
             source[i].
         """
-        outputs = self._branches(images, stems, rng, modality)
+        outputs, rows = self._branches(images, stems, rng, modality, self.adapters)
         outputs |= {"logits": {}, "refined": {}}
         for name, v in outputs["embeddings"].items():
-            outputs["logits"][name] = self.branches[name].classifier(v)
+            head = self.branches[name]
+            outputs["logits"][name] = head.classifier(v)
+            if head.own is not None:
+                outputs["logits"][f"own_{name}"] = head.own(v, rows.modality)
             if self.bottleneck is not None and name in self.refined:
                 z, logits = self.bottleneck(v)
                 outputs["refined"][refined_name(name)] = z
@@ -137,75 +152,100 @@ class TwoStreamNetwork(nnx.Module):
         stems: Mapping[str, str],
         *,
         modality: Mapping[str, Int[Array, " _"]] | None = None,
-    ) -> dict[str, dict[str, Float[Array, "b d"]]]:
+    ) -> dict[str, dict[str, Float[Array, "b *k d"]]]:
         """Features and embeddings alone, all that retrieval needs; see `__call__`.
 
-        One row for each image: where blocks multiply rows, the mean of an image's.
+        One row for each image: [b d], or [b k d] where adapters or blocks make k rows
+        of each, in the order of their copies.
         """
-        outputs = self._branches(images, stems, None, modality)
-        source = outputs.pop("source", None)
-        outputs.pop("copy", None)
+        adapters = self.adapters
+        if adapters is not None and not adapters.in_test:
+            adapters = None
+        outputs, _ = self._branches(images, stems, None, modality, adapters)
+        source, copy = outputs.pop("source", None), outputs.pop("copy", None)
         if source is None:
             return outputs
         count = sum(len(view) for view in images.values())
-        return jax.tree.map(lambda x: _mean_by_source(x, source, count), outputs)
+        order = jnp.lexsort((copy, source))
+        if len(order) == count:
+            return jax.tree.map(lambda x: x[order], outputs)
+        return jax.tree.map(lambda x: x[order].reshape(count, -1, x.shape[-1]), outputs)
 
-    def _branches(self, images, stems, rng, modality):
-        x, modality, order = self._stem_maps(images, stems, modality)
-        rows = self.trunk(x, modality, rng)
+    def _branches(self, images, stems, rng, modality, adapters):
+        columns = _in_order(images, stems, modality, self.stem_names)
+        x, modality, source, copy = self._stem_maps(columns, rng, adapters)
+        rows = self.trunk(x, modality, rng, copy)
         features, embeddings = {}, {}
         for name, adds in self.order:
             added = embeddings[adds] if adds else None
             features[name], embeddings[name] = self.branches[name](rows.maps, added)
         outputs: dict[str, Any] = {"features": features, "embeddings": embeddings}
-        if order is not None or rows.source is not None:
-            order = jnp.arange(len(x)) if order is None else order
+        in_order = bool((source == np.arange(len(source))).all())
+        if rows.source is not None:
+            outputs["source"] = jnp.asarray(source, jnp.int32)[rows.source]
+            outputs["copy"] = rows.copy
+        elif not in_order:
+            outputs["source"] = jnp.asarray(source, jnp.int32)
             no_copies = jnp.zeros(len(x), jnp.int32)
-            source = order if rows.source is None else order[rows.source]
-            outputs["source"] = source.astype(jnp.int32)
-            outputs["copy"] = no_copies if rows.copy is None else rows.copy
-        return outputs
+            outputs["copy"] = no_copies if copy is None else copy
+        return outputs, rows
 
-    def _stem_maps(self, images, stems, modality):
-        """The stems' maps, each row's modality, and its place among the images.
+    def _stem_maps(self, columns, rng, adapters):
+        """The stems' maps, and each row's modality, image and copy.
 
-        The place is None where rows lie as `joined` puts the views.
+        The copy is None where there are no adapters.
         """
-        names = list(self.stem_names)
-        if nameless := [view for view in images if view not in stems]:
-            raise ValueError(f"stems are {dict(stems)}, without one for {nameless}")
-        # the order of `stems`: jit sorts the keys of `images`
-        images = {view: images[view] for view in stems if view in images}
-        if unknown := {
-            view: stems[view] for view in images if stems[view] not in names
-        }:
-            raise ValueError(f"stems are {unknown}; allowed are {names}")
-        if modality is None:
-            modality = {
-                view: jnp.full(len(x), names.index(stems[view]), jnp.int32)
-                for view, x in images.items()
-            }
-        views_of: dict[str, list[str]] = {}
-        for view in images:
-            views_of.setdefault(stems[view], []).append(view)
-
-        def join(columns):
-            return joined(
-                [joined([columns[v] for v in vs]) for vs in views_of.values()]
+        made = {} if adapters is None else adapters(columns)
+        views_of: dict[str, list] = {}
+        for view, column in columns.items():
+            views_of.setdefault(column.stem, []).append((column, 0))
+            if view in made:
+                adapted = column._replace(images=made[view])
+                views_of[column.stem].append((adapted, 1))
+        stems = []
+        for number, (stem, parts_of_stem) in enumerate(views_of.items()):
+            pixels, modality, source, copy = (
+                joined(list(values))
+                for values in zip(
+                    *(
+                        (c.images, c.modality, c.source, np.full(len(c.source), k))
+                        for c, k in parts_of_stem
+                    ),
+                    strict=True,
+                )
             )
-
-        maps = joined(
-            [
-                self.stems[stem](joined([images[view] for view in views]))
-                for stem, views in views_of.items()
-            ]
+            own = None if rng is None else jax.random.fold_in(rng, number)
+            maps = self.stems[stem](pixels, modality, own)
+            stems.append((maps, modality, source, copy))
+        maps, modality, source, copy = (
+            joined(list(values)) for values in zip(*stems, strict=True)
         )
-        order = join(positions({view: len(x) for view, x in images.items()}))
-        in_order = bool((order == np.arange(len(order))).all())
-        return maps, join(modality), None if in_order else jnp.asarray(order)
+        return maps, modality, source, jnp.asarray(copy, jnp.int32) if made else None
 
 
-def _mean_by_source(x, source, count):
-    sums = jnp.zeros((count, x.shape[1]), x.dtype).at[source].add(x)
-    rows = jnp.zeros((count, 1), x.dtype).at[source].add(1)
-    return sums / rows
+class Column(NamedTuple):
+    """The images of one view, their stem, modalities, and places among all images."""
+
+    images: Float[Array, "n h w 3"]
+    stem: str
+    modality: Int[Array, " n"]
+    source: Int[np.ndarray, " n"]
+
+
+def _in_order(images, stems, modality, known) -> dict[str, Column]:
+    """The views' columns in the order of `stems`: jit sorts the keys of `images`."""
+    if nameless := [view for view in images if view not in stems]:
+        raise ValueError(f"stems are {dict(stems)}, without one for {nameless}")
+    images = {view: images[view] for view in stems if view in images}
+    if unknown := {view: stems[view] for view in images if stems[view] not in known}:
+        raise ValueError(f"stems are {unknown}; allowed are {list(known)}")
+    if modality is None:
+        modality = {
+            view: jnp.full(len(x), known.index(stems[view]), jnp.int32)
+            for view, x in images.items()
+        }
+    source = positions({view: len(x) for view, x in images.items()})
+    return {
+        view: Column(x, stems[view], modality[view], source[view])
+        for view, x in images.items()
+    }

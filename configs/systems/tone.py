@@ -1,0 +1,35 @@
+"""TONE: identities and a contrastive loss on pairs, on a newer trunk.
+
+Paper: Ye, Lan, Li, Yuen, "Hierarchical Discriminative Learning for Visible Thermal
+Person Re-Identification", AAAI 2018. Code:
+mangye16/Visible-Thermal-Person-Re-Identification, without a licence; only its facts are
+used here.
+
+Published (R-1 / mAP, not re-ranked): SYSU-MM01 all search 12.52 / 14.42, indoor search
+20.82 / 26.38; RegDB, one split, 15.7 / 18.0.
+
+Ours has the released losses on half aligned, half random pairs, of features divided by
+their own length; the released code divides each dimension by its length over the batch
+(`normalise="batch"` of the term). The trunk is not theirs, see bdtr.py; so its scores
+are not to be compared with the published ones.
+"""
+
+from typing import Any
+
+from jreid.config import Config
+from jreid.configs.systems.bdtr import on_agw_trunk
+from jreid.data.pair_sampling import RandomPairs
+from jreid.losses.contrastive import Contrastive
+
+
+def tone(data: Any) -> Config:
+    """Contrastive pairs beside identities (AAAI 2018) on AGW's trunk."""
+    contrastive = Contrastive(0.2, on="features.v1", margin=0.5)
+    config = on_agw_trunk(
+        data, RandomPairs(pairs=64, alike=0.5), {"contrastive": contrastive}
+    )
+    config.name = "tone"
+    return config
+
+
+SYSTEMS = {"tone": tone}
