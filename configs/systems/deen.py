@@ -18,7 +18,7 @@ jreid/models/expansion.py, the fusion jreid/models/multilevel_fusion.py.
 
 from typing import Any
 
-from jreid.config import Config
+from jreid.config import Config, Evaluation
 from jreid.configs.demo import small
 from jreid.data.augmentations import Flip, Grey, PadCrop
 from jreid.data.device_augmentations import EraseNormalised
@@ -83,6 +83,7 @@ def deen(data: Any) -> Config:
         embedding=Embedding(
             0.5, 0.5, flip=True, copies="each", unit=False, measure="product"
         ),
+        evaluation=Evaluation(rerank=False),  # products of vectors are no distances
     )
 
 

@@ -17,7 +17,7 @@ set.
 
 from typing import Any
 
-from jreid.config import Config
+from jreid.config import Config, Evaluation
 from jreid.data.augmentations import Flip, PadCrop
 from jreid.data.device_augmentations import EraseNormalised
 from jreid.data.sampling import PerModality
@@ -77,6 +77,7 @@ def mmn(data: Any) -> Config:
         embedding=Embedding(
             normalise="kind", copies="sum", unit=False, measure="product"
         ),
+        evaluation=Evaluation(rerank=False),  # products of vectors are no distances
     )
 
 

@@ -19,7 +19,7 @@ of the code's weights. On RegDB layer 4 is left out.
 
 from typing import Any
 
-from jreid.config import Config
+from jreid.config import Config, Evaluation
 from jreid.data.augmentations import Erase, Flip, Grey, PadCrop
 from jreid.data.linear_mixing import LinearMix, LinearPatches
 from jreid.data.regdb import RegDB
@@ -75,6 +75,7 @@ def rle(data: Any) -> Config:
             epochs=151, warmup=10, drops=((20, 0.1), (80, 0.01), (120, 0.001))
         ),
         embedding=fused(data),
+        evaluation=Evaluation(rerank=False),  # products of vectors are no distances
     )
 
 
@@ -106,6 +107,7 @@ def strong(data: Any) -> Config:
     """
     config = rle(data)
     config.embedding = Embedding(0.5, 0.5, normalise="kind", flip=True)
+    config.evaluation.rerank = True
     return config
 
 

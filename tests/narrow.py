@@ -1,0 +1,90 @@
+"""Published systems made so narrow that tests can afford them."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jreid.config import Config
+from jreid.config_files import load
+from jreid.configs.systems import systems
+from jreid.data.datasets import MODALITY_NAMES
+from jreid.data.views import modality_of
+from jreid.models.expansion import DiverseExpansion
+from jreid.models.two_stream import TwoStream
+
+PAPER = importlib.import_module("jreid.configs.systems.paper").SYSTEMS
+NAMES = tuple(name for name in systems() if name not in PAPER)
+CLASSES, IDS, WIDTH = 5, 3, 8
+
+
+def narrow(name: str) -> Config:
+    """The demo's system with an eighth of the channels and small batches."""
+    config = load(f"demo:{name}")
+    config.size = (96, 24)
+    network = config.network
+    network.trunk.width = 1 / 8
+    if isinstance(network, TwoStream):
+        for branch in network.branches:
+            if branch.project is not None:
+                branch.project.features = WIDTH
+    else:
+        network.hidden, network.features, network.head = (16,), WIDTH, WIDTH
+    if hasattr(config.sampling, "identities"):
+        config.sampling.identities = IDS
+        config.sampling.images = min(config.sampling.images, 2)
+    else:
+        config.sampling.pairs = 6
+    config.loading.workers, config.loading.cache = 1, False
+    config.log.every_steps, config.log.writers = 1, ()
+    config.steps_per_epoch = 2
+    config.schedule.epochs = 3
+    return config
+
+
+def rows_of(config: Config, alike: bool = True) -> dict[str, Any]:
+    """What terms know of a batch of three identities, two images in each view.
+
+    Without `alike` half of the slots show different identities.
+    """
+    copies = _copies(config)
+    columns: dict[str, list] = {}
+    for number, (name, view) in enumerate(config.views.items()):
+        for slot in range(2 * IDS):
+            modality = modality_of(view)
+            row = {
+                "ids": slot // 2,
+                "modality": MODALITY_NAMES.index(modality) if modality else slot % 2,
+                "view": number,
+                "slot": slot,
+                "source": number * 2 * IDS + slot,
+            }
+            if not alike and row["modality"] and slot % 2:
+                row["ids"] = (row["ids"] + 1) % IDS
+            for copy in range(copies.get(name, 1)):
+                for key, value in (row | {"copy": copy}).items():
+                    columns.setdefault(key, []).append(value)
+    rows = {key: jnp.asarray(values) for key, values in columns.items()}
+    return rows | {"step": jnp.int32(0), "extra": {}}
+
+
+def _copies(config: Config) -> dict[str, int]:
+    network = config.network
+    if any(isinstance(b, DiverseExpansion) for b in network.trunk.before.values()):
+        return dict.fromkeys(config.views, 3)
+    adapters = getattr(network, "adapters", None)
+    return {} if adapters is None else dict.fromkeys(adapters.of, 2)
+
+
+def outputs_of(config: Config, rows: Mapping[str, Any], seed: int = 0) -> dict:
+    """Random outputs of all names that a term can stand on."""
+    rng = np.random.default_rng(seed)
+    outputs: dict[str, dict] = {}
+    for name in config.network.names():
+        kind, _, key = name.partition(".")
+        width = CLASSES if kind == "logits" else WIDTH
+        values = rng.normal(size=(len(rows["ids"]), width))
+        outputs.setdefault(kind, {})[key] = jnp.asarray(values, jnp.float32)
+    return outputs

@@ -1,0 +1,132 @@
+"""Test vectors of the published systems: their products are the released similarities.
+
+The released rules are written as sums over loops, of made-up outputs of five images; a
+constant factor changes no ranking.
+"""
+
+import jax.numpy as jnp
+import narrow
+import numpy as np
+import pytest
+
+from jreid.config_files import load
+
+IMAGES = 5
+COPIES = {"deen": 3, "mmn": 2}
+
+
+def outputs(config, copies, seed):
+    """Features and embeddings [images copies d] of each branch, as `embed` gives."""
+    rng = np.random.default_rng(seed)
+    shape = (IMAGES, narrow.WIDTH) if copies == 1 else (IMAGES, copies, narrow.WIDTH)
+    names = [n.partition(".") for n in config.network.names()]
+    return {
+        kind: {
+            name: jnp.float32(rng.normal(size=shape))
+            for k, _, name in names
+            if k == kind
+        }
+        for kind in ("features", "embeddings")
+    }
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def concat(seen, kind, copy=None):
+    """The branches' vectors of one kind, side by side."""
+    rows = [np.float64(x) for x in seen[kind].values()]
+    rows = rows if copy is None else [x[:, copy] for x in rows]
+    return np.concatenate(rows, axis=1)
+
+
+def product(x):
+    return x @ x.T
+
+
+def post(one, two):
+    return product(unit(concat(one, "embeddings")))
+
+
+def pre(one, two):
+    return product(unit(concat(one, "features")))
+
+
+def flip_sum(one, two, kind, copy=None):
+    return product(unit(concat(one, kind, copy)) + unit(concat(two, kind, copy)))
+
+
+def rle(features, embeddings):
+    return lambda one, two: (
+        features * flip_sum(one, two, "features")
+        + embeddings * flip_sum(one, two, "embeddings")
+    )
+
+
+def strong(one, two):
+    kinds = [
+        unit(unit(concat(one, k)) + unit(concat(two, k)))
+        for k in ("features", "embeddings")
+    ]
+    return sum(map(product, kinds))
+
+
+def mean_with_mirror(one, two):
+    vectors = [unit(concat(x, "embeddings")) for x in (one, two)]
+    return product(unit(sum(vectors)))
+
+
+def deen(one, two):
+    return sum(
+        flip_sum(one, two, kind, copy)
+        for kind in ("features", "embeddings")
+        for copy in range(3)
+    )
+
+
+def mmn(one, two):
+    images, made = (unit(concat(one, "embeddings", copy)) for copy in (0, 1))
+    return sum(a @ b.T for a in (images, made) for b in (images, made))
+
+
+def stripes_apart(one, two):
+    return sum(product(unit(np.float64(x))) for x in one["features"].values())
+
+
+RELEASED = {
+    "sysu:rle": rle(0.8, 0.2),
+    "regdb:rle": rle(1, 1),
+    "llcm:rle": rle(0.9, 0.1),
+    "sysu:strong": strong,
+    "sysu:caj": mean_with_mirror,
+    "sysu:caj_plus": mean_with_mirror,
+    "sysu:hctri": pre,
+    "sysu:hc": stripes_apart,
+    "sysu:vsd": post,
+    "sysu:mcja": post,
+    "sysu:deen": deen,
+    "sysu:mmn": mmn,
+    "sysu:xmodal": pre,
+    "sysu:cmcen": post,
+    "sysu:bdtr": pre,
+    "sysu:tone": pre,
+    "sysu:mac_like": post,
+    "sysu:mace_like": post,
+    "sysu:dfe_like": pre,
+}
+
+
+@pytest.mark.parametrize("spec", RELEASED)
+def test_products_are_the_released_similarities(spec):
+    config = load(spec)
+    copies = COPIES.get(config.name.partition("-")[2], 1)
+    one, two = (outputs(config, copies, seed) for seed in (0, 1))
+    seen = (one, two) if config.embedding.flip else (one,)
+    vectors = np.float64(config.embedding(*seen)["fused"])
+    assert vectors.ndim == 2 and len(vectors) == IMAGES
+    released = RELEASED[spec](one, two)
+    factor = np.trace(released) / np.trace(product(vectors))
+    np.testing.assert_allclose(factor * product(vectors), released, atol=1e-4)
+    if config.embedding.measure == "cosine":
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)

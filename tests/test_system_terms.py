@@ -1,0 +1,59 @@
+"""Objectives of the published systems on made-up outputs of their networks."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import narrow
+import numpy as np
+import pytest
+
+VARIANTS = ("rle_paper", "strong", "hctri_code")  # of another system's objective
+NAMES = tuple(name for name in narrow.NAMES if name not in VARIANTS)
+
+
+@functools.cache
+def prepared(name):
+    """Rows, outputs, the terms that count, and their values and slopes, compiled."""
+    config = narrow.narrow(name)
+    rows = narrow.rows_of(config, alike=name != "tone")
+    terms = {n: term for n, term in config.objective.items() if term.weight}
+    fixed = {"step": rows.pop("step"), "extra": rows.pop("extra")}
+
+    def values(outputs, rows):
+        return jnp.stack([term(outputs, rows | fixed) for term in terms.values()])
+
+    def values_and_slopes(outputs, rows):
+        return values(outputs, rows), jax.jacrev(values)(outputs, rows)
+
+    return rows, narrow.outputs_of(config, rows), terms, jax.jit(values_and_slopes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_term_moves_what_it_stands_on(name):
+    rows, outputs, terms, function = prepared(name)
+    values, slopes = function(outputs, rows)
+    assert np.isfinite(values).all()
+    for number, term in enumerate(terms):
+        moved = [np.abs(x[number]).max() for x in jax.tree.leaves(slopes)]
+        assert max(moved) > 0, term
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scale", [0.0, 1e4])
+def test_terms_and_slopes_are_finite_however_far_features_are(name, scale):
+    rows, outputs, _, function = prepared(name)
+    outputs = dict(outputs)
+    near = {"logits": outputs.pop("logits")}
+    outputs = jax.tree.map(lambda x: scale * x, outputs) | near
+    for leaf in jax.tree.leaves(function(outputs, rows)):
+        assert np.isfinite(leaf).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_rows_changes_no_term(name):
+    rows, outputs, _, function = prepared(name)
+    order = np.random.default_rng(0).permutation(len(rows["ids"]))
+    values, _ = function(outputs, rows)
+    again, _ = function(*jax.tree.map(lambda x: x[order], (outputs, rows)))
+    np.testing.assert_allclose(again, values, rtol=1e-4, atol=1e-5)

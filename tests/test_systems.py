@@ -1,0 +1,114 @@
+"""The published systems: parameters, learning rates, what differs between data sets."""
+
+import jax
+import jax.numpy as jnp
+import narrow
+import numpy as np
+import pytest
+from flax import nnx
+
+from jreid import parts
+from jreid.config_files import load
+
+# released networks' at 395 identities (RegDB: 206), frozen biases of necks included;
+# VSD's are in test_mutual.py
+PARAMETERS = {
+    "sysu:rle": 26_769_792,
+    "regdb:rle": 9_404_800,
+    "sysu:caj": 24_359_311,
+    "sysu:caj_plus": 24_359_311,
+    "sysu:hctri": 27_492_802,
+    "sysu:hc": 54_532_546,
+    "sysu:mcja": 24_353_866,
+    "sysu:deen": 42_037_792,
+    "regdb:deen": 13_094_176,
+    "sysu:mmn": 26_769_814,
+    "sysu:xmodal": 24_321_098,
+    "sysu:cmcen": 25_803_925,
+}
+
+
+@pytest.mark.parametrize("spec", PARAMETERS)
+def test_parameters_are_those_of_the_released_networks(spec):
+    network, classes = load(spec).network, 206 if spec.startswith("regdb") else 395
+    made = nnx.eval_shape(lambda: network.make(classes, nnx.Rngs(0), jnp.float32))
+    leaves = jax.tree.leaves_with_path(nnx.to_pure_dict(nnx.state(made, nnx.Param)))
+    count = sum(leaf.size for _, leaf in leaves)
+    frozen = sum(leaf.size for path, leaf in leaves if "'neck'" in str(path))
+    assert count + frozen == PARAMETERS[spec]
+
+
+# spec -> peak, and factors by epoch, from 0: the epoch, and the one before each change
+RATES = {
+    "sysu:rle": (
+        0.1,
+        {0: 0.1, 9: 1, 19: 1, 20: 0.1, 79: 0.1, 80: 0.01, 119: 0.01, 120: 0.001},
+    ),
+    "sysu:rle_paper": (0.1, {0: 0.1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 150: 0.01}),
+    "sysu:caj": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 50: 0.01, 99: 0.01}),
+    "sysu:hctri": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 60: 0.01}),
+    "sysu:hc": (0.01, {0: 1, 29: 1, 30: 0.1, 59: 0.1, 60: 0.01}),
+    "sysu:vsd": (2.6e-4, {0: 0.109, 9: 1, 208: 1, 209: 0.1, 599: 0.1}),
+    "sysu:mcja": (3.5e-4, {0: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 139: 0.01}),
+    "regdb:mcja": (3.5e-4, {0: 1, 299: 1}),
+    "sysu:deen": (0.1, {0: 0.1, 19: 1, 20: 0.1, 79: 0.1, 80: 0.01, 120: 0.01}),
+    "sysu:mmn": (0.1, {0: 0.1, 19: 1, 20: 0.1, 50: 0.01, 80: 0.01}),
+    "sysu:xmodal": (3.5e-4, {0: 0.109, 9: 1, 38: 1, 39: 0.1, 68: 0.1, 69: 0.01}),
+    "sysu:cmcen": (0.1, {0: 0.1, 9: 1, 10: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
+}
+
+
+@pytest.mark.parametrize("spec", RATES)
+def test_learning_rates_by_epoch(spec):
+    config = load(spec)
+    peak, factors = RATES[spec]
+    assert config.optimizer.lr == peak and max(factors) < config.schedule.epochs
+    rate = config.schedule.make(7, peak)
+    for epoch, factor in factors.items():
+        for step in (7 * epoch, 7 * epoch + 6):
+            np.testing.assert_allclose(rate(step), peak * factor, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", narrow.NAMES)
+@pytest.mark.parametrize("data", ["sysu", "regdb", "llcm", "custom", "demo"])
+def test_every_system_is_found_on_every_data_set(data, name):
+    config = load(f"{data}:{name}")
+    parts.check(config)
+    assert config.name == f"{data}-{name}"
+    assert parts.from_json(parts.to_json(config)) == config
+
+
+def sampled(spec):
+    sampling = load(spec).sampling
+    return sampling.identities, sampling.images
+
+
+def test_each_data_set_has_the_numbers_of_its_authors():
+    sysu, regdb = load("sysu:hctri"), load("regdb:hctri")
+    assert (sampled("sysu:hctri"), sampled("regdb:hctri")) == ((6, 8), (8, 4))
+    for config, p, weight, smoothing in ((sysu, 3, 1, 0), (regdb, 10, 2, 0.1)):
+        assert config.network.branches[0].pool.pool.p == p
+        assert config.objective["hc_tri"].weight == weight
+        assert config.objective["identity"].smoothing == smoothing
+    for spec, stages in (("sysu:rle", 4), ("llcm:rle", 4), ("regdb:rle", 3)):
+        assert load(spec).network.trunk.stages == stages
+    assert list(load("regdb:deen").network.trunk.before) == ["3"]
+    assert (sampled("sysu:mcja"), sampled("regdb:mcja")) == ((8, 16), (4, 32))
+    assert (sampled("sysu:vsd"), sampled("regdb:vsd")) == ((16, 4), (8, 4))
+    assert load("regdb:all-rle").data.split == 0
+    greys = [
+        sum(type(x).__name__ == "Grey" for x in load(s).views["visible"].pipe)
+        for s in ("sysu:rle", "regdb:rle", "sysu:caj_plus", "regdb:caj_plus")
+    ]
+    assert greys == [0, 1, 1, 0]
+
+
+def test_the_papers_numbers_stay():
+    assert sampled("sysu:full") == (8, 4)
+    assert sampled("regdb:full") == sampled("llcm:full") == (6, 4)
+    assert load("llcm:full").size == (384, 144)
+
+
+def test_an_unknown_system_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="no system 'mcj'; did you mean mcja"):
+        load("sysu:mcj")
