@@ -1,5 +1,8 @@
 """The published systems: parameters, learning rates, what differs between data sets."""
 
+import importlib
+import re
+
 import jax
 import jax.numpy as jnp
 import narrow
@@ -9,6 +12,7 @@ from flax import nnx
 
 from jreid import parts
 from jreid.config_files import load
+from jreid.configs import systems
 
 # released networks' at 395 identities (RegDB: 206), frozen biases of necks included;
 # VSD's are in test_mutual.py
@@ -112,3 +116,12 @@ def test_the_papers_numbers_stay():
 def test_an_unknown_system_is_refused_with_the_nearest():
     with pytest.raises(ValueError, match="no system 'mcj'; did you mean mcja"):
         load("sysu:mcj")
+
+
+def test_published_numbers_stand_in_the_heads_of_their_files():
+    for system, found in systems.published().items():
+        head = importlib.import_module(f"jreid.configs.systems.{system}").__doc__ or ""
+        number = r"(\d+(?:\.\d+)?)"
+        pairs = re.findall(rf"{number}\s*/\s*{number}", head)
+        printed = {(float(a), float(b)) for a, b in pairs}
+        assert found and set(found.values()) <= printed, system

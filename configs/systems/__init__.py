@@ -4,7 +4,8 @@ A system is a function of a data set to a Config; its docstring's first line is 
 where a name is not known. It knows what its authors changed from one data set to the
 next. Variants of a system are in its file, those of the paper's in paper.py. Where the
 demo needs more than `small` of configs/demo.py to make a system small, its file has
-DEMOS = {name: function of the config to a config}.
+DEMOS = {name: function of the config to a config}. PUBLISHED = {name: {setting: (R-1,
+mAP)}} are numbers that a table shows beside measured ones.
 """
 
 import difflib
@@ -17,6 +18,16 @@ from jreid.config import Config
 
 DEFAULT = "full"
 
+SETTINGS = {
+    "SYSU all": ("SYSU-MM01", "all-search single-shot"),
+    "SYSU indoor": ("SYSU-MM01", "indoor-search single-shot"),
+    "RegDB V-I": ("RegDB", "visible to infrared"),
+    "RegDB I-V": ("RegDB", "infrared to visible"),
+    "LLCM I-V": ("LLCM", "infrared to visible"),
+    "LLCM V-I": ("LLCM", "visible to infrared"),
+}
+"""Short names of protocols and their settings, in a file's PUBLISHED."""
+
 
 def systems() -> dict[str, Callable[[Any], Config]]:
     """All systems by name."""
@@ -26,6 +37,18 @@ def systems() -> dict[str, Callable[[Any], Config]]:
 def demos() -> dict[str, Callable[[Config], Config]]:
     """What makes a system small, of those that say it themselves."""
     return _listed("DEMOS", _files())
+
+
+def published() -> dict[str, dict[tuple[str, str], tuple[float, float]]]:
+    """R-1 and mAP in percent by system, protocol and setting, not re-ranked.
+
+    A file's PUBLISHED has them by system and a key of SETTINGS; its head names the
+    sources.
+    """
+    return {
+        system: {SETTINGS[key]: scores for key, scores in found.items()}
+        for system, found in _listed("PUBLISHED", _files()).items()
+    }
 
 
 def make(system: str, data: Any, name: str) -> Config:

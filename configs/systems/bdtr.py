@@ -58,3 +58,11 @@ def bdtr(data: Any) -> Config:
 
 
 SYSTEMS = {"bdtr": bdtr}
+PUBLISHED = {
+    "bdtr": {
+        "SYSU all": (27.32, 27.32),
+        "SYSU indoor": (31.92, 41.86),
+        "RegDB V-I": (33.56, 32.76),
+        "RegDB I-V": (32.92, 31.96),
+    }
+}

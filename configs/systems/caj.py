@@ -76,3 +76,13 @@ def caj(data: Any) -> Config:
 
 
 SYSTEMS = {"caj": caj}
+PUBLISHED = {
+    "caj": {
+        "SYSU all": (69.88, 66.89),
+        "SYSU indoor": (76.3, 80.4),
+        "RegDB V-I": (85.03, 79.14),
+        "RegDB I-V": (84.8, 77.8),
+        "LLCM I-V": (49.86, 56.4),
+        "LLCM V-I": (63.73, 47.71),
+    }
+}

@@ -41,3 +41,11 @@ def caj_plus(data: Any) -> Config:
 
 
 SYSTEMS = {"caj_plus": caj_plus}
+PUBLISHED = {
+    "caj_plus": {
+        "SYSU all": (71.5, 68.2),
+        "SYSU indoor": (78.4, 82.0),
+        "RegDB V-I": (85.7, 79.7),
+        "RegDB I-V": (84.9, 78.6),
+    }
+}

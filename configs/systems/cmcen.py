@@ -66,3 +66,11 @@ def cmcen(data: Any) -> Config:
 
 
 SYSTEMS = {"cmcen": cmcen}
+PUBLISHED = {
+    "cmcen": {
+        "SYSU all": (50.09, 49.46),
+        "SYSU indoor": (56.84, 63.55),
+        "RegDB V-I": (74.03, 67.52),
+        "RegDB I-V": (74.22, 67.36),
+    }
+}

@@ -96,3 +96,13 @@ def small_deen(config: Config) -> Config:
 
 SYSTEMS = {"deen": deen}
 DEMOS = {"deen": small_deen}
+PUBLISHED = {
+    "deen": {
+        "SYSU all": (74.7, 71.8),
+        "SYSU indoor": (80.3, 83.3),
+        "RegDB V-I": (91.1, 85.1),
+        "RegDB I-V": (89.5, 83.4),
+        "LLCM I-V": (55.52, 62.07),
+        "LLCM V-I": (69.21, 55.52),
+    }
+}

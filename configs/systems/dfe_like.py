@@ -66,3 +66,11 @@ def dfe_like(data: Any) -> Config:
 
 
 SYSTEMS = {"dfe_like": dfe_like}
+PUBLISHED = {
+    "dfe_like": {
+        "SYSU all": (48.71, 48.59),
+        "SYSU indoor": (52.25, 59.68),
+        "RegDB V-I": (70.13, 69.14),
+        "RegDB I-V": (67.99, 66.7),
+    }
+}

@@ -65,3 +65,9 @@ def hc(data: Any) -> Config:
 
 
 SYSTEMS = {"hc": hc}
+PUBLISHED = {
+    "hc": {
+        "SYSU all": (56.0, 54.0),
+        "RegDB V-I": (83.0, 72.0),
+    }
+}

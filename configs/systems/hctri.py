@@ -92,3 +92,9 @@ def system(
 
 
 SYSTEMS = {"hctri": hctri, "hctri_code": hctri_code}
+PUBLISHED = {
+    "hctri": {
+        "SYSU all": (61.68, 57.51),
+        "RegDB V-I": (91.05, 83.28),
+    }
+}

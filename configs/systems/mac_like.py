@@ -70,3 +70,11 @@ def mac_like(data: Any) -> Config:
 
 
 SYSTEMS = {"mac_like": mac_like}
+PUBLISHED = {
+    "mac_like": {
+        "SYSU all": (33.26, 36.22),
+        "SYSU indoor": (33.37, 44.95),
+        "RegDB V-I": (36.43, 37.03),
+        "RegDB I-V": (36.2, 36.63),
+    }
+}

@@ -35,3 +35,9 @@ def mace_like(data: Any) -> Config:
 
 
 SYSTEMS = {"mace_like": mace_like}
+PUBLISHED = {
+    "mace_like": {
+        "SYSU all": (51.64, 50.11),
+        "RegDB V-I": (72.37, 69.09),
+    }
+}

@@ -91,3 +91,8 @@ def mcja(data: Any) -> Config:
 
 
 SYSTEMS = {"mcja": mcja}
+PUBLISHED = {
+    "mcja": {
+        "SYSU all": (74.48, 71.34),
+    }
+}

@@ -82,3 +82,13 @@ def mmn(data: Any) -> Config:
 
 
 SYSTEMS = {"mmn": mmn}
+PUBLISHED = {
+    "mmn": {
+        "SYSU all": (70.6, 66.9),
+        "SYSU indoor": (76.2, 79.6),
+        "RegDB V-I": (91.6, 84.1),
+        "RegDB I-V": (87.5, 80.5),
+        "LLCM I-V": (50.14, 56.66),
+        "LLCM V-I": (63.97, 48.47),
+    }
+}

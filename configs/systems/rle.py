@@ -112,3 +112,11 @@ def strong(data: Any) -> Config:
 
 
 SYSTEMS = {"rle": rle, "rle_paper": rle_paper, "strong": strong}
+PUBLISHED = {
+    "rle": {
+        "SYSU all": (75.4, 72.4),
+        "SYSU indoor": (84.7, 87.0),
+        "RegDB V-I": (92.8, 88.6),
+        "RegDB I-V": (91.0, 86.6),
+    }
+}

@@ -33,3 +33,9 @@ def tone(data: Any) -> Config:
 
 
 SYSTEMS = {"tone": tone}
+PUBLISHED = {
+    "tone": {
+        "SYSU all": (12.52, 14.42),
+        "SYSU indoor": (20.82, 26.38),
+    }
+}

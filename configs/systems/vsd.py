@@ -98,3 +98,11 @@ def system(data: Any, distillation: type) -> Config:
 
 
 SYSTEMS = {"vsd": vsd, "vsd_eq8": vsd_eq8}
+PUBLISHED = {
+    "vsd": {
+        "SYSU all": (60.02, 58.8),
+        "SYSU indoor": (66.05, 72.98),
+        "RegDB V-I": (73.2, 71.6),
+        "RegDB I-V": (71.8, 70.1),
+    }
+}

@@ -80,3 +80,9 @@ def xmodal(data: Any) -> Config:
 
 
 SYSTEMS = {"xmodal": xmodal}
+PUBLISHED = {
+    "xmodal": {
+        "SYSU all": (49.92, 50.73),
+        "RegDB V-I": (62.21, 60.18),
+    }
+}

@@ -1,0 +1,124 @@
+"""The table of systems: what it trains, what it leaves, what it says."""
+
+import csv
+import json
+import subprocess
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tiny
+
+from jreid import command_line
+from jreid.config_files import load
+from jreid.evaluation.files.results_file import write_results
+from jreid.parts import from_json
+from jreid.run import results
+from jreid.run.workdir import CONFIG, open_workdir
+from tools import leaderboard
+from tools.system_cost import Cost, measured_cost
+
+STEPS = 30  # of a run
+ALL = "all-search single-shot"
+NOISE = {"full": 3.0, "mmn": 0.3}  # of test features around their identity's
+
+
+@pytest.fixture
+def trained(monkeypatch, tmp_path) -> list:
+    """Runs that the tool has started, which write made-up results and no network."""
+    started = []
+
+    def train(words, **_):
+        words = words[3:]
+        folder = leaderboard.Path(words[words.index("--workdir") + 1])
+        given = command_line.parse_with_config(
+            leaderboard.Nothing, "", words[: words.index("--workdir")], description=""
+        )
+        started.append(folder.name)
+        with open_workdir(folder, given.config):
+            pass
+        training = {"identities": [1], "images": 1, "crc32_of_names": 0}
+        text = json.dumps(training | {"steps_per_epoch": STEPS})
+        (folder / "training_set.json").write_text(text)
+        steps = STEPS * given.config.schedule.epochs
+        (folder / "checkpoints" / str(steps)).mkdir(parents=True, exist_ok=True)
+        write_results(folder, scores(given.config, folder.name), {"name": folder.name})
+        return SimpleNamespace(returncode=0)
+
+    def scores(config, name):
+        images = config.data.read().test
+        rng = np.random.default_rng(len(name))
+        features = np.eye(8)[images.ids] + NOISE[name.partition("-")[0]] * rng.normal(
+            size=(len(images), 8)
+        )
+        given = {"fused": features.astype(np.float32)}
+        return results.score(config, given, images, reranking=False)
+
+    monkeypatch.setattr(subprocess, "run", train)
+    cost = Cost(parameters=2_000_000, gflops=0.5, width=16, images=1_500_000)
+    monkeypatch.setattr(leaderboard, "measured_cost", lambda _: cost)
+    return started
+
+
+def run(tmp_path, *more, systems=("full", "mmn")):
+    root = tmp_path / "tree"
+    if not root.is_dir():
+        tiny.make_tree(root)
+    words = ["--config", "sysu", f"--config.data.root={root}", "--systems", *systems]
+    words += ["--seeds", "2", "--runs", str(tmp_path / "runs")]
+    words += ["--config.evaluation.trials=2", "--config.evaluation.rerank=False"]
+    return leaderboard.main([*words, "--out", str(tmp_path / "out"), *more])
+
+
+@pytest.mark.slow
+def test_trains_what_is_missing_and_ranks_it(tmp_path, trained, capsys):
+    assert run(tmp_path, systems=("full",)) == 0
+    assert trained == ["full-seed0", "full-seed1"]
+    assert run(tmp_path) == 0
+    assert trained[2:] == ["mmn-seed0", "mmn-seed1"], "the finished are left alone"
+    with (tmp_path / "out" / "leaderboard.csv").open(newline="") as file:
+        table = [r for r in csv.DictReader(file) if r["setting"] == ALL]
+    assert [line["system"] for line in table] == ["mmn", "full"]
+    assert float(table[0]["R-1"]) > float(table[1]["R-1"])
+    assert (table[0]["published R-1"], table[0]["published mAP"]) == ("70.6", "66.9")
+    assert table[1]["published R-1"] == ""
+    assert (
+        0 < float(table[0]["p to next"].lstrip("<")) <= 1 and not table[1]["p to next"]
+    )
+    page = (tmp_path / "out" / "leaderboard.html").read_text()
+    assert page.count("<td>mmn</td>") == page.count("<td>full</td>") > 0
+    text = (tmp_path / "out" / "leaderboard.md").read_text()
+    assert "| mmn | 2 |" in text and "SynVI" not in text
+    (tmp_path / "runs" / "mmn-seed1" / "results.json").unlink()
+    assert run(tmp_path) == 0
+    assert trained[4:] == ["mmn-seed1"], "what was stopped is given again"
+
+
+def test_a_run_of_another_config_is_refused(tmp_path, trained, capsys):
+    assert run(tmp_path, systems=("full",)) == 0
+    assert run(tmp_path, "--config.optimizer.lr=0.2", systems=("full",)) == 2
+    assert "full-seed0 is a run that differs in config.optimizer.lr" in (
+        capsys.readouterr().err
+    )
+
+
+def test_every_run_sees_the_images_asked_for(tmp_path, trained):
+    fewer = "--config.sampling.identities=4"
+    assert run(tmp_path, fewer, "--images", "100000", systems=("full",)) == 0
+    stored = json.loads((tmp_path / "runs" / "full-seed0" / CONFIG).read_text())
+    config = from_json(stored)
+    seen = config.steps_per_epoch * config.schedule.epochs * 2 * 4 * 4
+    assert abs(seen - 100_000) <= config.schedule.epochs * 32 / 2
+
+
+def test_costs_are_counted(tmp_path):
+    config = tiny.tiny_config(tiny.make_tree(tmp_path / "tree"))
+    cost = measured_cost(config)
+    stem = 4 * 3 * 49 * (32 // 2) * (16 // 2) * 2 / 1e9  # its convolution alone
+    assert stem < cost.gflops < 20 * stem
+    assert cost.width == 2 * 32  # two branches of 32 channels
+    assert cost.images == 3 * 2 * 12  # epochs, steps, images of a batch
+    wider = load("sysu")
+    wider.data.root = config.data.root
+    wider.sampling.identities = 3
+    assert measured_cost(wider).parameters > 100 * cost.parameters

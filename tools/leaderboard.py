@@ -1,0 +1,173 @@
+"""Trains systems side by side and ranks them in one table.
+
+    python tools/leaderboard.py --config sysu --systems rle deen mmn --seeds 3 \\
+        --config.data.root=SYSU-MM01
+    python tools/leaderboard.py --config demo --systems full rle --seeds 1
+
+Trains what is missing, goes on with what was stopped, leaves what is finished. All are
+scored by one protocol, without re-ranking. Writes leaderboard.html, .csv, .md and .png
+into --out: means over seeds with 95 % intervals over identities, published numbers
+beside them, the paired test against the next row, and what each system costs.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from jreid import command_line  # noqa: E402
+from jreid.config import Config  # noqa: E402
+from jreid.configs.systems import published, systems  # noqa: E402
+from jreid.evaluation.files.results_file import read_results  # noqa: E402
+from jreid.evaluation.mean_of_scores import mean_over_seeds  # noqa: E402
+from jreid.evaluation.score import Score  # noqa: E402
+from jreid.parts import differences, from_json  # noqa: E402
+from jreid.run.mean_of_runs import Run  # noqa: E402
+from jreid.run.workdir import CONFIG, read_config  # noqa: E402
+from tools import leaderboard_page  # noqa: E402
+from tools.system_cost import images_per_step, measured_cost  # noqa: E402
+
+
+@dataclass(slots=True)
+class Options:
+    """What is compared, and where it goes."""
+
+    systems: tuple[str, ...] = ("full",)
+    """Names of systems, as after the colon of --config; "all": every one."""
+    seeds: int = 1
+    """Runs of each system, of seeds 0, 1 ..."""
+    images: int = 0
+    """Images that each run sees, rows of all views; 0: as its own schedule says."""
+    runs: Path = Path("runs/leaderboard")
+    """Folder of the runs."""
+    out: Path = Path("leaderboard")
+    """Folder of the table."""
+    train: bool = True
+    """Whether to train; --no_train shows what is there."""
+
+
+@dataclass(slots=True)
+class Nothing:
+    """No options."""
+
+
+PROGRAM = "python tools/leaderboard.py"
+parse = partial(
+    command_line.parse_with_config,
+    program=PROGRAM,
+    description=str(__doc__).partition("\n")[0],
+)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run: its folder, its config, and the words that make it."""
+
+    system: str
+    seed: int
+    folder: Path
+    config: Config
+    words: list[str]
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 2 and one line for what is refused."""
+    return command_line.exit_code(program, arguments)
+
+
+def program(arguments: list[str]) -> int:
+    """Trains, scores and writes the table."""
+    given = parse(Options, arguments=arguments, default="demo")
+    options = given.options
+    if getattr(given.config.data, "split", None) == 0:
+        raise ValueError(
+            "config.data.split is 0, all ten splits; the table takes one: give "
+            "--config.data.split=1 to 10"
+        )
+    names = tuple(systems()) if options.systems == ("all",) else options.systems
+    draw = given.config.evaluation.draw
+    plans = [list(planned(name, given.words, options, draw)) for name in names]
+    for run in [run for runs in plans for run in runs]:
+        if options.train and not is_finished(run):
+            trained = [sys.executable, "-m", "jreid.train", *run.words]
+            if code := subprocess.run(trained, cwd=ROOT, check=False).returncode:
+                return code
+    rows = [row_of(runs) for runs in plans if all(map(is_finished, runs))]
+    if not rows:
+        raise ValueError(f"no system of {', '.join(names)} is finished in {plans}")
+    synthetic = given.config.data.root == "synvi"
+    for path in leaderboard_page.write(options.out, rows, synthetic=synthetic):
+        print(path)
+    return 0
+
+
+def planned(
+    system: str, words: Sequence[str], options: Options, draw: str
+) -> Iterator[Planned]:
+    """The runs of a system, one of each seed, all scored with this draw."""
+    _, spec, *overrides = words
+    for seed in range(options.seeds):
+        folder = (ROOT / options.runs / f"{system}-seed{seed}").resolve()
+        own = [
+            *("--config", f"{spec.partition(':')[0]}:{system}"),
+            *overrides,
+            f"--config.seed={seed}",
+        ]
+        config = parse(Nothing, arguments=own).config
+        if config.evaluation.draw != draw:  # one protocol for all
+            own.append(f"--config.evaluation.draw={draw}")
+        if options.images:
+            steps = options.images / images_per_step(config) / config.schedule.epochs
+            own.append(f"--config.steps_per_epoch={max(1, round(steps))}")
+        config = parse(Nothing, arguments=own).config
+        yield Planned(system, seed, folder, config, [*own, "--workdir", str(folder)])
+
+
+def is_finished(run: Planned) -> bool:
+    """Whether the folder holds this run, trained to its end and scored.
+
+    Raises:
+        ValueError: it holds another run.
+    """
+    if not (run.folder / CONFIG).is_file():
+        return False
+    stored = from_json(read_config(run.folder))
+    changed = [path for path, *_, free in differences(stored, run.config) if not free]
+    if changed:
+        raise ValueError(
+            f"{run.folder} is a run that differs in {', '.join(changed)}: give another "
+            "--runs, or remove it"
+        )
+    there = Run(run.folder, stored)
+    done = there.newest_step() and there.newest_step() >= there.last_step()
+    return bool(done) and (run.folder / "results.json").is_file()
+
+
+def row_of(runs: Sequence[Planned]) -> "leaderboard_page.Row":
+    """Means over the seeds of one system, and its cost."""
+    scored = [
+        [s for s in read_results(run.folder / "results.json")[1] if _counts(s)]
+        for run in runs
+    ]
+    means = mean_over_seeds(scored, [run.seed for run in runs])
+    first = runs[0]
+    return leaderboard_page.Row(
+        system=first.system,
+        seeds=len(runs),
+        scores={(score.protocol, score.setting): score for score in means},
+        published=published().get(first.system, {}),
+        cost=measured_cost(first.config),
+    )
+
+
+def _counts(score: Score) -> bool:
+    return score.feature == "fused" and not score.reranked
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,180 @@
+"""The table of systems as HTML, CSV and Markdown, and two pictures of it."""
+
+import base64
+import csv
+import html
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jreid.evaluation.files.results_file import make_folder
+from jreid.evaluation.score import Score
+from jreid.evaluation.statistics import paired_tests
+from jreid.run.workdir import replacing, write_text
+from tools.system_cost import Cost
+
+Setting = tuple[str, str]  # protocol and setting
+HEADER = (
+    *("system", "seeds", "R-1", "R-1 95 %", "mAP", "mINP", "p to next"),
+    *("published R-1", "published mAP", "M parameters", "GFLOPs", "width", "M images"),
+)
+NOTE = (
+    "Percent, means over seeds, not re-ranked; intervals are bootstraps over test "
+    "identities. p: paired sign-flip test of R-1 against the next row, two-sided, not "
+    "corrected for the number of rows. GFLOPs: of the embedding of one image. M images:"
+    " millions of images seen in training."
+)
+SYNTHETIC = (
+    "These are scores on SynVI, a small synthetic set, of small networks trained from "
+    "scratch: they are not SYSU-MM01, and published numbers are of other images."
+)
+STYLE = (
+    "body{font:15px sans-serif;margin:2em;max-width:75em}"
+    "table{border-collapse:collapse}td,th{padding:.3em .7em;text-align:right;"
+    "border-bottom:1px solid #ccc}td:first-child,th:first-child{text-align:left}"
+    "img{max-width:100%}"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system."""
+
+    system: str
+    seeds: int
+    scores: Mapping[Setting, Score]
+    published: Mapping[Setting, tuple[float, float]]  # R-1 and mAP, percent
+    cost: Cost
+
+
+def write(folder: Path, rows: Sequence[Row], *, synthetic: bool) -> list[Path]:
+    """Writes leaderboard.html, .csv, .md and .png; returns their paths."""
+    make_folder(folder)
+    tables = {setting: cells(rows, setting) for setting in settings(rows)}
+    notes = [NOTE, *([SYNTHETIC] if synthetic else [])]
+    picture = folder / "leaderboard.png"
+    with replacing(picture) as temporary:
+        draw(temporary, rows, next(iter(tables)))
+    texts = {
+        "html": _html(tables, notes, picture.read_bytes()),
+        "csv": _csv(tables),
+        "md": _markdown(tables, notes),
+    }
+    paths = [folder / f"leaderboard.{suffix}" for suffix in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_text(path, text)
+    return [*paths, picture]
+
+
+def settings(rows: Sequence[Row]) -> list[Setting]:
+    """All settings, in the order in which they are scored."""
+    return list(dict.fromkeys(setting for row in rows for setting in row.scores))
+
+
+def cells(rows: Sequence[Row], setting: Setting) -> list[tuple[str, ...]]:
+    """A line for each system that has the setting, the best rank-1 rate first."""
+    ranked = sorted(
+        (row for row in rows if setting in row.scores),
+        key=lambda row: -row.scores[setting].mean["R-1"],
+    )
+    scores = [row.scores[setting] for row in ranked]
+    pairs = [(b.by_identity, a.by_identity) for a, b in _neighbours(scores)]
+    p_values = [_p(found["R-1"].p_value) for found in paired_tests(pairs)]
+    lines = []
+    for row, score, p in zip(ranked, scores, [*p_values, ""], strict=True):
+        low, high = score.interval["R-1"]
+        published = row.published.get(setting)
+        lines.append(
+            (
+                row.system,
+                str(row.seeds),
+                _percent(score.mean["R-1"]),
+                f"{_percent(low)} to {_percent(high)}",
+                _percent(score.mean["mAP"]),
+                _percent(score.mean["mINP"]),
+                p,
+                *(f"{x:.1f}" for x in published or ()),
+                *([""] * (0 if published else 2)),
+                f"{row.cost.parameters / 1e6:.1f}",
+                f"{row.cost.gflops:.2f}",
+                str(row.cost.width),
+                f"{row.cost.images / 1e6:.2f}",
+            )
+        )
+    return lines
+
+
+def draw(path: Path, rows: Sequence[Row], setting: Setting) -> None:
+    """Rank-1 rate against operations and against the width of an embedding."""
+    # The object interface: pyplot would keep a figure and choose a backend.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    shown = [row for row in rows if setting in row.scores]
+    axes = {
+        "GFLOPs of the embedding of one image": [row.cost.gflops for row in shown],
+        "numbers of an embedding": [float(row.cost.width) for row in shown],
+    }
+    for panel, (label, xs) in zip(figure.subplots(1, 2), axes.items(), strict=True):
+        for row, x in zip(shown, xs, strict=True):
+            score = row.scores[setting]
+            low, high = score.interval["R-1"]
+            y = 100 * score.mean["R-1"]
+            error = [[max(y - 100 * low, 0)], [max(100 * high - y, 0)]]
+            panel.errorbar([x], [y], yerr=error, fmt="o", capsize=3, color="#0072B2")
+            panel.annotate(row.system, (x, y), (5, 4), textcoords="offset points")
+        panel.set_xscale("log")
+        panel.set_xlabel(label)
+        panel.set_ylabel("rank-1 rate (%), 95 % interval")
+    figure.suptitle(", ".join(setting))
+    canvas.print_figure(str(path), dpi=120, format="png")
+
+
+def _neighbours(scores):
+    return list(zip(scores, scores[1:], strict=False))
+
+
+def _html(tables, notes, picture):
+    data = base64.b64encode(picture).decode()
+    parts = [
+        f"<!doctype html><meta charset=utf-8><title>Systems</title>"
+        f"<style>{STYLE}</style>"
+    ]
+    parts += [f"<p>{html.escape(note)}</p>" for note in notes]
+    for setting, lines in tables.items():
+        parts.append(f"<h2>{html.escape(', '.join(setting))}</h2><table>")
+        for tag, line in [("th", HEADER), *(("td", line) for line in lines)]:
+            row = "".join(f"<{tag}>{html.escape(x)}</{tag}>" for x in line)
+            parts.append(f"<tr>{row}</tr>")
+        parts.append("</table>")
+    parts.append(f'<p><img alt="accuracy and cost" src="data:image/png;base64,{data}">')
+    return "\n".join(parts) + "\n"
+
+
+def _csv(tables):
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("protocol", "setting", *HEADER))
+    for setting, lines in tables.items():
+        writer.writerows((*setting, *line) for line in lines)
+    return text.getvalue()
+
+
+def _markdown(tables, notes):
+    parts = []
+    for setting, lines in tables.items():
+        table = [HEADER, tuple("---" for _ in HEADER), *lines]
+        parts.append(f"**{', '.join(setting)}**")
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in table))
+    return "\n\n".join([*parts, *notes]) + "\n"
+
+
+def _percent(value):
+    return f"{100 * value:.1f}"
+
+
+def _p(value):
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

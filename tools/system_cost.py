@@ -1,0 +1,59 @@
+"""What a system costs: parameters, floating-point operations, width of an embedding.
+
+Operations are XLA's count of the program before it is optimised, two for a product and
+a sum; nothing is executed.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jreid.config import Config
+from jreid.run.leaves import named_leaves
+from jreid.training.build import build_embed, network_maker
+from jreid.training.learner import abstract_params_and_stats, data_mesh
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one system."""
+
+    parameters: int  # without the classifiers of its training identities
+    gflops: float  # of the embedding of one image
+    width: int  # numbers of an embedding
+    images: int  # seen in training, rows of all views
+
+
+def images_per_step(config: Config) -> int:
+    """Rows of a batch, of all views."""
+    rows = _sampler(config)(0)
+    return sum(len(view) for view in rows.values())
+
+
+def measured_cost(config: Config) -> Cost:
+    """The cost, on the training images that the config names."""
+    params, stats = abstract_params_and_stats(network_maker(config, 1), data_mesh())
+    image = jax.ShapeDtypeStruct((1, *config.size, 3), jnp.uint8)
+    embed: Any = build_embed(config, 1)
+    program = embed.lower(params, stats, image, modality="visible")
+    train = config.data.read().train
+    steps = config.steps_per_epoch or config.sampling.steps_per_epoch(train)
+    steps = config.steps or steps * config.schedule.epochs
+    leaves = named_leaves(params)
+    return Cost(
+        parameters=sum(
+            int(np.prod(leaf.shape))
+            for name, leaf in leaves.items()
+            if "classifier" not in name
+        ),
+        gflops=program.cost_analysis()["flops"] / 1e9,
+        width=program.out_info["fused"].shape[1],
+        images=steps * images_per_step(config),
+    )
+
+
+def _sampler(config: Config):
+    return config.sampling.make(config.data.read().train, config.views, config.seed)
