@@ -36,10 +36,13 @@ class InformationBottleneck(nnx.Module):
             self.linears.append(Linear(in_features, width, dtype=dtype, rngs=rngs))
             self.norms.append(BatchNorm(width, dtype=dtype, rngs=rngs))
             in_features = width
-        self.out = Linear(in_features, features, dtype=dtype, rngs=rngs)
-        self.neck = BatchNorm(features, use_bias=False, rngs=rngs) if neck else None
+        self.out = (
+            Linear(in_features, features, dtype=dtype, rngs=rngs) if features else None
+        )
+        width = features or in_features
+        self.neck = BatchNorm(width, use_bias=False, rngs=rngs) if neck else None
         self.classifier = Linear(
-            features,
+            width,
             classes,
             use_bias=False,
             kernel_init=nnx.initializers.normal(0.001),
@@ -52,5 +55,5 @@ class InformationBottleneck(nnx.Module):
         """Returns z and its identity logits, at least float32."""
         for linear, norm in zip(self.linears, self.norms, strict=True):
             v = nnx.relu(norm(linear(v)))
-        z = at_least_float32(self.out(v))
+        z = at_least_float32(v if self.out is None else self.out(v))
         return z, self.classifier(z if self.neck is None else self.neck(z))
