@@ -1,6 +1,7 @@
 """The published systems: parameters, learning rates, what differs between data sets."""
 
 import importlib
+import pkgutil
 import re
 
 import jax
@@ -19,6 +20,7 @@ from jreid.configs import systems
 PARAMETERS = {
     "sysu:rle": 26_769_792,
     "regdb:rle": 9_404_800,
+    "sysu:agw": 24_359_311,
     "sysu:caj": 24_359_311,
     "sysu:caj_plus": 24_359_311,
     "sysu:hctri": 27_492_802,
@@ -118,10 +120,15 @@ def test_an_unknown_system_is_refused_with_the_nearest():
         load("sysu:mcj")
 
 
-def test_published_numbers_stand_in_the_heads_of_their_files():
-    for system, found in systems.published().items():
-        head = importlib.import_module(f"jreid.configs.systems.{system}").__doc__ or ""
-        number = r"(\d+(?:\.\d+)?)"
-        pairs = re.findall(rf"{number}\s*/\s*{number}", head)
-        printed = {(float(a), float(b)) for a, b in pairs}
-        assert found and set(found.values()) <= printed, system
+@pytest.mark.parametrize(
+    "file", [m.name for m in pkgutil.iter_modules(systems.__path__)]
+)
+def test_published_numbers_stand_in_the_heads_of_their_files(file):
+    module = importlib.import_module(f"jreid.configs.systems.{file}")
+    number = r"(\d+(?:\.\d+)?)"
+    pairs = re.findall(rf"{number}\s*/\s*{number}", module.__doc__ or "")
+    printed = {(float(a), float(b)) for a, b in pairs}
+    assert set(module.PUBLISHED) <= set(module.SYSTEMS)
+    for name, found in module.PUBLISHED.items():
+        assert found and set(found.values()) <= printed
+        assert systems.published()[name].keys() <= set(systems.SETTINGS.values())

@@ -9,17 +9,17 @@ Published there (R-1 / mAP, not re-ranked, not yet reproduced here):
     RegDB visible to infrared 85.03 / 79.14, infrared to visible 84.8 / 77.8
     LLCM (of its authors' README) 49.86 / 56.40 and 63.73 / 47.71
 
-Ours is the released form: AGW's network, the squared weighted triplet over all rows of
-both visible views, clamped at 88, beyond which an anchor has no gradient; between views
-the divergence has weight 0 as in the released default. An identity's images are drawn
-without replacement. The loss collapsed for some users of the released code; a plain
-BatchHardTriplet in its place is what they went on with.
+Ours is the released form: AGW's released network, the squared weighted triplet over all
+rows of both visible views, clamped at 88, beyond which an anchor has no gradient;
+between views the divergence has weight 0 as in the released default. An identity's
+images are drawn without replacement. The loss collapsed for some users of the released
+code; a plain BatchHardTriplet in its place is what they went on with.
 """
 
 from typing import Any
 
 from jreid.config import Config
-from jreid.configs.systems.paper import NON_LOCAL
+from jreid.configs.systems.agw import agw
 from jreid.data.augmentations import Flip, PadCrop
 from jreid.data.channel_select import ChannelSelect
 from jreid.data.device_augmentations import EraseNormalised
@@ -29,10 +29,6 @@ from jreid.losses.identity import Identity
 from jreid.losses.squared_weighted_triplet import SquaredWeightedTriplet
 from jreid.losses.views import ViewDivergence
 from jreid.models.embedding import Embedding
-from jreid.models.non_local import NonLocal
-from jreid.models.pooling import GeM
-from jreid.models.resnet import ResNet
-from jreid.models.two_stream import Branch, TwoStream
 from jreid.training.optimizers import SGD
 from jreid.training.schedules import Steps
 
@@ -47,6 +43,7 @@ def caj(data: Any) -> Config:
         name="caj",
         data=data,
         size=(288, 144),
+        resize="lanczos",
         views={
             "visible": View("visible", pipe, device=(erase,)),
             "channel": View(
@@ -55,13 +52,7 @@ def caj(data: Any) -> Config:
             "infrared": View("infrared", pipe, device=(erase, some_channel)),
         },
         sampling=PerModality(identities=8, images=4),
-        network=TwoStream(
-            branches=(Branch("v1", GeM(3.0, learn=False, form="agw")),),
-            trunk=ResNet(
-                last_stride=1,
-                after={place: NonLocal(inner_channels=1) for place in NON_LOCAL},
-            ),
-        ),
+        network=agw(data).network,
         pretrained="weights/resnet50.npz",
         objective={
             "identity": Identity(on="logits.v1"),

@@ -50,7 +50,10 @@ def cmcen(data: Any) -> Config:
             trunk=ResNet(
                 last_stride=1,
                 before={"3": PairExchange(threshold=0.7)},
-                after={place: NonLocal(inner_channels=1) for place in NON_LOCAL},
+                after={
+                    place: NonLocal(inner_channels=1, init="uniform")
+                    for place in NON_LOCAL
+                },
             ),
             private_stages=3,
         ),

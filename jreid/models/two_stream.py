@@ -35,9 +35,9 @@ class Project:
 
     def make(self, channels, rngs, dtype):
         """The module, from vectors [b c] to vectors [b features]."""
-        from jreid.models.modules import two_stream
+        from jreid.models.modules import heads
 
-        return two_stream.Projection(self, channels, rngs=rngs)
+        return heads.Projection(self, channels, rngs=rngs)
 
 
 @dataclass(slots=True)
@@ -55,9 +55,9 @@ class Classifier:
 
     def make(self, features, classes, rngs):
         """The module, from embeddings [b features] to logits [b classes]."""
-        from jreid.models.modules import two_stream
+        from jreid.models.modules import heads
 
-        return two_stream.Classifier(self, features, classes, rngs=rngs)
+        return heads.Classifier(self, features, classes, rngs=rngs)
 
 
 @dataclass(slots=True)

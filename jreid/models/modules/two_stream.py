@@ -10,81 +10,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jreid.data.rows import joined, positions
-from jreid.models import two_stream as parts
 from jreid.models.bottleneck import refined_name
-from jreid.models.embedding import unit_rows
-from jreid.models.modules.layers import BatchNorm, Linear
-from jreid.models.two_stream import Branch, Project, TwoStream
+from jreid.models.modules.heads import BranchHead
+from jreid.models.two_stream import TwoStream
 
 Images = Mapping[str, Float[Array, "_ h w 3"]]
 """The images of each view; views may differ in length."""
-
-
-class Projection(nnx.Module):
-    """Linear map, BatchNorm, and ReLU where asked for."""
-
-    def __init__(self, part: Project, channels: int, *, rngs: nnx.Rngs):
-        width, std = part.features, part.scale_std
-        self.linear = Linear(channels, width, use_bias=part.bias, rngs=rngs)
-        scale = {"scale_init": _around_one(std)} if std else {}
-        self.bn = BatchNorm(width, rngs=rngs, **scale)
-        self.relu = part.relu
-
-    def __call__(self, x: Float[Array, "b c"]) -> Float[Array, "b d"]:
-        y = self.bn(self.linear(x))
-        return nnx.relu(y) if self.relu else y
-
-
-class Classifier(Linear):
-    """A leaky ReLU, where asked for, and a linear map, weights ~ N(0, 0.001)."""
-
-    def __init__(self, part: parts.Classifier, features: int, classes: int, *, rngs):
-        init = nnx.initializers.normal(0.001)
-        super().__init__(
-            features, classes, use_bias=part.bias, kernel_init=init, rngs=rngs
-        )
-        self.slope = part.slope
-
-    def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b classes"]:
-        return super().__call__(x if self.slope == 1 else nnx.leaky_relu(x, self.slope))
-
-
-class BranchHead(nnx.Module):
-    """Pooling, projection, neck and classifiers of one branch.
-
-    The neck's BatchNorm has no bias (AGW freezes it at 0) and a scale ~ N(1, 0.01).
-    """
-
-    def __init__(self, part: Branch, channels: int, classes: int, *, dtype, rngs):
-        self.added = part.added
-        self.pool = part.pool.make(channels, rngs, dtype)
-        self.project = part.project and part.project.make(channels, rngs, dtype)
-        width = part.width(channels)
-        self.neck = _neck(width, rngs) if part.neck else None
-        self.classifier = part.classifier.make(width, classes, rngs)
-        self.own = part.own and part.own.make(width, classes, rngs, dtype)
-
-    def __call__(
-        self, maps: Float[Array, "b h w c"], added: Float[Array, "b d"] | None
-    ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
-        """Feature and embedding; `added` is the embedding of an earlier branch."""
-        u = self.pool(maps)
-        u = u if self.project is None else self.project(u)
-        u = u if added is None else self._sum(u, added)
-        return u, u if self.neck is None else self.neck(u)
-
-    def _sum(self, g, added):
-        if self.added == "normalised":
-            return unit_rows(g) + unit_rows(added)
-        return g + (jax.lax.stop_gradient(added) if self.added == "detached" else added)
-
-
-def _neck(width, rngs):
-    return BatchNorm(width, use_bias=False, scale_init=_around_one(0.01), rngs=rngs)
-
-
-def _around_one(std):
-    return lambda *a: 1 + nnx.initializers.normal(std)(*a)
 
 
 class TwoStreamNetwork(nnx.Module):
