@@ -138,7 +138,7 @@ def unit_rows(x: Float[jax.Array, "b d"]) -> Float[jax.Array, "b d"]:
 
 def _mean(vectors):
     first, *others = vectors
-    return sum(others, start=first) / len(vectors)
+    return sum(others, start=first) / len(vectors) if others else first
 
 
 def _copies(x, form):
