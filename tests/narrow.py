@@ -9,14 +9,14 @@ import numpy as np
 
 from jreid.config import Config
 from jreid.config_files import load
-from jreid.configs.systems import systems
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.views import modality_of
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.two_stream import TwoStream
 
+systems = importlib.import_module("jreid.configs.systems")
 PAPER = importlib.import_module("jreid.configs.systems.paper").SYSTEMS
-NAMES = tuple(name for name in systems() if name not in PAPER)
+NAMES = tuple(name for name in systems.systems() if name not in PAPER)
 CLASSES, IDS, WIDTH = 5, 3, 8
 
 

@@ -36,7 +36,7 @@ def unit(x):
 
 def concat(seen, kind, copy=None):
     """The branches' vectors of one kind, side by side."""
-    rows = [np.float64(x) for x in seen[kind].values()]
+    rows = [np.asarray(x, np.float64) for x in seen[kind].values()]
     rows = rows if copy is None else [x[:, copy] for x in rows]
     return np.concatenate(rows, axis=1)
 
@@ -91,7 +91,9 @@ def mmn(one, two):
 
 
 def stripes_apart(one, two):
-    return sum(product(unit(np.float64(x))) for x in one["features"].values())
+    return sum(
+        product(unit(np.asarray(x, np.float64))) for x in one["features"].values()
+    )
 
 
 RELEASED = {
@@ -123,7 +125,7 @@ def test_products_are_the_released_similarities(spec):
     copies = COPIES.get(config.name.partition("-")[2], 1)
     one, two = (outputs(config, copies, seed) for seed in (0, 1))
     seen = (one, two) if config.embedding.flip else (one,)
-    vectors = np.float64(config.embedding(*seen)["fused"])
+    vectors = np.asarray(config.embedding(*seen)["fused"], np.float64)
     assert vectors.ndim == 2 and len(vectors) == IMAGES
     released = RELEASED[spec](one, two)
     factor = np.trace(released) / np.trace(product(vectors))

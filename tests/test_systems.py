@@ -13,7 +13,6 @@ from flax import nnx
 
 from jreid import parts
 from jreid.config_files import load
-from jreid.configs import systems
 
 # released networks' at 395 identities (RegDB: 206), frozen biases of necks included;
 # VSD's are in test_mutual.py
@@ -121,7 +120,7 @@ def test_an_unknown_system_is_refused_with_the_nearest():
 
 
 @pytest.mark.parametrize(
-    "file", [m.name for m in pkgutil.iter_modules(systems.__path__)]
+    "file", [m.name for m in pkgutil.iter_modules(narrow.systems.__path__)]
 )
 def test_published_numbers_stand_in_the_heads_of_their_files(file):
     module = importlib.import_module(f"jreid.configs.systems.{file}")
@@ -131,4 +130,6 @@ def test_published_numbers_stand_in_the_heads_of_their_files(file):
     assert set(module.PUBLISHED) <= set(module.SYSTEMS)
     for name, found in module.PUBLISHED.items():
         assert found and set(found.values()) <= printed
-        assert systems.published()[name].keys() <= set(systems.SETTINGS.values())
+        assert narrow.systems.published()[name].keys() <= set(
+            narrow.systems.SETTINGS.values()
+        )

@@ -10,6 +10,7 @@ into --out: means over seeds with 95 % intervals over identities, published numb
 beside them, the paired test against the next row, and what each system costs.
 """
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,6 @@ sys.path.insert(0, str(ROOT))
 
 from jreid import command_line  # noqa: E402
 from jreid.config import Config  # noqa: E402
-from jreid.configs.systems import published, systems  # noqa: E402
 from jreid.evaluation.files.results_file import read_results  # noqa: E402
 from jreid.evaluation.mean_of_scores import mean_over_seeds  # noqa: E402
 from jreid.evaluation.score import Score  # noqa: E402
@@ -31,6 +31,8 @@ from jreid.run.mean_of_runs import Run  # noqa: E402
 from jreid.run.workdir import CONFIG, read_config  # noqa: E402
 from tools import leaderboard_page  # noqa: E402
 from tools.system_cost import images_per_step, measured_cost  # noqa: E402
+
+shipped = importlib.import_module("jreid.configs.systems")  # configs/ of the checkout
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ def program(arguments: list[str]) -> int:
             "config.data.split is 0, all ten splits; the table takes one: give "
             "--config.data.split=1 to 10"
         )
-    names = tuple(systems()) if options.systems == ("all",) else options.systems
+    names = tuple(shipped.systems()) if options.systems == ("all",) else options.systems
     draw = given.config.evaluation.draw
     plans = [list(planned(name, given.words, options, draw)) for name in names]
     for run in [run for runs in plans for run in runs]:
@@ -160,7 +162,7 @@ def row_of(runs: Sequence[Planned]) -> "leaderboard_page.Row":
         system=first.system,
         seeds=len(runs),
         scores={(score.protocol, score.setting): score for score in means},
-        published=published().get(first.system, {}),
+        published=shipped.published().get(first.system, {}),
         cost=measured_cost(first.config),
     )
 

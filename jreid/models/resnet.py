@@ -74,12 +74,14 @@ class ResNet:
         """Output channels of a stem, which are the trunk's input."""
         return round(64 * self.width)
 
-    def make(self, rngs, dtype, private=0):
-        """The trunk's module, of the stages after the `private` first ones."""
+    def make(self, rngs, dtype, first=(1, 0), stop=None):
+        """The trunk's module, of the blocks from `first` to before `stop`.
+
+        Both are a stage and a block of it, as (3, 1).
+        """
         from jreid.models.modules import resnet
 
-        stages = range(private + 1, self.stages + 1)
-        return resnet.Trunk(self, stages, dtype=dtype, rngs=rngs)
+        return resnet.Trunk(self, first, stop, dtype=dtype, rngs=rngs)
 
     def make_stem(self, rngs, dtype, private=0):
         """A stem's module, with the `private` first stages as its own trunk."""
@@ -88,9 +90,7 @@ class ResNet:
         return resnet.Stem(
             self.stem_channels(),
             relu=self.stem_relu,
-            trunk=resnet.Trunk(self, range(1, private + 1), dtype=dtype, rngs=rngs)
-            if private
-            else None,
+            trunk=self.make(rngs, dtype, stop=(private + 1, 0)) if private else None,
             dtype=dtype,
             rngs=rngs,
         )

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from jreid.bounds import at_least, between
 from jreid.models.bottleneck import refined_name
 from jreid.models.pooling import Average, GeM, Stripe
-from jreid.models.resnet import ResNet
+from jreid.models.resnet import BLOCK_COUNTS, ResNet
 
 
 @dataclass(slots=True)
@@ -81,6 +81,8 @@ class Branch:
     """Whether there is a BatchNorm without bias; without it the embedding is u."""
     classifier: Classifier = field(default_factory=Classifier)
     """What makes its logits of its embedding."""
+    tail: str = ""
+    """Which of the network's tails its map is from; none: the trunk's."""
     own: Any = None
     """A ModalityClassifier beside it, whose logits are "own_NAME"; or none."""
 
@@ -120,6 +122,10 @@ class TwoStream:
     private_stages: int = 1
     """How much each stem has for itself: 1 the first convolution, 2 stage 1 of the
     trunk as well, 5 a whole ResNet."""
+    tails: dict[str, Literal[1, 2]] = field(default_factory=dict)
+    """Copies of the last blocks by name, each with the stride of its stage 4."""
+    tail_from: tuple[int, int] = (3, 1)
+    """Stage and block at which the trunk ends where there are tails."""
     adapters: Any = None
     """What makes further rows of some views' images, an Adapters; or none."""
 
@@ -143,6 +149,11 @@ class TwoStream:
             raise ValueError(
                 f"branches.{index}.name is {name!r}; allowed is a new name without "
                 "dot and slash, other than 'fused'"
+            )
+        if (branch.tail or self.tails) and branch.tail not in self.tails:
+            raise ValueError(
+                f"branches.{index}.tail is {branch.tail!r}; allowed are the tails, "
+                f"{list(self.tails)}"
             )
         if branch.adds not in ("", *earlier):
             raise ValueError(
@@ -192,7 +203,15 @@ class TwoStream:
         """Our subtrees and theirs in a file of pretrained weights."""
         private = {f"stems/{stem}/trunk": "trunk" for stem in self.stems}
         shared = {f"stems/{stem}": "stem" for stem in self.stems} | {"trunk": "trunk"}
-        return private | shared if self.private_stages > 1 else shared
+        stage, begin = self.tail_from
+        blocks = BLOCK_COUNTS[self.trunk.depth][stage - 1]
+        cut = {  # of a stage that is cut, blocks are counted anew in its tails
+            f"tails/{tail}/layer{stage}/{index - begin}": f"trunk/layer{stage}/{index}"
+            for tail in self.tails
+            for index in range(begin, blocks)
+        }
+        tails = cut | {f"tails/{tail}": "trunk" for tail in self.tails}
+        return tails | (private if self.private_stages > 1 else {}) | shared
 
     def make(self, classes, rngs, dtype):
         """The network for that many training identities."""

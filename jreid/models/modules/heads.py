@@ -16,8 +16,8 @@ class Projection(nnx.Module):
     def __init__(self, part: Project, channels: int, *, rngs: nnx.Rngs):
         width, std = part.features, part.scale_std
         self.linear = Linear(channels, width, use_bias=part.bias, rngs=rngs)
-        scale = {"scale_init": _around_one(std)} if std else {}
-        self.bn = BatchNorm(width, rngs=rngs, **scale)
+        scale_init = _around_one(std) if std else nnx.initializers.ones
+        self.bn = BatchNorm(width, scale_init=scale_init, rngs=rngs)
         self.relu = part.relu
 
     def __call__(self, x: Float[Array, "b c"]) -> Float[Array, "b d"]:

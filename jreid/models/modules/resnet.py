@@ -145,23 +145,32 @@ class Trunk(nnx.Module):
     def __init__(
         self,
         part: ResNet,
-        stages: range | None = None,
+        first: tuple[int, int] = (1, 0),
+        stop: tuple[int, int] | None = None,
         *,
         dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
+        """The blocks from `first`, a stage and a block of it, to before `stop`."""
         part.check()
-        stages = range(1, part.stages + 1) if stages is None else stages
+        counts = BLOCK_COUNTS[part.depth]
+        places = [
+            (stage, index)
+            for stage in range(1, part.stages + 1)
+            for index in range(counts[stage - 1])
+            if first <= (stage, index) < (stop or (part.stages + 1, 0))
+        ]
         self.rematerialise = part.rematerialise
-        self.stages = stages
+        # of each stage the number of its first block here
+        self.stages = tuple((s, i) for s, i in places if i == 0 or (s, i) == first)
         self.before, self.after = nnx.Dict({}), nnx.Dict({})
         block = Bottleneck if part.depth >= 50 else BasicBlock
-        outputs, counts = part.channels(), BLOCK_COUNTS[part.depth]
-        into = (part.stem_channels(), *outputs)[stages.start - 1]
+        outputs = part.channels()
+        into = (part.stem_channels(), *outputs)[first[0] - (first[1] == 0)]
         inputs: dict[tuple[int, int], int] = {}  # channels that each block gets
-        for stage in stages:
+        for stage, _ in self.stages:
             blocks = nnx.List([])
-            for index in range(counts[stage - 1]):
+            for index in [i for s, i in places if s == stage]:
                 stride = {1: 1, 4: part.last_stride}.get(stage, 2) if index == 0 else 1
                 channels = outputs[stage - 1] // block.expansion
                 inputs[stage, index] = into
@@ -171,8 +180,9 @@ class Trunk(nnx.Module):
                 into = outputs[stage - 1]
             setattr(self, f"layer{stage}", blocks)
         for place, inner in part.after.items():
-            stage, _ = _stage_and_block(place)
-            if stage in stages:
+            stage, index = _stage_and_block(place)
+            last = counts[stage - 1] - 1  # what stands after a stage is after it
+            if (stage, index if "." in place else last) in inputs:
                 made = inner.make(outputs[stage - 1], rngs, dtype)
                 self.after[_module_name(place)] = made
         for place, inner in part.before.items():
@@ -194,12 +204,12 @@ class Trunk(nnx.Module):
         apply = nnx.remat(_apply) if self.rematerialise else _apply
         keys = _keys(rng, len(self.before) + len(self.after))
         rows = Rows(x, modality, x, copy=copy)
-        for stage in self.stages:
+        for stage, begin in self.stages:
             name = f"layer{stage}"
             rows.stage_input = rows.maps
             _insert(self.before, name, rows, keys)
             rows.stage_input = rows.maps
-            for index, block in enumerate(getattr(self, name)):
+            for index, block in enumerate(getattr(self, name), begin):
                 _insert(self.before, f"{name}_{index}", rows, keys)
                 rows.maps = apply(block, rows.maps)
                 _insert(self.after, f"{name}_{index}", rows, keys)

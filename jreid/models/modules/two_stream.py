@@ -1,6 +1,7 @@
 """The two-stream network's modules; see jreid/models/two_stream.py."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +28,8 @@ class TwoStreamNetwork(nnx.Module):
         part.check()
         channels = part.trunk.channels()[-1]
         private = part.private_stages - 1
-        self.trunk = part.trunk.make(rngs, dtype, private)
+        stop = part.tail_from if part.tails else None
+        self.trunk = part.trunk.make(rngs, dtype, (private + 1, 0), stop)
         self.refined = () if part.refine is None else tuple(part.refine.of)
         widths = {b.name: b.width(channels) for b in part.branches}
         self.bottleneck = part.refine and part.refine.make(
@@ -42,8 +44,14 @@ class TwoStreamNetwork(nnx.Module):
             for b in part.branches
         }
         self.branches = nnx.Dict(heads)
-        self.order = tuple((b.name, b.adds) for b in part.branches)
+        self.order = tuple((b.name, b.adds, b.tail) for b in part.branches)
         self.adapters = part.adapters and part.adapters.make(rngs, dtype)
+        self.tails = nnx.Dict(
+            {
+                name: replace(part.trunk, last_stride=stride).make(rngs, dtype, stop)
+                for name, stride in part.tails.items()
+            }
+        )
 
     def __call__(
         self,
@@ -113,10 +121,13 @@ class TwoStreamNetwork(nnx.Module):
         columns = _in_order(images, stems, modality, self.stem_names)
         x, modality, source, copy = self._stem_maps(columns, rng, adapters)
         rows = self.trunk(x, modality, rng, copy)
+        maps = {"": rows.maps}
+        for name, tail in self.tails.items():
+            maps[name] = tail(rows.maps, rows.modality).maps
         features, embeddings = {}, {}
-        for name, adds in self.order:
-            added = embeddings[adds] if adds else None
-            features[name], embeddings[name] = self.branches[name](rows.maps, added)
+        for name, adds, tail in self.order:
+            added, head = embeddings[adds] if adds else None, self.branches[name]
+            features[name], embeddings[name] = head(maps[tail], added)
         outputs: dict[str, Any] = {"features": features, "embeddings": embeddings}
         in_order = bool((source == np.arange(len(source))).all())
         if rows.source is not None:
