@@ -116,6 +116,8 @@ RELEASED = {
     "sysu:mac_like": post,
     "sysu:mace_like": post,
     "sysu:dfe_like": pre,
+    "sysu:dpmbn_like": pre,
+    "sysu:agw": post,
 }
 
 

@@ -133,3 +133,28 @@ def test_published_numbers_stand_in_the_heads_of_their_files(file):
         assert narrow.systems.published()[name].keys() <= set(
             narrow.systems.SETTINGS.values()
         )
+
+
+def test_a_network_whose_parts_do_not_fit_is_refused():
+    network = load("sysu:dpmbn_like").network
+    network.tail_from = (5, 0)
+    with pytest.raises(ValueError, match=r"tail_from is \(5, 0\)"):
+        network.check()
+    network.tail_from, network.branches[3].tail = (3, 1), "four"
+    with pytest.raises(ValueError, match=r"branches.3.tail is 'four'.*'one', 'two'"):
+        network.check()
+    network = load("sysu:hc").network
+    network.private_stages = 6
+    with pytest.raises(ValueError, match="private_stages is 6; allowed is 1 to 5"):
+        network.check()
+
+
+def test_pretrained_weights_reach_every_residual_block():
+    """The blocks of a stage that tails cut are counted from 0 in them."""
+    names = load("sysu:dpmbn_like").network.torch_names()
+    assert names["tails/two/layer3/0"] == "trunk/layer3/1"
+    assert names["tails/two/layer3/4"] == "trunk/layer3/5"
+    assert list(names).index("tails/two") > list(names).index("tails/two/layer3/4")
+    names = load("sysu:hctri").network.torch_names()
+    assert names["stems/visible/trunk"] == "trunk"
+    assert list(names).index("stems/visible") > list(names).index("stems/visible/trunk")

@@ -30,6 +30,7 @@ LEFT_OUT = {
     r"distributed|^mpirun|/data/|/shared/": "needs several machines",
     r"^make (demo|test|parity|release|commands|search|clean)\b": "run by .ci/run",
     r"tools/benchmark\.py$|benchmark_(re|sc|pi|ev)": "takes long",
+    r"leaderboard": "trains for hours",
     r"stripes": "needs the file that the document shows; a test reads it",
 }
 MENTION = r"\.\.\.|--features$|^\S+ \S+$"  # in a sentence, what is no whole command

@@ -20,6 +20,7 @@ from typing import Any
 
 from jreid.config import Config
 from jreid.data.augmentations import Flip
+from jreid.data.llcm import LLCM
 from jreid.data.regdb import RegDB
 from jreid.data.sampling import PerModality
 from jreid.data.sysu_mm01 import SysuMM01
@@ -34,6 +35,8 @@ from jreid.models.mutual import BRANCHES, STEM, MutualNetwork
 from jreid.training.optimizers import Adam
 from jreid.training.schedules import Steps
 
+# Batches of an epoch, which has each training identity once
+EPOCHS = {SysuMM01: 395 // 16, RegDB: 206 // 8, LLCM: 713 // 16}
 SHARES = dict(zip(BRANCHES, (0.5, 0.5, 0.25, 0.25), strict=True))
 # student: teacher and weight; self-distillation within a network, then across
 DISTILLED = (
@@ -86,8 +89,7 @@ def system(data: Any, distillation: type) -> Config:
             for modality in ("visible", "infrared")
         },
         sampling=PerModality(identities=8 if isinstance(data, RegDB) else 16, images=4),
-        # an epoch has each identity once
-        steps_per_epoch=24 if isinstance(data, SysuMM01) else 0,
+        steps_per_epoch=EPOCHS.get(type(data), 0),
         network=MutualNetwork(),
         pretrained="weights/resnet50.npz",
         objective=objective,

@@ -132,6 +132,13 @@ class TwoStream:
     def check(self) -> None:
         """Raises ValueError naming a field that does not fit the others."""
         between("private_stages", self.private_stages, 1, self.trunk.stages + 1)
+        stage, block = self.tail_from
+        whole = self.private_stages <= stage <= self.trunk.stages
+        if self.tails and not (whole and 0 <= block < self._blocks(stage)):
+            raise ValueError(
+                f"tail_from is {self.tail_from}; allowed are a stage that the stems "
+                "share and a block of it"
+            )
         if not self.stems or len(set(self.stems)) < len(self.stems):
             raise ValueError(f"stems is {self.stems}; allowed are names, each once")
         if not self.branches:
@@ -204,14 +211,16 @@ class TwoStream:
         private = {f"stems/{stem}/trunk": "trunk" for stem in self.stems}
         shared = {f"stems/{stem}": "stem" for stem in self.stems} | {"trunk": "trunk"}
         stage, begin = self.tail_from
-        blocks = BLOCK_COUNTS[self.trunk.depth][stage - 1]
         cut = {  # of a stage that is cut, blocks are counted anew in its tails
             f"tails/{tail}/layer{stage}/{index - begin}": f"trunk/layer{stage}/{index}"
             for tail in self.tails
-            for index in range(begin, blocks)
+            for index in range(begin, self._blocks(stage))
         }
         tails = cut | {f"tails/{tail}": "trunk" for tail in self.tails}
         return tails | (private if self.private_stages > 1 else {}) | shared
+
+    def _blocks(self, stage):
+        return BLOCK_COUNTS[self.trunk.depth][stage - 1]
 
     def make(self, classes, rngs, dtype):
         """The network for that many training identities."""

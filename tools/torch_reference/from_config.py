@@ -14,7 +14,7 @@ from jreid.losses.weighted_triplet import WeightedTriplet
 from jreid.models.non_local import NonLocal
 from jreid.models.pooling import Average, GeM, Maximum
 from jreid.models.two_stream import Branch as BranchPart
-from jreid.models.two_stream import TwoStream
+from jreid.models.two_stream import Classifier, TwoStream
 from jreid.training.optimizers import PRETRAINED, SGD
 from tools.torch_reference.network import Branch, TwoStreamNetwork
 from tools.torch_reference.step import Objective, Term, make_optimizer
@@ -27,12 +27,14 @@ def network_arguments(config: Config, classes: int) -> dict[str, Any]:
       ValueError: the network has a part that PyTorch's has not.
     """
     part = config.network
-    if not isinstance(part, TwoStream):
+    if not isinstance(part, TwoStream) or (
+        part.adapters is not None or part.tails or part.private_stages != 1
+    ):
         raise _refused("network", part)
     trunk, refine = part.trunk, part.refine
     blocks = list(trunk.after.values())
     widths = {block.inner_channels for block in blocks if isinstance(block, NonLocal)}
-    if trunk.before or trunk.stages != 4:
+    if trunk.before or trunk.stages != 4 or not trunk.stem_relu:
         raise _refused("network.trunk", trunk)
     if not all(isinstance(block, NonLocal) for block in blocks) or len(widths) > 1:
         raise _refused("network.trunk.after", trunk.after)
@@ -106,7 +108,8 @@ def _place(place: str) -> tuple[int, int]:
 
 def _branch(part: BranchPart) -> Branch:
     pool = part.pool
-    if part.project is not None or not part.neck or part.added != "whole":
+    plain = part.own is None and part.classifier == Classifier()
+    if part.project is not None or not part.neck or part.added != "whole" or not plain:
         raise _refused(f"network.branches ({part.name})", part)
     if isinstance(pool, GeM):
         kind = "gem" if pool.form == "clamp" else "gem_agw"
