@@ -13,7 +13,7 @@ import numpy as np
 import paper_parts
 from flax import nnx
 
-from jreid.configs.systems import paper
+from jreid.config_files import load
 from jreid.models.bottleneck import Bottleneck
 from jreid.models.modules.resnet import Rows
 from jreid.models.resnet import ResNet
@@ -66,7 +66,7 @@ def train(refine, seed):
 
 
 def test_the_bottleneck_learns_at_the_papers_rate():
-    scalars = train(paper.full(None).network.refine, seed=0)
+    scalars = train(load("sysu:full").network.refine, seed=0)
     assert np.isfinite(scalars["loss"]).all()
     for name in ("loss/identity_z1", "loss/identity_z2"):
         assert scalars[name].max() < 2 * math.log(CLASSES)
