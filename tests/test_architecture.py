@@ -17,7 +17,8 @@ bounds cache_folder lazy progress shapes user_files
 models.torch_names run.leaves data.quiet
 parts processes.*
 run.workdir
-data.rows data.datasets data.views data.image_file data.lists data.synvi
+data.modality_words data.rows data.datasets data.views data.image_file data.synvi
+data.image_folders data.lists
 losses.* models.* data.sampling data.augmentations data.device_augmentations
 evaluation.* data.entries data.source data.records
 data.sysu_mm01 data.regdb data.llcm data.csv_file data.decoding data.builders
@@ -44,7 +45,14 @@ LEVELS = {
 }
 NUMPY_ONLY = (
     "evaluation.",
-    *("data.datasets", "data.lists", "data.sysu_mm01", "data.regdb", "data.llcm"),
+    *(
+        "data.datasets",
+        "data.lists",
+        "data.image_folders",
+        "data.sysu_mm01",
+        "data.regdb",
+        "data.llcm",
+    ),
     *("data.image_file", "data.entries", "data.csv_file", "data.folder", "data.views"),
     *("data.sampling", "data.synvi", "data.rows", "data.data_sets"),
 )

@@ -175,7 +175,7 @@ def test_two_processes_cannot_do_the_same_part(tmp_path):
     [
         ([], "lists no image"),
         (["a.jpg\tvisible", "b.jpg"], "line 2: the modality is ''"),
-        (["a.jpg\tthermal"], "line 1: the modality is 'thermal'"),
+        (["a.jpg\tblue"], "line 1: the modality is 'blue'"),
         (["\tvisible"], "line 1: .* has no path"),
     ],
 )
@@ -205,6 +205,29 @@ def test_a_folder_is_listed_in_order_with_the_modality_of_its_folders(tmp_path):
     jobs.write_list(tmp_path / "list.txt", jobs.list_folder(tmp_path, "visible"))
     images = jobs.index_list(tmp_path / "list.txt", root=tmp_path)
     assert images.rows(0)[0] == ("d.jpg", "visible")
+
+
+def test_the_folder_itself_may_name_the_modality(tmp_path):
+    (tmp_path / "people" / "visible" / "ada").mkdir(parents=True)
+    for name in ("0.jpg", ".1.jpg", "2.jfif", "3.tif"):
+        (tmp_path / "people" / "visible" / "ada" / name).touch()
+    lines = ["ada/0.jpg\tvisible\n", "ada/2.jfif\tvisible\n"]
+    assert list(jobs.list_folder(tmp_path / "people" / "visible")) == lines
+
+
+def test_folders_and_files_linked_to_themselves_end_nothing(tmp_path):
+    (tmp_path / "visible").mkdir()
+    (tmp_path / "visible" / "a.jpg").touch()
+    (tmp_path / "visible" / "loop").symlink_to("loop")
+    (tmp_path / "visible" / "up").symlink_to("..")
+    (tmp_path / "visible" / "gone").symlink_to("nowhere")
+    assert list(jobs.list_folder(tmp_path)) == ["visible/a.jpg\tvisible\n"]
+
+
+def test_other_words_for_a_modality_are_read(tmp_path):
+    file = write_list(tmp_path, ["a.jpg\tRGB", "b.jpg\tIR", "c.jpg\tthermal"])
+    rows = jobs.index_list(file, root=tmp_path).rows(0)
+    assert [modality for _, modality in rows] == ["visible", "infrared", "infrared"]
 
 
 @pytest.mark.parametrize("name", [b"a\tb.jpg", b"a\nb.jpg", b"a\r.jpg", b"\xff.jpg"])

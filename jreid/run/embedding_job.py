@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from jreid.data.image_folders import PassedOver, is_folder, is_image
+from jreid.data.image_folders import entries as image_entries
+from jreid.data.modality_words import MODALITY_WORDS
 from jreid.run.workdir import replacing, write_text
 
 MODALITIES = ("visible", "infrared")
 JOB, LIST, ERRORS = "job.json", "images.txt", "errors.parquet"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 # Paths to pixels, and per path why it is unreadable or None.
 Read = Callable[[list[str]], tuple[UInt8[np.ndarray, "n h w 3"], list[str | None]]]
@@ -106,7 +108,8 @@ def _parse(line: bytes, modality: str) -> tuple[str, str]:
         path, _, given = line.decode().rstrip("\r\n").partition("\t")
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text; is this a list of images?") from None
-    modality = given.strip() or modality
+    word = MODALITY_WORDS.get(given.strip().lower())
+    modality = given.strip() or modality if word is None else MODALITIES[word]
     if not path.strip() or "\0" in path:
         raise ValueError(
             f"{line[:80]!r} has no path; write `path` or `path<TAB>modality`"
@@ -119,12 +122,17 @@ def _parse(line: bytes, modality: str) -> tuple[str, str]:
     return path, modality
 
 
-def list_folder(folder: Path, modality: str = "") -> Iterator[str]:
+def list_folder(
+    folder: Path, modality: str = "", passed: PassedOver | None = None
+) -> Iterator[str]:
     """The image files below a folder as lines of a list, in the order of their names.
 
     Without `modality`, that of an image is the name `visible` or `infrared` of a folder
-    on its path below `folder`.
+    on its path, below `folder` or, where none is below, of `folder` itself. A folder
+    that a link leads to a second time is listed once; other files go to `passed`.
     """
+    passed = passed or PassedOver()
+    outside = _modality_of(folder.absolute().parts)
     pending, seen = [""], set()
     while pending:
         inside = pending.pop()
@@ -133,18 +141,26 @@ def list_folder(folder: Path, modality: str = "") -> Iterator[str]:
             continue
         seen.add(real)
         try:
-            with os.scandir(folder / inside) as entries:
-                found = sorted((entry.name, entry.is_dir()) for entry in entries)
+            found = list(image_entries(folder / inside))
         except OSError as error:
             raise ValueError(f"{folder / inside} cannot be listed: {error}") from error
-        named = {part.lower() for part in Path(inside).parts} & {*MODALITIES}
-        own = modality or (named.pop() if len(named) == 1 else "")
-        for name, _ in (pair for pair in found if not pair[1]):
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                yield f"{_listable(os.path.join(inside, name), folder)}\t{own}\n"
+        own = modality or _modality_of(Path(inside).parts) or outside
+        for entry in (entry for entry in found if not is_folder(entry)):
+            if is_image(entry.name):
+                yield f"{_listable(os.path.join(inside, entry.name), folder)}\t{own}\n"
+            else:
+                passed.file(entry.path)
         pending += [
-            os.path.join(inside, name) for name, is_dir in found[::-1] if is_dir
+            os.path.join(inside, entry.name)
+            for entry in found[::-1]
+            if is_folder(entry)
         ]
+
+
+def _modality_of(parts: Sequence[str]) -> str:
+    """The modality that one of the folders on a path is named by, if only one is."""
+    named = {part.lower() for part in parts} & {*MODALITIES}
+    return named.pop() if len(named) == 1 else ""
 
 
 def _listable(path: str, folder: Path) -> str:
