@@ -64,6 +64,7 @@ def embed(given: Options) -> None:
     from jreid import parts
     from jreid.progress import Progress
     from jreid.run import embedding_job as jobs
+    from jreid.run.images import grey16_of_run
     from jreid.run.trained import restore_network
     from jreid.run.workdir import read_config
     from jreid.user_files import load_file
@@ -87,9 +88,18 @@ def embed(given: Options) -> None:
         "dtype": given.dtype,
     }
     jobs.open_job(given.out, images, settings)
-    from jreid.data.decoding import make_reader  # imports TensorFlow
+    from jreid.data import decoding  # imports TensorFlow
 
-    read = make_reader(config.size, config.resize, config.loading.workers)
+    grey16 = grey16_of_run(config, given.workdir)
+    read = decoding.make_reader(
+        config.size, config.resize, config.loading.workers, grey16
+    )
+    pale: list[str] = []
+
+    def read_noting(paths: list[str]):
+        pale.extend(decoding.nearly_empty(paths, grey16))
+        return read(paths)
+
     with jobs.lock_part(given.out, part, parts_in_all):
         shards = jobs.missing_shards(given.out, images, part, parts_in_all)
         total = sum(images.count(shard) for shard in shards)
@@ -100,7 +110,7 @@ def embed(given: Options) -> None:
                     given.out,
                     images,
                     shard,
-                    read=read,
+                    read=read_noting,
                     embed=run,
                     size=size,
                     batch_size=config.evaluation.batch_size,
@@ -110,6 +120,7 @@ def embed(given: Options) -> None:
                 done += images.count(shard)
                 if bad:
                     bar.message(f"shard {shard}: {bad} images could not be read")
+    decoding.warn_of_nearly_empty(pale)
     _report(given.out, images, jobs.finish_job(given.out, images))
 
 

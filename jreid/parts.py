@@ -4,7 +4,7 @@ A part holds values only: numbers, strings, booleans, None, parts, tuples of the
 of them by name. Its `check()`, where it has one, raises ValueError("field is X; allowed
 is Y"). A field that changes no result of a run that is continued is made with
 `field(metadata={"may_differ": True})`; one whose default is not what was done before
-there was the field, with `metadata={"absent": VALUE}`: runs stored without it have that.
+there was the field, with `metadata={"absent": VALUE}`: runs stored without it have it.
 """
 
 import dataclasses

@@ -17,7 +17,8 @@ bounds cache_folder lazy progress shapes user_files
 models.torch_names run.leaves data.quiet
 parts processes.*
 run.workdir
-data.modality_words data.rows data.datasets data.views data.image_file data.synvi
+data.modality_words data.grey16
+data.rows data.datasets data.views data.image_file data.synvi
 data.image_folders data.lists
 losses.* models.* data.sampling data.augmentations data.device_augmentations
 evaluation.* data.entries data.source data.records

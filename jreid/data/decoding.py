@@ -1,18 +1,20 @@
 """Image files to uint8 arrays, and which files cannot be read."""
 
 import concurrent.futures
+import contextlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from jreid.data.datasets import Images, read_file
-from jreid.data.image_file import MAX_PIXELS, lanczos, read_rgb
-from jreid.shapes import UInt8
+from jreid.data.datasets import Images, read_file, some
+from jreid.data.grey16 import FEW_LEVELS, HIGH_BYTES, Grey16, is_grey16
+from jreid.data.image_file import MAX_PIXELS, grey16_values, lanczos, read_rgb
+from jreid.shapes import Int, UInt8
 
 # TensorFlow would take all memory of a GPU that JAX needs; before the first op.
 tf.config.set_visible_devices([], "GPU")
@@ -76,10 +78,57 @@ def drop_unreadable(
             for to, source in enumerate(np.flatnonzero(~bad)):
                 pixels[to] = pixels[source]
             pixels = pixels[: len(images) - len(unreadable)]
-    return Readable(images.take(~bad), unreadable, pixels)
+    kept = images.take(~bad)
+    warn_of_nearly_empty(nearly_empty(kept.paths.tolist(), kept.grey16, kept.read))
+    return Readable(kept, unreadable, pixels)
 
 
-def decode(contents: tf.Tensor) -> UInt8[tf.Tensor, "h w 3"]:
+def deep_images(
+    paths: Sequence[str], read: Callable[[str], bytes] = read_file
+) -> Iterator[tuple[str, Int[np.ndarray, "h w"]]]:
+    """Path and grey values of the images that have 16 bits: PNG files alone do."""
+    for path in paths:
+        if not path.lower().endswith(".png"):
+            continue
+        if read is read_file:  # a few bytes of most files are enough
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                if not is_grey16(file.read(64)):
+                    continue
+        with contextlib.suppress(OSError):
+            values = grey16_values(read(path))
+            if values is not None:
+                yield path, values
+
+
+def nearly_empty(
+    paths: Sequence[str],
+    grey16: Grey16,
+    read: Callable[[str], bytes] = read_file,
+) -> list[str]:
+    """Those of 16 bits that have next to no grey levels as they are read."""
+    return [
+        path
+        for path, values in deep_images(paths, read)
+        if len(np.unique(grey16(values))) < FEW_LEVELS
+    ]
+
+
+def warn_of_nearly_empty(paths: Sequence[str]) -> None:
+    """One warning that counts them and says what can be done."""
+    if paths:
+        logging.warning(
+            "%d images of 16 bits have fewer than %d grey levels left: %s. Scale them "
+            "by their own range with --config.grey16.by=image, or by a window: "
+            "--config.grey16.low= and --config.grey16.high=",
+            len(paths),
+            FEW_LEVELS,
+            some(list(paths), 3),
+        )
+
+
+def decode(
+    contents: tf.Tensor, grey16: Grey16 = HIGH_BYTES
+) -> UInt8[tf.Tensor, "h w 3"]:
     """JPEG, PNG, BMP, GIF or WebP bytes as upright RGB: `image_file.read_rgb`'s pixels.
 
     A JPEG that begins as most do, without EXIF, is decoded by TensorFlow, which needs
@@ -90,17 +139,16 @@ def decode(contents: tf.Tensor) -> UInt8[tf.Tensor, "h w 3"]:
     def jpeg() -> tf.Tensor:
         return tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
 
+    @tf.autograph.experimental.do_not_convert
+    def read(contents) -> np.ndarray:
+        # Bytes from a graph, an array of them where TensorFlow runs eagerly.
+        return read_rgb(np.asarray(contents, object).item(), grey16)
+
     def other() -> tf.Tensor:
-        return tf.numpy_function(_read_rgb, [contents], tf.uint8)
+        return tf.numpy_function(read, [contents], tf.uint8)
 
     image = tf.cond(_is_plain_jpeg(contents), jpeg, other)
     return tf.ensure_shape(image, (None, None, 3))
-
-
-@tf.autograph.experimental.do_not_convert
-def _read_rgb(contents) -> np.ndarray:
-    # Bytes from a graph, an array of them where TensorFlow runs eagerly.
-    return read_rgb(np.asarray(contents, object).item())
 
 
 def _is_plain_jpeg(contents: tf.Tensor) -> tf.Tensor:
@@ -201,7 +249,7 @@ def try_all(
     """Per image why it is unreadable, or None; row i of `pixels` gets image i."""
     paths = images.paths.tolist()
     size = None if pixels is None else (pixels.shape[1], pixels.shape[2])
-    attempt_path = _make_attempt(contents_of(images), size, resize)
+    attempt_path = _make_attempt(contents_of(images), size, resize, images.grey16)
 
     def attempt(i: int) -> str | None:
         return attempt_path(paths[i], None if pixels is None else pixels[i])
@@ -216,7 +264,10 @@ def try_all(
 
 
 def make_reader(
-    size: tuple[int, int], resize: Resize = "bilinear", workers: int = 0
+    size: tuple[int, int],
+    resize: Resize = "bilinear",
+    workers: int = 0,
+    grey16: Grey16 = HIGH_BYTES,
 ) -> Callable[[list[str]], tuple[UInt8[np.ndarray, "n h w 3"], list[str | None]]]:
     """A function from paths of files to images of `size`, and why any is unreadable.
 
@@ -224,7 +275,7 @@ def make_reader(
     function compiles its graph once and may be called with any number of paths, in one
     thread at a time.
     """
-    attempt = _make_attempt(tf.io.read_file, size, resize)
+    attempt = _make_attempt(tf.io.read_file, size, resize, grey16)
     pool = concurrent.futures.ThreadPoolExecutor(workers or cores())
 
     def read(paths: list[str]) -> tuple[np.ndarray, list[str | None]]:
@@ -238,6 +289,7 @@ def _make_attempt(
     contents: Callable[[tf.Tensor], tf.Tensor],
     size: tuple[int, int] | None,
     resize: Resize,
+    grey16: Grey16,
 ) -> Callable[[str, np.ndarray | None], str | None]:
     """Reads one image into an array of `size`, or, without one, only decodes it.
 
@@ -246,7 +298,7 @@ def _make_attempt(
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
     def read(path: tf.Tensor) -> tf.Tensor:
-        image = decode(contents(path))
+        image = decode(contents(path), grey16)
         return tf.shape(image) if size is None else resize_image(image, size, resize)
 
     def attempt(path: str, into: np.ndarray | None) -> str | None:
@@ -280,7 +332,7 @@ def _report_unreadable(
     if len(unreadable) > max_fraction * count or len(unreadable) == count:
         raise ValueError(
             f"{counted}, more than the fraction of {max_fraction} allowed; restore "
-            "them, or allow more with --config.data.max_unreadable:\n" + named
+            "them, or allow more with --config.loading.max_unreadable:\n" + named
         )
     logging.warning("%s and left out:\n%s", counted, named)
 

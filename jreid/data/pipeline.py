@@ -245,7 +245,11 @@ def _make_loader(
         kept = _tensor_without_copy(pixels)
         return lambda row: tf.ensure_shape(kept[row], (*size, 3))
     paths, contents = tf.constant(images.paths.tolist(), tf.string), contents_of(images)
-    return lambda row: resize_image(decode(contents(paths[row])), size, resize)
+
+    def load(row: tf.Tensor) -> tf.Tensor:
+        return resize_image(decode(contents(paths[row]), images.grey16), size, resize)
+
+    return load
 
 
 def _mapped(

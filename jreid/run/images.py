@@ -4,7 +4,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ from jax.sharding import Mesh
 
 from jreid.config import Config
 from jreid.data.datasets import MODALITY_NAMES, Images, drop_unpaired
+from jreid.data.grey16 import HIGH_BYTES, Grey16, window_of
 from jreid.data.rows import groups, joined
 from jreid.data.views import modalities_of
 from jreid.processes.distributed import own_rows
 from jreid.progress import Progress
 from jreid.run.workdir import TRAINING_SET, read_training_set, write_text
 from jreid.training.plan import PlannedPhase, Segment
+
+GREY16 = "grey16"  # in the record of the training images
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,10 @@ def read_images(config: Config) -> RunImages:
     dataset = config.data.read()
     needed = modalities_of(config.views)
     paired = drop_unpaired(dataset.train, dataset.names, needed)
+    grey16 = _grey16_of_images(config, paired)
+    paired = replace(paired, grey16=grey16)
     train = readable(config, paired, "training", keep_pixels=config.loading.cache)
-    val = dataset.val
+    val = replace(dataset.val, grey16=grey16)
     if config.evaluation.every_epochs:
         if not len(val):
             raise ValueError(
@@ -58,8 +63,25 @@ def read_images(config: Config) -> RunImages:
         digest=digest(train.images),
         pixels=train.pixels,
         val=val,
-        test=readable(config, dataset.test, "test").images,
+        test=readable(config, replace(dataset.test, grey16=grey16), "test").images,
     )
+
+
+def _grey16_of_images(config: Config, train: Images) -> Grey16:
+    """How 16-bit images are read, where need be by the range of the training ones."""
+    if config.grey16.by != "set":
+        return config.grey16
+    from jreid.data.decoding import deep_images  # imports TensorFlow
+
+    found = deep_images(train.paths.tolist(), train.read)
+    return window_of(values for _, values in found)
+
+
+def grey16_of_run(config: Config, workdir: Path) -> Grey16:
+    """How the run in `workdir` reads 16-bit images."""
+    if config.grey16.by != "set":
+        return config.grey16
+    return Grey16(**read_training_set(workdir)[GREY16])
 
 
 def digest(images: Images) -> int:
@@ -233,6 +255,10 @@ def write_training_set(
     }
     if images.names:
         now["names"] = images.names
+    if images.train.grey16 != HIGH_BYTES:
+        now[GREY16] = {
+            n: getattr(images.train.grey16, n) for n in ("by", "low", "high")
+        }
     now["last_step"] = phases[-1].last
     if path.exists():
         before = read_training_set(workdir)

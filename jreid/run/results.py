@@ -107,6 +107,7 @@ def write_report(
             modality=images.modality,
             title=f"{config.name}, step {step}: {headline} feature, not re-ranked",
             read=images.read,
+            grey16=images.grey16,
         )
     return scores
 

@@ -1,5 +1,6 @@
 """A trained run at work: its network restored, its test images scored."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,7 +69,9 @@ def evaluate_run(
     dataset = (tested_on or config.data).read()
     if tested_on is None:
         _check_split(config, workdir, dataset)
-    test = run_images.readable(config, dataset.test, "test").images
+    grey16 = run_images.grey16_of_run(config, workdir)
+    unread = dataclasses.replace(dataset.test, grey16=grey16)
+    test = run_images.readable(config, unread, "test").images
     network = restore_network(config, workdir, step)
     features = network.embedder(
         network.params, network.stats, test, "embed test images"
