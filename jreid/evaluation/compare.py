@@ -15,6 +15,7 @@ from jreid.evaluation.table import (
     describe,
     interval_cells,
     percent,
+    ties,
 )
 
 PAPER = "paper"
@@ -89,8 +90,8 @@ def _heading(entries: Sequence[Entry]) -> str:
         if entry.published:
             lines += [f"{entry.name}: Tables 1 to 4 of {SOURCE}"]
         if entry.scores:
-            what, how = describe(entry.about)
-            lines += [f"{entry.name}: {what}", f"    {how}"]
+            what, *how = describe(entry.about)
+            lines += [f"{entry.name}: {what}", *(f"    {line}" for line in how)]
     lines = [piece for line in lines for piece in _wrapped(line)]
     if any(entry.scores for entry in entries):
         lines += _wrapped(
@@ -147,10 +148,11 @@ def _run_rows(
         mark = _MARK if mark_others and not _of_paper_images(row) else ""
         table.append((row.name + mark, *(percent(row.score.mean[m]) for m in METRICS)))
         table.append((_step(row), *interval_cells(row.score)))
+        notes[len(table) - 1] = ties(row.score)
         if differing:
             here = row.conditions()
             note = ", ".join(here[key] for key in differing)
-            notes[len(table) - 1] = _wrapped(f"    with {note}", "      ")
+            notes[len(table) - 1] += _wrapped(f"    with {note}", "      ")
     return table, notes
 
 

@@ -72,6 +72,9 @@ def differences(rows: Sequence[RunRow]) -> tuple[dict[str, list[Cells]], list[st
             title += f": {row_name(first.score)}"
         marks = ", ".join(f"{there[key]} against {here[key]}" for key in changed)
         unlike = {"draw", "images"} & set(changed)
+        if len(first.score.by_identity.identities) < 2:
+            untested.append(f"{title}: not tested, there is one identity")
+            continue
         if unlike or not _same_queries(first, second):
             reason = marks or "their test images differ"
             untested.append(f"{title}: not tested, {reason}")

@@ -7,7 +7,6 @@ vectors are in memory, however long the list.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -24,7 +23,7 @@ from jaxtyping import Float, UInt8
 from jreid.data.image_folders import PassedOver, is_folder, is_image
 from jreid.data.image_folders import entries as image_entries
 from jreid.data.modality_words import MODALITY_WORDS
-from jreid.run.workdir import replacing, write_text
+from jreid.run.workdir import lock, replacing, write_text
 
 MODALITIES = ("visible", "infrared")
 JOB, LIST, ERRORS = "job.json", "images.txt", "errors.parquet"
@@ -225,7 +224,7 @@ def lock_part(out: Path, part: int, parts: int) -> Iterator[None]:
     """Keeps a second process from doing the same part at the same time."""
     with open(out / f".part-{part}-of-{parts}.lock", "w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError:
             raise OSError(
                 f"part {part}/{parts} of {out} is being done by another process"

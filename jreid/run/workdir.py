@@ -4,9 +4,10 @@ import contextlib
 import json
 import os
 import pathlib
+import platform
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from jreid import parts
 
@@ -52,7 +53,7 @@ def require_shared(folder: str | pathlib.Path) -> None:
     if not path.exists():
         raise FileNotFoundError(
             f"{path}, which process 0 has written, is not seen on host "
-            f"{os.uname().nodename}: --workdir must be on storage that all hosts share"
+            f"{platform.node()}: --workdir must be on storage that all hosts share"
         )
 
 
@@ -124,15 +125,15 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         number, name = tempfile.mkstemp(path.suffix, f".{path.name}.", path.parent)
         try:
-            os.fchmod(number, 0o644)
-            yield pathlib.Path(name)
-            os.fsync(number)
-            os.replace(name, path)
+            with os.fdopen(number, "rb") as written:
+                if hasattr(os, "fchmod"):  # not on Windows
+                    os.fchmod(number, 0o644)
+                yield pathlib.Path(name)
+                os.fsync(written.fileno())
+            os.replace(name, path)  # Windows replaces closed files only
         except BaseException:
             os.unlink(name)
             raise
-        finally:
-            os.close(number)
     except OSError as error:
         raise OSError(
             f"cannot write {path}: {error}. Free some space or make the folder "
@@ -148,11 +149,9 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
         (folder / LOCK).touch()
     except OSError as error:
         raise _unwritable(folder, error) from error
-    import fcntl  # not on Windows, where scores are computed, but no runs trained
-
     with open(folder / LOCK, "r+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError:
             file.seek(0)
             raise OSError(
@@ -161,11 +160,27 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
             ) from None
         try:
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+            file.write(f"process {os.getpid()} on {platform.node()}\n")
             file.flush()
         except OSError as error:
             raise _unwritable(folder, error) from error
         yield
+
+
+def lock(file: IO) -> None:
+    """Locks an open file until it is closed.
+
+    Raises BlockingIOError if another process holds it, OSError where there is no such
+    lock: on Windows scores are computed, but no runs trained.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        raise OSError(
+            "this needs Linux or macOS, whose locks keep a second process out of the "
+            "folder; scoring features (--features) and comparing work everywhere"
+        ) from None
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _unwritable(folder: pathlib.Path, error: OSError) -> OSError:
