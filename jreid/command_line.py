@@ -4,10 +4,12 @@ An option of a program is a field of a dataclass: its docstring is the option's 
 Nothing heavy is imported before a command line is known to be right.
 """
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from jreid.config_files import load, shipped
@@ -61,7 +63,19 @@ def parse(
 
     Raises SystemExit: 0 after help, 2 after an option that is refused.
     """
-    return _cli(kind, program, arguments, description)
+    return at_home(_cli(kind, program, arguments, description))
+
+
+def at_home(options: Options) -> Options:
+    """The options with `~` in paths replaced, which a shell leaves in --NAME=~/x."""
+    for field in dataclasses.fields(options):  # pyright: ignore[reportArgumentType]
+        value = getattr(options, field.name)
+        if isinstance(value, Path):
+            value = value.expanduser()
+        elif isinstance(value, tuple) and any(isinstance(v, Path) for v in value):
+            value = tuple(v.expanduser() for v in value)
+        object.__setattr__(options, field.name, value)  # they may be frozen
+    return options
 
 
 def parse_with_config(
@@ -99,7 +113,7 @@ def parse_with_config(
     if shown:
         print(shlex.join(words))
         raise SystemExit(0)
-    return Given(config, options, words)
+    return Given(config, at_home(options), words)
 
 
 def _taking(base: "Config", options: Any) -> Callable[..., tuple]:

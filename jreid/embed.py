@@ -4,9 +4,10 @@
 
 --images is a folder, in which an image's modality is told by a folder named `visible`
 or `infrared` on its path, or a text file with a line `path` or `path<TAB>modality` per
-image. Writes shards of Parquet (path, modality, embedding) into --out, and the images
-that cannot be read into errors.parquet. The same command continues where it was
-interrupted; --part 0/4 ... 3/4 share a job among four processes.
+image, where relative paths begin in the text file's own folder. Writes shards of
+Parquet (path, modality, embedding) into --out, and the images that cannot be read into
+errors.parquet. The same command continues where it was interrupted, on the same images
+only; --part 0/4 ... 3/4 share a job among four processes.
 """
 
 import sys
@@ -62,6 +63,7 @@ class Options:
 def embed(given: Options) -> None:
     """Does this process's part of the job."""
     from jreid import parts
+    from jreid.evaluation.files.results_file import make_folder
     from jreid.progress import Progress
     from jreid.run import embedding_job as jobs
     from jreid.run.images import grey16_of_run
@@ -76,7 +78,7 @@ def embed(given: Options) -> None:
     if given.batch_size is not None:
         config.evaluation.batch_size = given.batch_size
     parts.check(config)
-    given.out.mkdir(parents=True, exist_ok=True)
+    make_folder(given.out)
     images = _list_images(given)
     network = restore_network(config, given.workdir, given.step)
     run, size = _make_embed(config, network, given.kind)
@@ -132,7 +134,8 @@ def _parse_part(text: str) -> tuple[int, int]:
 
 
 def _list_images(given: Options) -> "jobs.ImageList":
-    """The list given, or that of the folder, which is made once and then kept."""
+    """The list given, or that of the folder, which is kept in --out."""
+    from jreid.data.image_folders import PassedOver
     from jreid.run import embedding_job as jobs
 
     options: dict[str, Any] = {
@@ -142,15 +145,14 @@ def _list_images(given: Options) -> "jobs.ImageList":
     if not given.images.is_dir():
         root = given.images.parent
         return jobs.index_list(given.images, root=root, **options)
-    kept = given.out / jobs.LIST
-    if not kept.exists():
-        lines = jobs.list_folder(given.images, given.modality or "")
-        jobs.write_list(kept, lines)
+    passed = PassedOver()
+    lines = jobs.list_folder(given.images, given.modality or "", passed)
+    kept = jobs.keep_list(given.out, lines)
+    passed.warn(given.images, "")
     try:
         return jobs.index_list(kept, root=given.images, **options)
-    except ValueError:
-        kept.unlink()  # it would be taken for the list of the next try
-        raise
+    except ValueError as error:
+        raise ValueError(f"the images below {given.images}: {error}") from error
 
 
 def _make_embed(
@@ -190,6 +192,11 @@ def _report(out: Path, images: "jobs.ImageList", unreadable: int | None) -> None
         left = len(jobs.missing_shards(out, images))
         print(f"{left} of {len(images)} shards are left to other parts")
         return
+    if unreadable == images.images:
+        raise ValueError(
+            f"none of the {unreadable} images could be read: {out / jobs.ERRORS} says "
+            "why"
+        )
     print(f"{images.images - unreadable} embeddings in {len(images)} shards: {out}")
     if unreadable:
         print(f"{unreadable} images could not be read: {out / jobs.ERRORS}")

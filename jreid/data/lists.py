@@ -144,7 +144,9 @@ def decoded(contents: bytes, file: pathlib.Path) -> str:
 
 
 def require_folder(folder: pathlib.Path, layout: str) -> None:
-    """Raises FileNotFoundError, with the layout, unless `folder` is one."""
+    """Raises OSError, with the layout, unless `folder` is one."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file, not a folder.\n{layout}")
     if not folder.is_dir():
         raise FileNotFoundError(f"the folder {folder} is missing.\n{layout}")
 

@@ -37,7 +37,7 @@ def load_entry(name: str) -> Entry:
     """
     if name == PAPER:
         return Entry(PAPER, published=published_rows())
-    path = Path(name)
+    path = Path(name).expanduser()
     path = path / _RESULTS if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(

@@ -10,7 +10,9 @@ and CRC-32 of each.
 """
 
 import logging
+import os
 import pathlib
+import re
 import tempfile
 from typing import Any
 
@@ -23,6 +25,7 @@ from orbax.checkpoint import checkpoint_managers
 from jreid.processes.distributed import from_main
 from jreid.run.leaves import check_fit, checksum, describe, named_leaves
 
+PLAIN = re.compile(r"[\w/.,@+=~ -]+", re.ASCII)  # paths that mean nothing else anywhere
 REMEDY = (
     "Take an earlier checkpoint with --config.checkpoint.step= (in training) or --step "
     "(in evaluation)"
@@ -80,15 +83,37 @@ class Checkpoints:
             }
         self.read_only = read_only
         self._saving: int | None = None
+        self._links: tempfile.TemporaryDirectory | None = None
         try:
+            if not read_only:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            self._place = self._plain_path()
             self._manager = ocp.CheckpointManager(
-                self.folder, options=ocp.CheckpointManagerOptions(**options)
+                self._place, options=ocp.CheckpointManagerOptions(**options)
             )
         except OSError as error:
             raise OSError(
                 f"cannot keep checkpoints in {self.folder}: {error}. Give a --workdir "
                 "that can be written."
             ) from error
+
+    def _plain_path(self) -> pathlib.Path:
+        """Another path to the folder where its own would be read as a pattern or URI.
+
+        Orbax and what it stands on search with the path in their patterns, without
+        escaping it, and take UTF-8 alone: such checkpoints could never be read again.
+        """
+        if PLAIN.fullmatch(os.fspath(self.folder)):
+            return self.folder
+        if jax.process_count() > 1:  # all need the same path
+            raise ValueError(
+                f"the path {str(self.folder)!r} has characters that several processes "
+                "cannot share: give a --workdir of letters, digits and -_.,@+=~"
+            )
+        self._links = tempfile.TemporaryDirectory(prefix="jreid-")
+        link = pathlib.Path(self._links.name) / "checkpoints"
+        link.symlink_to(self.folder, target_is_directory=True)
+        return link
 
     def steps(self) -> list[int]:
         """The steps with a complete checkpoint on disk, ascending."""
@@ -210,6 +235,8 @@ class Checkpoints:
             self.wait()
         finally:
             self._manager.close()
+            if self._links is not None:
+                self._links.cleanup()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -234,7 +261,7 @@ class Checkpoints:
         Where Orbax, which reads all at once, meets a damaged one, it abandons the
         others, and each of those then prints pages of its own.
         """
-        files = {"driver": "file", "path": f"{self.folder / str(step) / 'state'}/"}
+        files = {"driver": "file", "path": f"{self._place / str(step) / 'state'}/"}
         for name, described in leaves.items():
             store = {"driver": "ocdbt", "base": files, "path": f"{name}/"}
             try:

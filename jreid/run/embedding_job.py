@@ -27,6 +27,8 @@ from jreid.run.workdir import lock, replacing, write_text
 
 MODALITIES = ("visible", "infrared")
 JOB, LIST, ERRORS = "job.json", "images.txt", "errors.parquet"
+CONTENT = "content_sha256"  # of the images, in job.json
+READ_WHOLE = 10_000  # images of which a job knows every byte
 
 # Paths to pixels, and per path why it is unreadable or None.
 Read = Callable[[list[str]], tuple[UInt8[np.ndarray, "n h w 3"], list[str | None]]]
@@ -186,6 +188,56 @@ def write_list(path: Path, lines: Iterable[str]) -> None:
         file.writelines(lines)
 
 
+def content_of(images: ImageList) -> str:
+    """SHA-256 of the images, whatever their names: all sizes, and many contents.
+
+    Of up to `READ_WHOLE` images every byte counts, of more that of so many, evenly
+    spread over the list: for millions of files, sizes are what can be asked for.
+
+    Raises ValueError if none of the files is there.
+    """
+    digest, found, first = hashlib.sha256(), False, ""
+    every = -(-images.images // READ_WHOLE)
+    rows = (row for shard in range(len(images)) for row in images.rows(shard))
+    for number, (path, _) in enumerate(rows):
+        place = images.root / path
+        first = first or str(place)
+        try:
+            size, content = place.stat().st_size, b""
+            if number % every == 0:
+                content = hashlib.sha256(place.read_bytes()).digest()
+            found = True
+        except OSError:
+            size, content = -1, b""
+        digest.update(f"{size} ".encode() + content)
+    if not found:
+        raise ValueError(
+            f"none of the {images.images} images of {images.file} is there, the first "
+            f"would be {first}: the relative paths of a list belong to its own folder"
+        )
+    return digest.hexdigest()
+
+
+def keep_list(out: Path, lines: Iterable[str]) -> Path:
+    """Writes the list of a folder's images into `out`, and says where.
+
+    Raises ValueError if a job was begun there on another list: names a difference.
+    """
+    kept = out / LIST
+    if not (out / JOB).exists() or not kept.exists():
+        write_list(kept, lines)
+        return kept
+    with open(kept, encoding="utf-8") as before:
+        for here, there in itertools.zip_longest(lines, before):
+            if here != there:
+                here, there = ((x or "nothing").split("\t")[0] for x in (here, there))
+                raise ValueError(
+                    f"{out} holds a job on other images: {here} here, where {there} is "
+                    "there. Give another --out."
+                )
+    return kept
+
+
 def open_job(out: Path, images: ImageList, settings: Mapping[str, Any]) -> None:
     """Begins a job in `out`, or finds that the one there is the same.
 
@@ -196,6 +248,7 @@ def open_job(out: Path, images: ImageList, settings: Mapping[str, Any]) -> None:
         **settings,
         "images": images.images,
         "list_sha256": images.digest,
+        CONTENT: content_of(images),
         "shard_size": images.shard_size,
     }
     path = out / JOB
@@ -203,13 +256,13 @@ def open_job(out: Path, images: ImageList, settings: Mapping[str, Any]) -> None:
         write_text(path, json.dumps(job, indent=1) + "\n")
         return
     try:
-        there = json.loads(path.read_text())
+        there = {CONTENT: job[CONTENT]} | json.loads(path.read_text())  # new in 0.3
         differ = [
             f"{name}: {job.get(name)} here, {there.get(name)} there"
             for name in sorted(job.keys() | there.keys())
             if job.get(name) != there.get(name)
         ]
-    except (ValueError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); give another --out") from None
     if differ:
         raise ValueError(

@@ -7,7 +7,9 @@ it was trained for: a test image of one split is a training image of another.
 import copy
 import glob
 import itertools
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +84,12 @@ class Run:
 def find_runs(names: Sequence[str]) -> list[Path]:
     """Folders by name or pattern; a pattern stands for the runs among its matches.
 
+    Of several, folders that hold scores and no run are passed over with a note.
+
     Raises ValueError for a pattern that no run matches.
     """
     folders: list[Path] = []
-    for name in names:
+    for name in map(os.path.expanduser, names):
         if Path(name).exists() or not glob.has_magic(name):
             folders.append(Path(name))
             continue
@@ -93,7 +97,16 @@ def find_runs(names: Sequence[str]) -> list[Path]:
         if not found:
             raise ValueError(f"no run, a folder with {CONFIG}, matches {name!r}")
         folders += sorted(found, key=_by_number)
+    if len(folders) > 1:  # a shell gives all that match, as runs/regdb-mean too
+        for folder in [f for f in folders if _is_mean(f)]:
+            print(f"note: {folder} is a mean of runs, passed over", file=sys.stderr)
+            folders.remove(folder)
     return list({folder.absolute(): folder for folder in folders}.values())
+
+
+def _is_mean(folder: Path) -> bool:
+    """Whether the folder holds the scores that `score_runs` writes, and no run."""
+    return (folder / "results.json").is_file() and not (folder / CONFIG).exists()
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

@@ -30,10 +30,18 @@ def open_workdir(folder: str | pathlib.Path, config: Any) -> Iterator[pathlib.Pa
         config: of the run; see `jreid.parts`.
 
     Raises:
-        ValueError: the folder holds a run of another config; names the fields.
+        ValueError: the folder holds a run of another config, and the fields are named;
+            or its name is not UTF-8.
         OSError: the folder cannot be made or written, or another run is using it.
     """
     folder = pathlib.Path(folder).absolute()
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"the name {os.fspath(folder)!r} is not UTF-8, which results cannot hold: "
+            "give another --workdir"
+        ) from None
     text = json.dumps(parts.to_json(config), indent=2) + "\n"
     with _lock(folder):
         if (folder / CONFIG).exists() and _holds_work(folder):
