@@ -4,14 +4,21 @@ An option of a program is a field of a dataclass: its docstring is the option's 
 Nothing heavy is imported before a command line is known to be right.
 """
 
+import codecs
+import contextlib
 import dataclasses
+import io
+import os
 import shlex
+import signal
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
+from jreid import stopping
 from jreid.config_files import load, shipped
 from jreid.parts import check, overrides
 
@@ -19,6 +26,8 @@ if TYPE_CHECKING:  # imports NumPy, which help without a config need not wait fo
     from jreid.config import Config
 
 REFUSED = 2  # exit code of what was not even begun
+READER_GONE = 141  # as a shell gives it, 128 + SIGPIPE
+PLAIN = {"\u00b1": "+-", "\u2013": "-", "\u2212": "-", "\u00d7": "x"}
 
 Options = TypeVar("Options")
 
@@ -36,17 +45,61 @@ class Given(Generic[Options]):
 def exit_code(program: Callable[[list[str]], int | None], arguments: list[str]) -> int:
     """The program's exit code; an error that it raises becomes one line and code 2.
 
-    With --traceback among the arguments it is raised.
+    With --traceback among the arguments it is raised. A signal that the program does
+    not answer itself becomes a line, too, and the code 128 plus its number.
     """
+    print_plainly()
     try:
-        return program(arguments) or 0
+        with stopping.stoppable():
+            code = program(arguments) or 0
+            sys.stdout.flush()
+            return code
     except SystemExit as stopped:  # tyro's, after help or a refusal of its own
         return stopped.code if isinstance(stopped.code, int) else REFUSED
-    except (ValueError, OSError) as error:
+    except KeyboardInterrupt as stopped:
+        print(str(stopped) or "interrupted", file=sys.stderr)
+        return getattr(stopped, "exit_code", 128 + signal.SIGINT)
+    except BrokenPipeError:  # whoever read, as `head` does, has had enough
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except (ValueError, OSError, MemoryError, ArithmeticError) as error:
         if "--traceback" in arguments:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error or type(error).__name__}", file=sys.stderr)
         return REFUSED
+    except (RuntimeError, AssertionError) as error:
+        if "--traceback" in arguments or not (told := _without_device(error)):
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        return REFUSED
+
+
+def print_plainly() -> None:
+    """What the terminal or pipe has no letter for is printed as what it can."""
+    codecs.register_error("jreid", lambda error: _plain(error))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="jreid")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(PLAIN.get(letter, "?") for letter in letters), error.end
+
+
+def _without_device(error: RuntimeError | AssertionError) -> str:
+    """What to do where JAX finds no device of the platform that was asked for."""
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    frames = traceback.extract_tb(error.__traceback__)
+    if not asked or not frames or "xla_bridge" not in frames[-1].filename:
+        return ""
+    return (
+        f"JAX_PLATFORMS is {asked!r}, and JAX can use no such device here: unset it, "
+        "set it to cpu, or install JAX for that device"
+    )
 
 
 def help_first(parse: Callable[[list[str]], Any], arguments: list[str]) -> None:
@@ -103,8 +156,9 @@ def parse_with_config(
     spec = spec or default
     if not spec:
         print(_usage(program))
-        asked = "--help" in rest or "-h" in rest
-        raise SystemExit(0 if asked else REFUSED)
+        if "--help" not in rest and "-h" not in rest:
+            raise SystemExit(REFUSED)
+        _cli(kind, program, ["--help"], "Its options besides:")  # which ends it
     base = load(spec)
     main = _taking(base, kind())
     config, options, shown = _cli(main, f"{program} --config {spec}", rest, description)

@@ -16,9 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
+from jreid import stopping
 
-from jreid import command_line
+if __name__ == "__main__":
+    stopping.end_quietly()  # while all else is imported
+
+import tyro  # noqa: E402
+
+from jreid import command_line  # noqa: E402
 
 if TYPE_CHECKING:
     import numpy as np
@@ -203,16 +208,16 @@ def _report(out: Path, images: "jobs.ImageList", unreadable: int | None) -> None
 
 
 def program(arguments: list[str]) -> int:
-    """Exit codes: 0 done, also with unreadable images; 130 interrupted."""
+    """Exit codes: 0 done, also with unreadable images; 130 or so stopped."""
     given = command_line.parse(Options, PROGRAM, arguments, __doc__ or "")
     from jreid.data.quiet import quieten_tensorflow
 
     quieten_tensorflow()
     try:
         embed(given)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        print(f"{stopped}; the same command continues", file=sys.stderr)
+        return getattr(stopped, "exit_code", 130)
     return 0
 
 

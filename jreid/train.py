@@ -2,8 +2,8 @@
 
 The same command continues an interrupted run from its last checkpoint. With
 `--config configs/regdb.py:all` it trains RegDB's ten splits in turn. Exit codes: 0
-finished; 2 refused or failed, with a line that says why; 130 or 143 stopped by Ctrl-C
-or SIGTERM during training, after a checkpoint was written.
+finished; 2 refused or failed, with a line that says why; 129, 130 or 143 stopped by a
+closed terminal, Ctrl-C or SIGTERM, during training after a checkpoint was written.
 
 Several processes, each started with its own `--config.distributed.process=`, train one
 network together (docs/scaling.md); the first writes and prints for all.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jreid import command_line
+from jreid import command_line, stopping
 
 
 @dataclass(slots=True)
@@ -39,6 +39,7 @@ parse = partial(
 )
 
 if __name__ == "__main__":
+    stopping.end_quietly()
     command_line.help_first(parse, sys.argv[1:])  # before JAX is imported
 
 from jreid.config import Config  # noqa: E402
@@ -84,12 +85,18 @@ def train(config: Config, workdir: Path) -> int:
 
         if exit_code := _loop(config, workdir, run, weights):
             return exit_code
+        if not len(images.test):
+            run_images.say_untested()
+            return 0
         params, stats = run.state.params, run.state.stats
         features = run.embedder(params, stats, images.test, "embed test images")
         if main:
             step = int(run.state.step)
-            scores = results.write_report(config, workdir, step, features, images.test)
-            results.print_report(scores, about_run(config, step), workdir)
+            about = about_run(config, step, content=images.test_content)
+            scores = results.write_report(
+                config, workdir, step, features, images.test, about=about
+            )
+            results.print_report(scores, about, workdir)
         return 0
 
 

@@ -13,6 +13,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 
 # A module imports from its own line or the lines above it, and never in a circle.
 LAYERS = """
+stopping
 bounds cache_folder lazy progress shapes user_files
 models.torch_names run.leaves data.quiet
 parts processes.*
@@ -34,6 +35,7 @@ configs.* config_files
 command_line
 training.*
 run.about run.pretrained run.results
+run.people
 run.embedder run.images
 run.*
 embed evaluate train prepare

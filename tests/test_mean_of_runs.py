@@ -231,7 +231,7 @@ def test_scores_are_reused_only_if_they_are_the_same(
     (finished[1].folder / "results.json").write_text("{}")  # damaged
     computed = []
 
-    def evaluate_run(config, folder, step, out, tested_on):
+    def evaluate_run(config, folder, step, out, tested_on, variant):
         computed.append(config.data.split)
         run = Run(tmp_path / f"again-{config.data.split}", config)
         finish(run)
@@ -250,7 +250,7 @@ def test_a_run_on_another_data_set(finished, tmp_path, capsys, monkeypatch):
 
     asked = []
 
-    def evaluate_run(config, folder, step, out, tested_on):
+    def evaluate_run(config, folder, step, out, tested_on, variant):
         asked.append((config.data.key, tested_on, config.evaluation.trials))
         raise OSError("enough")
 

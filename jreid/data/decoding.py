@@ -11,9 +11,16 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from jreid import stopping
 from jreid.data.datasets import Images, read_file, some
 from jreid.data.grey16 import FEW_LEVELS, HIGH_BYTES, Grey16, is_grey16
-from jreid.data.image_file import MAX_PIXELS, grey16_values, lanczos, read_rgb
+from jreid.data.image_file import (
+    MAX_PIXELS,
+    UnreadableImageError,
+    grey16_values,
+    lanczos,
+    read_rgb,
+)
 from jreid.shapes import Int, UInt8
 
 # TensorFlow would take all memory of a GPU that JAX needs; before the first op.
@@ -26,6 +33,8 @@ _TABLES_AND_FRAMES = np.array([0xDB, 0xC4, 0xDD, 0xC0, 0xC2], np.uint8)
 
 Resize = Literal["bilinear", "lanczos"]
 
+UNREADABLE = "unreadable:"  # begins the reason in TensorFlow's message
+ENOUGH = 100  # images of which one may be unreadable, whatever the fraction
 ALIGNMENT = 64  # bytes; TensorFlow reads memory that is not its own only if aligned
 
 
@@ -56,7 +65,8 @@ def drop_unreadable(
         images: to be tried.
         size: height and width of the kept images, in pixels.
         resize: how they are brought to it, see `resize_image`.
-        max_fraction: of `images` that may be unreadable, in [0, 1].
+        max_fraction: of `images` that may be unreadable, in [0, 1]; among hundreds,
+            one may be in any case but for a fraction of 0.
         keep_pixels: keep the decoded images in memory for the batches to come, with
             height x width x 3 bytes each; the sum is logged.
         workers: threads; 0 means one per core.
@@ -135,20 +145,38 @@ def decode(
     no Python and gives Pillow's pixels exactly (its default DCT would not). All else
     goes through Pillow. The size in the header is checked before anything is decoded.
     """
+    image, reason = _decode_or_reason(contents, grey16)
+    readable = tf.debugging.Assert(tf.equal(reason, b""), [UNREADABLE, reason])
+    with tf.control_dependencies([readable] if readable is not None else []):
+        return tf.ensure_shape(tf.identity(image), (None, None, 3))
 
-    def jpeg() -> tf.Tensor:
-        return tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
+
+def _decode_or_reason(
+    contents: tf.Tensor, grey16: Grey16
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The image and "", or nothing of it and why it is unreadable.
+
+    But for what TensorFlow decodes: of that an error is raised.
+    """
 
     @tf.autograph.experimental.do_not_convert
-    def read(contents) -> np.ndarray:
+    def read(contents) -> tuple[np.ndarray, bytes]:
         # Bytes from a graph, an array of them where TensorFlow runs eagerly.
-        return read_rgb(np.asarray(contents, object).item(), grey16)
+        try:
+            return read_rgb(np.asarray(contents, object).item(), grey16), b""
+        except UnreadableImageError as error:
+            # Raised in here, TensorFlow would print a traceback of each.
+            return np.zeros((0, 0, 3), np.uint8), str(error).encode()
 
-    def other() -> tf.Tensor:
-        return tf.numpy_function(read, [contents], tf.uint8)
+    def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
+        return image, tf.constant(b"")
 
-    image = tf.cond(_is_plain_jpeg(contents), jpeg, other)
-    return tf.ensure_shape(image, (None, None, 3))
+    def other() -> tuple[tf.Tensor, tf.Tensor]:
+        return tuple(tf.numpy_function(read, [contents], (tf.uint8, tf.string)))
+
+    image, reason = tf.cond(_is_plain_jpeg(contents), jpeg, other)
+    return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(reason, ())
 
 
 def _is_plain_jpeg(contents: tf.Tensor) -> tf.Tensor:
@@ -234,7 +262,7 @@ def contents_of(images: Images) -> Callable[[tf.Tensor], tf.Tensor]:
         return tf.ensure_shape(tf.numpy_function(read, [path], tf.string), ())
 
     def read(path: bytes) -> bytes:
-        return images.read(path.decode())
+        return images.read(os.fsdecode(path))
 
     return contents
 
@@ -252,6 +280,9 @@ def try_all(
     attempt_path = _make_attempt(contents_of(images), size, resize, images.grey16)
 
     def attempt(i: int) -> str | None:
+        stopping.check()  # at Ctrl-C, the rest of a long list waits in vain
+        if images.read is read_file and _is_empty(paths[i]):
+            return "the file is empty"
         return attempt_path(paths[i], None if pixels is None else pixels[i])
 
     reasons = []
@@ -261,6 +292,13 @@ def try_all(
             if progress:
                 progress(len(reasons), len(paths))
     return reasons
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        return os.path.getsize(path) == 0
+    except (OSError, ValueError):
+        return False
 
 
 def make_reader(
@@ -297,15 +335,24 @@ def _make_attempt(
     """
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
-    def read(path: tf.Tensor) -> tf.Tensor:
-        image = decode(contents(path), grey16)
-        return tf.shape(image) if size is None else resize_image(image, size, resize)
+    def read(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, reason = _decode_or_reason(contents(path), grey16)
+        if size is None:
+            return tf.zeros((0, 0, 3), tf.uint8), reason
+        resized = tf.cond(
+            tf.equal(reason, b""),
+            lambda: resize_image(image, size, resize),
+            lambda: tf.zeros((*size, 3), tf.uint8),
+        )
+        return resized, reason
 
     def attempt(path: str, into: np.ndarray | None) -> str | None:
         try:
-            result = read(tf.constant(path))
+            result, reason = read(tf.constant(os.fsencode(path)))
         except tf.errors.OpError as error:
             return _reason(str(error.message))
+        if reason := reason.numpy().decode():
+            return reason
         if into is not None:
             into[...] = result.numpy()
         return None
@@ -314,11 +361,11 @@ def _make_attempt(
 
 
 def _reason(message: str) -> str:
-    """TensorFlow's message without the names of its nodes and functions."""
+    """Why, from a message with names of TensorFlow's nodes and functions."""
     message = message.partition("\n\t [[")[0].partition(" [Op:")[0]
-    last = re.sub(r"\{\{.*?\}\} ?", "", message).strip().splitlines()[-1]
-    # What Python raised follows the path to its class.
-    return last.rpartition("UnreadableImageError: ")[2]
+    if found := re.search(rf"\[{UNREADABLE}\] \[(.*)\]", message, re.DOTALL):
+        return found[1]
+    return re.sub(r"\{\{.*?\}\} ?", "", message).strip().splitlines()[-1]
 
 
 def _report_unreadable(
@@ -329,7 +376,10 @@ def _report_unreadable(
     if len(unreadable) > 10:
         named += f"\n  and {len(unreadable) - 10} more"
     counted = f"{len(unreadable)} of {count} images are unreadable"
-    if len(unreadable) > max_fraction * count or len(unreadable) == count:
+    allowed = max_fraction * count
+    if max_fraction and count >= ENOUGH:
+        allowed = max(allowed, 1)
+    if len(unreadable) > allowed or len(unreadable) == count:
         raise ValueError(
             f"{counted}, more than the fraction of {max_fraction} allowed; restore "
             "them, or allow more with --config.loading.max_unreadable:\n" + named

@@ -1,6 +1,7 @@
 """Images of people with names of any kind, split by identity and made a Dataset."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
@@ -99,7 +100,7 @@ def split_identities(
 
 def _place(name: str) -> float:
     """In [0, 1)."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()) / 2**256
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()) / 2**256
 
 
 def _without_junk(entries: Sequence[Entry], source: str) -> Sequence[Entry]:

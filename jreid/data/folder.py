@@ -34,6 +34,7 @@ class Folder:
     """One's own images: folders of visible and infrared ones, or a CSV file."""
 
     key: ClassVar[str] = "folder"
+    identified_by: ClassVar[str] = "name"
 
     root: str = field(default="", metadata={"may_differ": True})
     """The folder, or a CSV file."""

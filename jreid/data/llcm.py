@@ -52,6 +52,7 @@ class LLCM:
     """LLCM, the low-light cross-modality set."""
 
     key: ClassVar[str] = "llcm"
+    identified_by: ClassVar[str] = "image"  # ids of training are labels of its lists
 
     root: str = field(default="", metadata={"may_differ": True})
     """The data set's folder."""

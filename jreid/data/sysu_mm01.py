@@ -43,6 +43,7 @@ class SysuMM01:
     """SYSU-MM01, or any set in its layout; the embedded set SynVI is one."""
 
     key: ClassVar[str] = "sysu_mm01"
+    identified_by: ClassVar[str] = "number"
 
     root: str = field(default="", metadata={"may_differ": True})
     """The data set's folder, or synvi for the embedded set."""

@@ -60,8 +60,11 @@ def describe(about: Mapping[str, Any]) -> list[str]:
         what.append(f"test images of {', '.join(place)}")
     if about.get("split") is not None:
         what.append(f"split {about['split']}")
+    how = conditions(about)
+    if about.get("test_content"):
+        how.append(f"test images {about['test_content']}")
     left_out = [f"left out: {about['left_out']}"] if about.get("left_out") else []
-    return [", ".join(what), ", ".join(conditions(about)), *left_out]
+    return [", ".join(what), ", ".join(how), *left_out]
 
 
 def conditions(about: Mapping[str, Any]) -> list[str]:

@@ -35,8 +35,11 @@ REMEDY = (
 def _is_news(record: logging.LogRecord) -> bool:
     """False for what Orbax's threads log of every array of a save that failed.
 
-    Hundreds of lines would hide the one error, which is raised as well.
+    Hundreds of lines would hide the one error, which is raised as well. And for its
+    warning that a folder is read only, where it is only read.
     """
+    if record.msg.startswith("Given directory is read only"):
+        return False
     theirs = "orbax" in record.pathname or "never retrieved" in record.getMessage()
     return not (theirs and record.exc_info)
 
@@ -273,10 +276,11 @@ class Checkpoints:
                 raise self._damaged(step, f"{name} differs from what was saved")
 
     def _write_error(self, error: Exception) -> OSError:
+        intact = "Earlier checkpoints are intact. " if self.steps() else ""
         return OSError(
             f"cannot write the checkpoint of step {self._saving} to {self.folder}: "
-            f"{error}. Earlier checkpoints are intact. Free some space or make the "
-            "folder writable, then start the same command again to resume."
+            f"{error}. {intact}Free some space or make the folder writable, then start "
+            "the same command again to resume."
         )
 
     def _damaged(self, step: int, what: str) -> ValueError:

@@ -18,6 +18,13 @@ from jreid.data.rows import groups, joined
 from jreid.data.views import modalities_of
 from jreid.processes.distributed import own_rows
 from jreid.progress import Progress
+from jreid.run.checkpoint import saved_steps
+from jreid.run.people import (
+    contents_of,
+    fingerprint,
+    names_below,
+    write_training_images,
+)
 from jreid.run.workdir import TRAINING_SET, read_training_set, write_text
 from jreid.training.plan import PlannedPhase, Segment
 
@@ -36,6 +43,15 @@ class RunImages:
     pixels: np.ndarray | None  # of `train`, if they are kept in memory
     val: Images
     test: Images
+    contents: np.ndarray | None = None  # of `train`, see `people.contents_of`
+    test_content: str = ""  # fingerprint of `test`
+
+    @property
+    def content(self) -> str:
+        """The fingerprint of `train`; "" where the contents are not known."""
+        if self.contents is None:
+            return ""
+        return fingerprint(self.train, self.contents)
 
 
 def read_images(config: Config) -> RunImages:
@@ -55,6 +71,7 @@ def read_images(config: Config) -> RunImages:
             )
         val = readable(config, val, "validation").images
     identities, labels = np.unique(train.images.ids, return_inverse=True)
+    test = readable(config, replace(dataset.test, grey16=grey16), "test").images
     return RunImages(
         train=train.images,
         labels=labels,
@@ -63,7 +80,9 @@ def read_images(config: Config) -> RunImages:
         digest=digest(train.images),
         pixels=train.pixels,
         val=val,
-        test=readable(config, replace(dataset.test, grey16=grey16), "test").images,
+        test=test,
+        contents=contents_of(train.images),
+        test_content=fingerprint(test, contents_of(test)),
     )
 
 
@@ -84,11 +103,14 @@ def grey16_of_run(config: Config, workdir: Path) -> Grey16:
     return Grey16(**read_training_set(workdir)[GREY16])
 
 
+def say_untested() -> None:
+    """What a run ends with whose config leaves nobody to test on."""
+    print("trained on everybody: there is nobody to test on (data.test_fraction is 0)")
+
+
 def digest(images: Images) -> int:
     """CRC-32 of the names below the data set's folder, which stay when it is moved."""
-    folder = os.path.commonpath(images.paths.tolist()) if len(images) else ""
-    names = [Path(path).relative_to(folder).as_posix() for path in images.paths]
-    return zlib.crc32("\n".join(names).encode())
+    return zlib.crc32(os.fsencode("\n".join(names_below(images))))
 
 
 def readable(config: Config, images: Images, label: str, *, keep_pixels: bool = False):
@@ -222,18 +244,21 @@ def list_batch(
 ) -> str:
     """Saves which files a step has drawn; returns a sentence that says so."""
     path = workdir / f"diverged-step-{step}.json"
+    saved = max(saved_steps(workdir / "checkpoints"), default=0)
+    intact = f". The checkpoint of step {saved} is intact" if saved else ""
     phase = next(phase for phase in phases if step <= phase.last)
     try:
         write_text(path, json.dumps(batch_files(config, images, phase, step)))
     except OSError as failure:
-        return f"Its batch is not listed: {failure}"
-    return f"Its batch is listed in {path}"
+        return f"Its batch is not listed: {failure}{intact}"
+    return f"Its batch is listed in {path}{intact}"
 
 
 def facts(images: RunImages, weights: Any) -> dict[str, Any]:
     """What several processes must have found alike."""
     return {
         "the names of the training images": images.digest,
+        "the contents of the training images": images.content,
         "the names of the test images": digest(images.test),
         "the pretrained weights": weights and weights.sha256,
     }
@@ -259,15 +284,19 @@ def write_training_set(
         now[GREY16] = {
             n: getattr(images.train.grey16, n) for n in ("by", "low", "high")
         }
+    if images.contents is not None:
+        write_training_images(workdir, images.train, images.contents)
+        now["content"] = images.content
+        now["test_content"] = images.test_content
     now["last_step"] = phases[-1].last
     if path.exists():
         before = read_training_set(workdir)
-        fixed = (name for name in now if name != "last_step")
+        fixed = now.keys() - {"last_step", "test_content"}
         if any(before.get(name, now[name]) != now[name] for name in fixed):
             raise ValueError(
-                f"{path} names other training images than can be read now, so the run "
-                "cannot be continued as it began; restore the images, or give another "
-                "--workdir"
+                f"{path} names other training images than can be read now, or of other "
+                "contents, so the run cannot be continued as it began; restore the "
+                "images, or give another --workdir"
             )
     write_text(path, json.dumps(now) + "\n")
 

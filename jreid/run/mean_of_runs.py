@@ -6,11 +6,12 @@ it was trained for: a test image of one split is a training image of another.
 
 import copy
 import glob
+import hashlib
 import itertools
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,12 @@ class Run:
 
     folder: Path
     config: Config
+    words: tuple[str, ...] = ()  # for what makes the config another than the run's own
+
+    def variant(self, step: int | None) -> str:
+        """What files of these scores are called, if it is not the run's own way."""
+        own = step in (None, self.newest_step())
+        return "-".join([*self.words, *([] if own else [f"step-{step}"])])
 
     @property
     def split(self) -> int | None:
@@ -205,25 +212,28 @@ def score_runs(
             f"{runs[0].folder} and the other runs are of several splits: on another "
             "data set give runs of one split"
         )
-    folder = out or runs[0].folder.parent / f"{runs[0].config.name}-mean"
+    other = "".join(f"-{word}" for word in (runs[0].variant(step),) if word)
+    folder = out or runs[0].folder.parent / f"{runs[0].config.name}-mean{other}"
     make_folder(folder)
     numbers = [_number(run, what) for run in runs]
-    scored = []
+    scored, contents = [], {}
     for run, (scores, about) in zip(
         runs, _scores(runs, what, step, out, tested_on), strict=True
     ):
         print(f"\n{what} {_number(run, what)}: {run.folder}\n")
         print(table.format_table(scores, about))
         scored.append(scores)
+        contents[str(run.folder)] = about.get("test_content", "")
+    content = _content_of_mean(contents, what)
     if what == "split":
         means, title = mean_over_splits(scored), mean_title(numbers)
     else:
         means = mean_over_seeds(scored, numbers)
         title = f"mean of {len(runs)} seeds ({', '.join(map(str, numbers))})"
-    about = _about_mean(runs, what, step, tested_on)
+    about = _about_mean(runs, what, step, tested_on, content)
+    lines = write_results(folder, means, about)  # a terminal may have gone
     print(f"\n{title}\n")
-    print(table.format_table(means, about))
-    print("\n".join(write_results(folder, means, about)))
+    print("\n".join([table.format_table(means, about), *lines]))
 
 
 def _scores(
@@ -237,11 +247,13 @@ def _scores(
         from jreid.run import trained  # imports JAX
 
         own = None if out is None else out / f"{what}-{_number(run, what)}"
-        yield trained.evaluate_run(run.config, run.folder, step, own, tested_on)
+        yield trained.evaluate_run(
+            run.config, run.folder, step, own, tested_on, run.variant(step)
+        )
 
 
 def _about_mean(
-    runs: Sequence[Run], what: str, step: int | None, tested_on: Any
+    runs: Sequence[Run], what: str, step: int | None, tested_on: Any, content: str
 ) -> dict[str, Any]:
     config = copy.deepcopy(runs[0].config)
     if what == "split":
@@ -249,4 +261,23 @@ def _about_mean(
     steps = {run.newest_step() for run in runs} if step is None else {step}
     at = steps.pop() if len(steps) == 1 else None
     folders = {str(_number(run, what)): str(run.folder) for run in runs}
-    return about_run(config, at, tested_on) | {"runs": folders}
+    return about_run(config, at, tested_on, content) | {"runs": folders}
+
+
+def _content_of_mean(contents: Mapping[str, str], what: str) -> str:
+    """The fingerprint of all test images, from those of the runs.
+
+    Raises ValueError if runs of several seeds were scored on different images.
+    """
+    known = {folder: content for folder, content in contents.items() if content}
+    if len(known) < len(contents):
+        return ""
+    if what == "split":
+        return hashlib.sha256(" ".join(known.values()).encode()).hexdigest()[:12]
+    if len(set(known.values())) > 1:
+        told = ", ".join(f"{content} of {folder}" for folder, content in known.items())
+        raise ValueError(
+            f"the seeds were scored on different test images ({told}): score all on "
+            "the same"
+        )
+    return next(iter(known.values()))

@@ -13,6 +13,7 @@ from clu import parameter_overview
 
 from jreid.processes.distributed import is_main
 from jreid.progress import Progress
+from jreid.run.checkpoint import saved_steps
 from jreid.run.workdir import write_text
 
 METRICS = "metrics.jsonl"
@@ -98,9 +99,11 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # TensorBoard's writer raises TensorFlow's errors
+        saved = saved_steps(path.parent / "checkpoints")
+        intact = "Checkpoints are intact. " if saved else ""
         raise OSError(
-            f"cannot write {path}: {error}. Checkpoints are intact. Free some space or "
-            "make the folder writable, then start the same command again to resume."
+            f"cannot write {path}: {error}. {intact}Free some space or make the folder "
+            "writable, then start the same command again to resume."
         ) from error
 
 

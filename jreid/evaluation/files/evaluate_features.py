@@ -57,12 +57,13 @@ def evaluate_features(
     if out is not None:
         make_folder(out)
     if several:
-        scores, about = _score_splits(sources, splits, given)
+        shown, scores, about = _score_splits(sources, splits, given)
     else:
         scores, about = _score_source(sources[0], given, given.options)
-        print(table.format_table(scores, about))
-    if out is not None:
-        print("\n".join(write_results(out, scores, about)))
+        shown = [table.format_table(scores, about)]
+    # Written before it is printed: a terminal may have gone.
+    lines = [] if out is None else write_results(out, scores, about)
+    print("\n".join([*shown, *lines]))
 
 
 def _splits_of(sources: Sequence[Path], given: FeatureOptions) -> list[int]:
@@ -101,20 +102,20 @@ def _splits_of(sources: Sequence[Path], given: FeatureOptions) -> list[int]:
 
 def _score_splits(
     sources: Sequence[Path], splits: Sequence[int], given: FeatureOptions
-) -> Scored:
-    """Prints the scores of each of RegDB's splits; returns their mean."""
-    scored, abouts = [], []
+) -> tuple[list[str], list[Score], dict[str, Any]]:
+    """Tables of each of RegDB's splits and of their mean, then that mean."""
+    shown, scored, abouts = [], [], []
     for split, source in sorted(zip(splits, sources, strict=True)):
         scores, about = _score_source(source, given, {"split": split})
-        print(f"{table.format_table(scores, about)}\n")
+        shown.append(f"{table.format_table(scores, about)}\n")
         scored.append(scores)
         abouts.append(about)
     means = mean_over_splits(scored)
     names = ", ".join(source.name for source in sources)
     about = about_scores("mean", features_file=names, **_left_out(abouts))
-    print(f"{mean_title(sorted(splits))}\n")
-    print(table.format_table(means, about))
-    return means, about
+    shown.append(f"{mean_title(sorted(splits))}\n")
+    shown.append(table.format_table(means, about))
+    return shown, means, about
 
 
 def _left_out(abouts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
