@@ -109,6 +109,22 @@ def help_first(parse: Callable[[list[str]], Any], arguments: list[str]) -> None:
         sys.exit(exit_code(parse, arguments))
 
 
+def or_end(program: Callable[[list[str]], int | None], arguments: list[str]) -> None:
+    """Does what comes first; ends the program with its exit code if that refuses."""
+    ended: list[int] = []
+
+    def noting(given: list[str]) -> int:
+        try:
+            return program(given) or 0
+        except SystemExit as stopped:  # also of code 0: all is said
+            ended.append(stopped.code if isinstance(stopped.code, int) else REFUSED)
+            raise
+
+    code = exit_code(noting, arguments)
+    if ended or code:
+        sys.exit(code)
+
+
 def parse(
     kind: type[Options], program: str, arguments: list[str], description: str
 ) -> Options:

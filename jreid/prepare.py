@@ -60,6 +60,7 @@ def prepare(dataset: str, root: Path | None, out: Path, splits: list[int]) -> No
     from jreid.data.builders import make_builder
     from jreid.data.records import is_built
 
+    tfds.disable_progress_bar()  # its bars fill pages
     options = tfds.download.DownloadConfig(manual_dir=root, try_download_gcs=False)
     for split in splits:
         builder = make_builder(out, dataset, split)

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from jreid import command_line, stopping
+from jreid.run.begin import begin, say
 
 
 @dataclass(slots=True)
@@ -41,11 +42,13 @@ parse = partial(
 if __name__ == "__main__":
     stopping.end_quietly()
     command_line.help_first(parse, sys.argv[1:])  # before JAX is imported
+    command_line.or_end(partial(begin, parse), sys.argv[1:])
 
 from jreid.config import Config  # noqa: E402
 from jreid.data.quiet import quieten_tensorflow  # noqa: E402
 from jreid.processes import distributed  # noqa: E402
 from jreid.processes.compilation_cache import keep_compiled_programs  # noqa: E402
+from jreid.processes.devices import describe_devices  # noqa: E402
 from jreid.processes.distributed import StopVote  # noqa: E402
 from jreid.processes.heap import trim_after_compiling  # noqa: E402
 from jreid.processes.interrupt import Interrupt  # noqa: E402
@@ -55,6 +58,7 @@ from jreid.run import pretrained, results, split_training  # noqa: E402
 from jreid.run.about import about_run  # noqa: E402
 from jreid.run.build import Run, build_run  # noqa: E402
 from jreid.run.checkpoint import Checkpoints, resume  # noqa: E402
+from jreid.run.finished import print_finished, scores_of_finished  # noqa: E402
 from jreid.run.workdir import open_workdir, require_shared  # noqa: E402
 from jreid.training.build import rates_at, schedules  # noqa: E402
 from jreid.training.reporter import first_message, make_reporter  # noqa: E402
@@ -69,6 +73,12 @@ def train(config: Config, workdir: Path) -> int:
     with open_workdir(workdir, config) if main else contextlib.nullcontext():
         distributed.agree(config.shared())
         require_shared(workdir)
+        if scored := scores_of_finished(config, workdir):
+            if main:
+                print_finished(scored, workdir)
+            return 0
+        if main:
+            say(describe_devices())
 
         # Everything is built and checked before anything is written.
         weights = pretrained.weights_of_new_run(config, workdir)
@@ -123,7 +133,11 @@ def _loop(
             writers=config.log.writers,
         )
         with reporter:
-            reporter.message(first_message(start, run.state.params, about))
+            reporter.message(first_message(workdir, start, run.state.params, about))
+            if start < stop:
+                reporter.message(
+                    "compiling the step, then training: one or two minutes"
+                )
             batches = window.timed(run.batches(start, stop))
             for step, (phase, batch) in enumerate(batches, start + 1):
                 run.state, scalars = run.system.step(run.state, batch, phase.number)

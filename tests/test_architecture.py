@@ -34,6 +34,7 @@ config
 configs.* config_files
 command_line
 training.*
+run.begin
 run.about run.pretrained run.results
 run.people
 run.embedder run.images

@@ -17,6 +17,7 @@ from jreid.evaluation.table import (
     percent,
     ties,
 )
+from jreid.evaluation.verdict import verdict
 
 PAPER = "paper"
 _RESULTS = "results.json"
@@ -51,11 +52,12 @@ def load_entry(name: str) -> Entry:
 def compare(entries: Sequence[Entry]) -> str:
     """Rows side by side for each protocol and setting, in percent.
 
-    First what each entry is. Then, for each setting, the runs' rows with their 95 %
-    intervals, published rows of the same protocol and setting if a run is of the same
-    images, and for each two runs the difference of their like rows, its 95 % interval
-    and p value (`paired_tests`). Rows of different draw, trials, images, kind of
-    feature or flip are marked; with another draw or other images there is no test.
+    First whether later runs are better than the first, then what each entry is. Then,
+    for each setting, the runs' rows with their 95 % intervals, published rows of the
+    same protocol and setting if a run is of the same images, and for each two runs the
+    difference of their like rows, its 95 % interval and p value (`paired_tests`). Rows
+    of different draw, trials, images, kind of feature or flip are marked; with another
+    draw or other images there is no test.
 
     Raises:
         ValueError: there is nothing to compare, or two entries have the same name.
@@ -71,7 +73,9 @@ def compare(entries: Sequence[Entry]) -> str:
     settings = dict.fromkeys(
         (row.score.protocol, row.score.setting) for row in rows
     ) or dict.fromkeys((row.protocol, row.setting) for row in published)
-    blocks = [_heading(entries)]
+    answer = [piece for line in verdict(rows) for piece in _wrapped(line)]
+    blocks = ["\n".join(answer)] if answer else []
+    blocks.append(_heading(entries))
     for setting in settings:
         here = [row for row in rows if _setting(row) == setting]
         beside = [row for row in published if (row.protocol, row.setting) == setting]

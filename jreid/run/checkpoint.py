@@ -24,6 +24,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from jreid.processes.distributed import from_main
 from jreid.run.leaves import check_fit, checksum, describe, named_leaves
+from jreid.run.workdir import saved_steps
 
 PLAIN = re.compile(r"[\w/.,@+=~ -]+", re.ASCII)  # paths that mean nothing else anywhere
 REMEDY = (
@@ -305,13 +306,6 @@ def resume(saved: Checkpoints, state: Any, step: int = -1) -> tuple[Any, int]:
         state = saved.restore(state, step)
         saved.discard_after(step)
     return state, step
-
-
-def saved_steps(folder: pathlib.Path) -> list[int]:
-    """The steps with a complete checkpoint in `folder`, ascending."""
-    # Orbax gives a folder its plain number only when all of it is written.
-    names = (path.name for path in folder.glob("*"))
-    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def _target(array: Any) -> jax.ShapeDtypeStruct:

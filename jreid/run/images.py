@@ -18,14 +18,18 @@ from jreid.data.rows import groups, joined
 from jreid.data.views import modalities_of
 from jreid.processes.distributed import own_rows
 from jreid.progress import Progress
-from jreid.run.checkpoint import saved_steps
 from jreid.run.people import (
     contents_of,
     fingerprint,
     names_below,
     write_training_images,
 )
-from jreid.run.workdir import TRAINING_SET, read_training_set, write_text
+from jreid.run.workdir import (
+    TRAINING_SET,
+    read_training_set,
+    saved_steps,
+    write_text,
+)
 from jreid.training.plan import PlannedPhase, Segment
 
 GREY16 = "grey16"  # in the record of the training images

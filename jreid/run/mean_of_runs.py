@@ -29,7 +29,7 @@ from jreid.evaluation.protocols.regdb import mean_title
 from jreid.evaluation.score import Score
 from jreid.parts import differences, to_json
 from jreid.run.about import about_run
-from jreid.run.workdir import CONFIG, read_training_set
+from jreid.run.workdir import CONFIG, read_training_set, saved_steps
 
 Scored = tuple[list[Score], dict[str, Any]]
 # Besides what may differ when a run is continued, of which the evaluation may not.
@@ -56,9 +56,7 @@ class Run:
 
     def newest_step(self) -> int:
         """The step of the newest checkpoint, 0 if there is none."""
-        folder = self.folder / "checkpoints"
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        return max((int(name) for name in names if name.isdigit()), default=0)
+        return max(saved_steps(self.folder / "checkpoints"), default=0)
 
     def last_step(self) -> int:
         """The step at which its training ends."""

@@ -111,6 +111,13 @@ def read_training_set(folder: str | pathlib.Path) -> dict[str, Any]:
     return values
 
 
+def saved_steps(folder: pathlib.Path) -> list[int]:
+    """The steps with a complete checkpoint in `folder`, ascending."""
+    # Orbax gives a folder its plain number only when all of it is written.
+    names = (path.name for path in folder.glob("*"))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a file that is never seen half-written, in an existing folder.
 

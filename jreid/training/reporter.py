@@ -13,10 +13,10 @@ from clu import parameter_overview
 
 from jreid.processes.distributed import is_main
 from jreid.progress import Progress
-from jreid.run.checkpoint import saved_steps
-from jreid.run.workdir import write_text
+from jreid.run.workdir import saved_steps, write_text
 
 METRICS = "metrics.jsonl"
+PARAMETERS = "parameters.txt"
 SHOWN_WAIT = 0.05  # fraction of the time from which the progress line tells it
 
 
@@ -147,11 +147,21 @@ def make_reporter(
     return Reporter(workdir, made, progress)
 
 
-def first_message(start: int, params: Mapping[str, Any], weights: str = "") -> str:
-    """That a run goes on after a step; of a new one its parameters and weights."""
+def first_message(
+    folder: pathlib.Path, start: int, params: Mapping[str, Any], weights: str = ""
+) -> str:
+    """That a run goes on after a step; of a new one its parameters and weights.
+
+    The table of the parameters is wider and longer than terminals: it goes to a file.
+    """
     if start:
         return f"continuing after step {start}"
-    return "\n".join(filter(None, (parameter_table(params), weights)))
+    table = parameter_table(params)
+    if is_main():
+        write_text(folder / PARAMETERS, f"{table}\n")
+    count = table.splitlines()[-1].removeprefix("Total: ")
+    told = f"parameters: {count}, listed in {folder / PARAMETERS}"
+    return "\n".join(filter(None, (told, weights)))
 
 
 def parameter_table(params: Mapping[str, Any]) -> str:
