@@ -104,7 +104,7 @@ def train(config: Config, workdir: Path) -> int:
             step = int(run.state.step)
             about = about_run(config, step, content=images.test_content)
             scores = results.write_report(
-                config, workdir, step, features, images.test, about=about
+                config, workdir, step, features, images.test, None, about
             )
             results.print_report(scores, about, workdir)
         return 0

@@ -13,6 +13,9 @@ from PIL import Image
 from jreid import embed, evaluate, train
 from jreid.data.entries import split_identities
 from jreid.evaluation.files.results_file import read_results
+from jreid.evaluation.table import format_table
+from jreid.parts import config_hash
+from jreid.run.begin import first_lines
 
 pytestmark = pytest.mark.usefixtures("systems_built_once")
 NAMES = tuple(f"p{number:02}" for number in range(10))
@@ -197,3 +200,40 @@ def test_a_fraction_of_0_trains_on_everybody_and_embeds(finished, tmp_path, caps
     words[3] = other / "visible"
     assert embed.main([str(word) for word in words]) == 2
     assert "holds a job on other images" in capsys.readouterr().err
+
+
+def test_a_finished_run_that_is_started_again_says_so(finished, capsys):
+    root, workdir = finished
+    config = config_of(root)
+    assert train.train(config, workdir) == 0
+    out, err = capsys.readouterr()
+    assert "finished at step 1: nothing is trained" in err and "embed" not in err
+    assert format_table(*read_results(workdir / "results.json")[::-1]) in out
+
+
+def test_the_first_lines_say_what_is_trained_on(finished, tmp_path):
+    root, workdir = finished
+    config = config_of(root)
+    config.loading.cache, config.steps = True, 0
+    trained = len(NAMES) - len(TEST)
+    lines = list(first_lines(config, tmp_path / "new"))
+    assert lines[0].startswith("jreid ") and config_hash(config) in lines[0]
+    assert lines[1] == f"work directory: {tmp_path / 'new'}, new"
+    assert lines[2] == "weights: random"
+    assert lines[3] == (
+        f"data: folder, {root}: train {trained} people, {2 * trained} visible and "
+        f"{2 * trained} infrared images; test {len(TEST)} people, {2 * len(TEST)} "
+        f"visible and {2 * len(TEST)} infrared images"
+    )
+    assert lines[4] == "6 steps, of 6 in 3 epochs"
+    assert lines[5].startswith("cache: 0.00 GB")
+    assert list(first_lines(config, workdir))[1].endswith("continues after step 1")
+
+
+def test_a_moved_data_set_is_asked_for(copied, capsys):
+    _, run = copied
+    stored = json.loads((run / "config.json").read_text())
+    stored["data"]["root"] = "/nowhere"
+    (run / "config.json").write_text(json.dumps(stored))
+    code, _, err = score(capsys, run)
+    assert code == 2 and "/nowhere is missing" in err and "with --root" in err

@@ -21,6 +21,7 @@ from jreid.run.workdir import saved_steps
 from jreid.training.plan import plan
 
 GIGABYTE = 1e9
+AUTO = "auto"  # a coordinator that tells each process its number, later
 
 
 def say(text: str) -> None:
@@ -38,7 +39,10 @@ def begin(parse: Callable[[list[str]], Any], arguments: list[str]) -> None:
     given = parse(arguments)
     config, workdir = given.config, given.options.workdir
     is_one_run = not given.options.splits and getattr(config.data, "split", None) != 0
-    if is_one_run and config.distributed.process == 0:
+    is_first = (
+        config.distributed.process == 0 and config.distributed.coordinator != AUTO
+    )
+    if is_one_run and is_first:
         for line in first_lines(config, workdir or Path("runs") / config.name):
             say(line)
 

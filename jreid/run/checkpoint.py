@@ -13,7 +13,9 @@ import logging
 import os
 import pathlib
 import re
+import sys
 import tempfile
+import threading
 from typing import Any
 
 import jax
@@ -47,6 +49,22 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 logging.getLogger("absl").addFilter(_is_news)
 logging.getLogger("asyncio").addFilter(_is_news)
+
+
+def _print_news(kind: Any, error: Any, trace: Any) -> None:
+    """`sys.excepthook` without what TensorStore's threads print after a failed save.
+
+    Each array of it is a traceback: they report to an event loop that is closed.
+    """
+    if threading.current_thread() is not threading.main_thread() and (
+        str(error) == "Event loop is closed"
+    ):
+        return
+    _print_exception(kind, error, trace)
+
+
+_print_exception = sys.excepthook
+sys.excepthook = _print_news
 
 
 class Checkpoints:

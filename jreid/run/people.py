@@ -75,7 +75,8 @@ def require_untrained(
         tested_on: the part of the data set, if it is another one than the run's.
     """
     stored = read_config(workdir)["data"]
-    synthetic = [data == "synvi" for data in (stored.get("root"), config.data.root)]
+    roots = stored.get("root"), getattr(config.data, "root", "")
+    synthetic = [root == "synvi" for root in roots]
     other = tested_on is not None or synthetic[0] != synthetic[1]
     known_by = "content" if other else getattr(config.data, "identified_by", "content")
     moved = any(stored.get(n, "") != getattr(config.data, n, "") for n in PLACES)
