@@ -14,11 +14,14 @@ import tiny
 from PIL import Image
 
 from jreid import command_line, prepare, stopping
+from jreid.config_files import load
 from jreid.data import datasets, decoding, pipeline
 from jreid.data.synvi import synvi_root
 from jreid.evaluation.files.results_file import read_results
+from jreid.processes.interrupt import Interrupt
 from jreid.progress import Progress
 from jreid.run import images as run_images
+from jreid.run.workdir import open_workdir
 from jreid.training.scalars import ScalarWindow
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -78,6 +81,32 @@ def test_a_program_under_nohup_ignores_the_closed_terminal(capsys):
         assert exit_code(lambda _: os.kill(os.getpid(), signal.SIGHUP)) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_in_the_steps_the_first_signal_is_only_noted(capsys, name):
+    number = getattr(signal, name)
+    noted = []
+
+    def program(_):
+        with Interrupt() as interrupt:
+            os.kill(os.getpid(), number)
+            noted.append(interrupt.number)
+            os.kill(os.getpid(), number)  # a second one, where a step hangs
+        noted.append("not reached")
+
+    assert exit_code(program) == 128 + number
+    assert noted == [number]
+
+
+def test_a_workdir_that_is_not_utf8_is_refused_before_anything(tmp_path):
+    folder = tmp_path / os.fsdecode(b"lat\xe9n")
+    with (
+        pytest.raises(ValueError, match="is not UTF-8.*give another --workdir"),
+        open_workdir(folder, load("demo")),
+    ):
+        pass
+    assert not folder.exists()
 
 
 def test_a_device_that_is_not_there_is_one_line():

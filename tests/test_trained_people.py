@@ -237,3 +237,10 @@ def test_a_moved_data_set_is_asked_for(copied, capsys):
     (run / "config.json").write_text(json.dumps(stored))
     code, _, err = score(capsys, run)
     assert code == 2 and "/nowhere is missing" in err and "with --root" in err
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(copied, capsys):
+    root, run = copied
+    (root / "file").touch()
+    code, _, err = score(capsys, run, "--out", root / "file")
+    assert code == 2 and "Give another --out" in err and "embed test images" not in err
