@@ -79,6 +79,7 @@ def test_a_window_that_is_none_is_refused(ends):
 def test_training_testing_and_embedding_read_alike(images, grey16):
     images = datasets.dataclasses.replace(images, grey16=grey16)
     kept = decoding.drop_unreadable(images, size=SIZE, keep_pixels=True).pixels
+    assert kept is not None
     (tested,) = pipeline.test_batches(images, size=SIZE, batch_size=9)
     embedded, _ = decoding.make_reader(SIZE, grey16=grey16)(images.paths.tolist())
     for path, *found in zip(images.paths, kept, tested, embedded, strict=True):

@@ -154,6 +154,7 @@ def test_a_terminal_without_the_letters_gets_what_it_can(tmp_path):
 
 def test_scores_are_written_where_nobody_reads_the_table(tmp_path):
     process = score(tmp_path)
+    assert process.stdout and process.stderr
     process.stdout.close()
     assert process.wait() == command_line.READER_GONE
     assert "Traceback" not in process.stderr.read()

@@ -208,7 +208,8 @@ def test_a_finished_run_that_is_started_again_says_so(finished, capsys):
     assert train.train(config, workdir) == 0
     out, err = capsys.readouterr()
     assert "finished at step 1: nothing is trained" in err and "embed" not in err
-    assert format_table(*read_results(workdir / "results.json")[::-1]) in out
+    about, scores = read_results(workdir / "results.json")
+    assert format_table(scores, about) in out
 
 
 def test_the_first_lines_say_what_is_trained_on(finished, tmp_path):

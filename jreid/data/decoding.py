@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -341,8 +342,8 @@ def _make_attempt(
             return tf.zeros((0, 0, 3), tf.uint8), reason
         resized = tf.cond(
             tf.equal(reason, b""),
-            lambda: resize_image(image, size, resize),
-            lambda: tf.zeros((*size, 3), tf.uint8),
+            functools.partial(resize_image, image, size, resize),
+            functools.partial(tf.zeros, (*size, 3), tf.uint8),
         )
         return resized, reason
 
@@ -351,8 +352,8 @@ def _make_attempt(
             result, reason = read(tf.constant(os.fsencode(path)))
         except tf.errors.OpError as error:
             return _reason(str(error.message))
-        if reason := reason.numpy().decode():
-            return reason
+        if why := bytes(reason.numpy()).decode():
+            return why
         if into is not None:
             into[...] = result.numpy()
         return None

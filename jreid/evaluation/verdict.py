@@ -47,9 +47,9 @@ def _headlines(rows: Sequence[RunRow], first: str) -> list[tuple[RunRow, RunRow]
             key = (row.entry.name, score.protocol, score.setting)
             plain.setdefault(key, row)
     return [
-        (plain[first, *setting], row)
-        for (name, *setting), row in plain.items()
-        if name != first and (first, *setting) in plain
+        (plain[first, protocol, setting], row)
+        for (name, protocol, setting), row in plain.items()
+        if name != first and (first, protocol, setting) in plain
     ]
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import os
+from typing import Any
 
 import jax
 
@@ -15,7 +16,7 @@ def describe_devices() -> str:
     return f"devices: {kinds} ({_memory(jax.local_devices()[0])})"
 
 
-def _memory(device: jax.Device) -> str:
+def _memory(device: Any) -> str:
     limit = (device.memory_stats() or {}).get("bytes_limit")
     if limit:
         return f"{limit / 1e9:.1f} GB each"

@@ -118,7 +118,7 @@ def _score_splits(
     return shown, means, about
 
 
-def _left_out(abouts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _left_out(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found = [about["left_out"] for about in abouts if about.get("left_out")]
     return {"left_out": "; ".join(found)} if found else {}
 

@@ -66,7 +66,7 @@ class FeatureTable:
         junk = int((~kept).sum())
         return replace(self, features=features, junk=junk, **columns)
 
-    def left_out(self) -> dict[str, str]:
+    def left_out(self) -> dict[str, Any]:
         """What the head of the scores says of images that were left out."""
         if not self.junk:
             return {}
