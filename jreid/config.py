@@ -90,6 +90,9 @@ class Log:
 
     every_steps: int = 20
     """A line of metrics after so many."""
+    by_part: bool = False
+    """Also gradients, updates and activations of each part of the network; not with
+    players."""
     writers: tuple[Any, ...] = (TensorBoard(),)
     """Where metrics go besides metrics.jsonl."""
 

@@ -99,6 +99,8 @@ def _check_objectives(config):
             f"players is {', '.join(config.players)}, each with an objective; allowed "
             f"where {other} is empty"
         )
+    if config.players and config.log.by_part:
+        raise ValueError("log.by_part is True; allowed is False with players")
     for name, player in config.players.items():
         _check_terms(f"players.{name}.objective", player.objective, outputs)
     for index, phase in enumerate(config.phases):

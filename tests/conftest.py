@@ -33,8 +33,8 @@ def systems_built_once():
 
     def once(function):
         def shared(config, classes, *rest):
-            embedding = repr(config.embedding)  # not in the hash
-            key = (function.__name__, config_hash(config), embedding, classes)
+            unhashed = repr(config.embedding), config.log.by_part
+            key = (function.__name__, config_hash(config), *unhashed, classes)
             if key not in made:
                 made[key] = function(config, classes, *rest)
             return made[key]

@@ -12,9 +12,9 @@ class Bottleneck:
     """Refines the embeddings of branches, v1 into z1; one module for all of them."""
 
     hidden: tuple[int, ...] = (1024, 512)
-    """Widths of the hidden layers."""
+    """Widths of the layers of Linear, BatchNorm and ReLU."""
     features: int = 512
-    """Width of z."""
+    """Width of a further Linear that makes z; 0: z is the last hidden layer."""
     of: tuple[str, ...] = ("v1", "v2")
     """Names of the branches that are refined."""
     neck: bool = False
@@ -24,7 +24,9 @@ class Bottleneck:
         """Raises ValueError naming a field that is out of bounds."""
         for index, width in enumerate(self.hidden):
             at_least(f"hidden.{index}", width, 1)
-        at_least("features", self.features, 1)
+        at_least("features", self.features, 0)
+        if not self.hidden and not self.features:
+            raise ValueError("hidden is () and features 0; one of them makes z")
         if not self.of or len(set(self.of)) < len(self.of):
             raise ValueError(f"of is {self.of}; allowed are branches, each once")
 

@@ -7,7 +7,7 @@ output; VRD (fig. 4) is a bottleneck shared by the branches that it refines.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from jreid.bounds import at_least
 from jreid.models.bottleneck import refined_name
@@ -37,7 +37,7 @@ class Project:
 
 @dataclass(slots=True)
 class Branch:
-    """One branch: u = project(pool(x)) + the embedding of `adds`, v = BN(u).
+    """One branch: g = project(pool(x)), u = g + the embedding of `adds`, v = BN(u).
 
     u is the branch's feature, v its embedding, on which its classifier stands.
     """
@@ -47,6 +47,9 @@ class Branch:
     """From the trunk's map to a vector."""
     adds: str = ""
     """An earlier branch, as DIAM's second adds the first."""
+    added: Literal["whole", "detached", "normalised"] = "whole"
+    """detached: no gradient reaches the earlier branch through the sum; normalised: g
+    and the embedding are brought to unit length before they are added."""
     project: Any = None
     """From the pooled vector to another width, a Project; none: the trunk's width."""
     neck: bool = True

@@ -40,6 +40,7 @@ def build_system(
         mesh=mesh,
         players=players or None,
         memory=config.memory,
+        watched=config.log.by_part,
     )
 
 

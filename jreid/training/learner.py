@@ -18,9 +18,11 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt8
 
 from jreid.data.rows import joined
+from jreid.models.embedding import unit_rows
 from jreid.training.objective import make_objective
 from jreid.training.optimizers import check_groups
 from jreid.training.players import Player
+from jreid.training.scalars_by_part import by_part
 from jreid.training.subtrees import merged, paths_of, split_by, unmoved
 
 # ImageNet's channel means and standard deviations, of images in [0, 1]
@@ -91,6 +93,7 @@ def make_system(
     mesh: Mesh,
     players: Mapping[str, Player] | None = None,
     memory: Any = None,
+    watched: bool = False,
 ) -> System:
     """A system of these parts, replicated over `mesh`.
 
@@ -104,6 +107,7 @@ def make_system(
       seed: of the randomness in the step, whose key is `fold_in(key(seed), step)`.
       players: updated in order within a step, each with its own loss and parameters.
       memory: what the system carries besides; see `training.memory`.
+      watched: whether the scalars include those of `scalars_by_part`.
     """
     graphdef, frozen = network_structure(make_network)
     txs = {name: optimizers[name].make(schedules[name]) for name in optimizers}
@@ -132,7 +136,7 @@ def make_system(
         work = works[phase]
         if players:
             return _step_of_players(run, players, txs, work, memory, state, batch)
-        return _step(run, txs[""], work, memory, state, batch)
+        return _step(run, txs[""], work, memory, state, batch, watched)
 
     def init(seed: int) -> TrainState:
         return initial(jax.random.key(seed))
@@ -248,7 +252,7 @@ def _rows(batch, views, outputs, state):
     return rows | {"step": state.step, "extra": state.extra}
 
 
-def _step(run, tx, work, memory, state, batch):
+def _step(run, tx, work, memory, state, batch, watched):
     objective = make_objective(work.objective)
 
     def loss(params):
@@ -264,6 +268,8 @@ def _step(run, tx, work, memory, state, batch):
         params = unmoved(params, state.params, fixed)
         opt_state = unmoved(opt_state, state.opt_state, fixed)
     scalars["grad_norm"] = optax.tree.norm(grads)
+    if watched:
+        scalars |= by_part(state.params, grads, updates, outputs)
     extra = _remember(memory, state.extra, outputs, rows, params)
     return TrainState(state.step + 1, params, stats, opt_state, extra), scalars
 
@@ -347,9 +353,5 @@ def _branch_agreement(embeddings):
     (a, first), (b, second) = list(embeddings.items())[:2]
     if first.shape != second.shape:
         return {}
-    cosine = (_unit_rows(first) * _unit_rows(second)).sum(-1).mean()
+    cosine = (unit_rows(first) * unit_rows(second)).sum(-1).mean()
     return {f"cosine_{a}_{b}": cosine}
-
-
-def _unit_rows(x):
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -106,7 +106,7 @@ def _place(place: str) -> tuple[int, int]:
 
 def _branch(part: BranchPart) -> Branch:
     pool = part.pool
-    if part.project is not None or not part.neck:
+    if part.project is not None or not part.neck or part.added != "whole":
         raise _refused(f"network.branches ({part.name})", part)
     if isinstance(pool, GeM):
         kind = "gem" if pool.form == "clamp" else "gem_agw"

@@ -277,7 +277,10 @@ class BranchHead(nn.Module):
 
 
 class InformationBottleneck(nn.Module):
-    """Linear-BN-ReLU per hidden width, a Linear to z, an identity head (VRD, eq. 8)."""
+    """Linear-BN-ReLU per hidden width, perhaps a Linear, an identity head (VRD, eq. 8).
+
+    With features 0 there is no further Linear: z is the last hidden layer.
+    """
 
     def __init__(
         self, in_features: int, classes: int, hidden: Sequence[int], features: int
@@ -287,8 +290,8 @@ class InformationBottleneck(nn.Module):
         pairs = zip(widths, widths[1:], strict=False)
         self.linears = nn.ModuleList(_linear(*pair) for pair in pairs)
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in hidden)
-        self.out = _linear(widths[-1], features)
-        self.classifier = nn.Linear(features, classes, bias=False)
+        self.out = _linear(widths[-1], features) if features else nn.Identity()
+        self.classifier = nn.Linear(features or widths[-1], classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     def forward(self, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -325,7 +328,7 @@ class TwoStreamNetwork(nn.Module):
       branches: in order; a branch may add the embedding of an earlier one.
       refined: names of the branches whose embedding goes through the bottleneck.
       bottleneck_hidden: hidden widths of the bottleneck.
-      bottleneck_features: width of z.
+      bottleneck_features: width of a further Linear that makes z; 0: none.
       streams: names of the stems.
     """
 

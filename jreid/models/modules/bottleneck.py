@@ -11,13 +11,14 @@ from jreid.models.modules.layers import BatchNorm, Linear
 
 
 class InformationBottleneck(nnx.Module):
-    """Linear-BN-ReLU for each hidden width, then a Linear to z and an identity head.
+    """Linear-BN-ReLU for each hidden width, perhaps a Linear to z, an identity head.
 
     Deterministic, without sampling, as VSD's released code has it. The paper's hidden
-    widths are 1024 and 512, VSD's 1000 and 500; VSD's identity head has a hidden layer,
-    ours is one linear map without bias like the branches' classifiers. One instance is
-    shared by all refined branches. With `neck` a BatchNorm without bias stands between
-    z and its classifier.
+    widths are 1024 and 512 and its z the second of them (`features` 0); VSD's are 1000
+    and 500, with a further Linear to 512, whose output nothing normalises: its head has
+    a hidden layer with a BatchNorm, ours is one linear map without bias like the
+    branches' classifiers. One instance is shared by all refined branches. With `neck` a
+    BatchNorm without bias stands between z and its classifier.
     """
 
     def __init__(
@@ -36,10 +37,13 @@ class InformationBottleneck(nnx.Module):
             self.linears.append(Linear(in_features, width, dtype=dtype, rngs=rngs))
             self.norms.append(BatchNorm(width, dtype=dtype, rngs=rngs))
             in_features = width
-        self.out = Linear(in_features, features, dtype=dtype, rngs=rngs)
-        self.neck = BatchNorm(features, use_bias=False, rngs=rngs) if neck else None
+        self.out = (
+            Linear(in_features, features, dtype=dtype, rngs=rngs) if features else None
+        )
+        width = features or in_features
+        self.neck = BatchNorm(width, use_bias=False, rngs=rngs) if neck else None
         self.classifier = Linear(
-            features,
+            width,
             classes,
             use_bias=False,
             kernel_init=nnx.initializers.normal(0.001),
@@ -52,5 +56,5 @@ class InformationBottleneck(nnx.Module):
         """Returns z and its identity logits, at least float32."""
         for linear, norm in zip(self.linears, self.norms, strict=True):
             v = nnx.relu(norm(linear(v)))
-        z = at_least_float32(self.out(v))
+        z = at_least_float32(v if self.out is None else self.out(v))
         return z, self.classifier(z if self.neck is None else self.neck(z))

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jreid.data.rows import joined, positions
 from jreid.models.bottleneck import refined_name
+from jreid.models.embedding import unit_rows
 from jreid.models.modules.layers import BatchNorm, Linear
 from jreid.models.two_stream import Branch, TwoStream
 
@@ -39,6 +40,7 @@ class BranchHead(nnx.Module):
     """
 
     def __init__(self, part: Branch, channels: int, classes: int, *, dtype, rngs):
+        self.added = part.added
         self.pool = part.pool.make(channels, rngs, dtype)
         self.project = part.project and part.project.make(channels, rngs, dtype)
         width = part.width(channels)
@@ -57,8 +59,13 @@ class BranchHead(nnx.Module):
         """Feature and embedding; `added` is the embedding of an earlier branch."""
         u = self.pool(maps)
         u = u if self.project is None else self.project(u)
-        u = u if added is None else u + added
+        u = u if added is None else self._sum(u, added)
         return u, u if self.neck is None else self.neck(u)
+
+    def _sum(self, g, added):
+        if self.added == "normalised":
+            return unit_rows(g) + unit_rows(added)
+        return g + (jax.lax.stop_gradient(added) if self.added == "detached" else added)
 
 
 def _neck(width, rngs):
