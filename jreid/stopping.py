@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # Windows has no SIGHUP, which a terminal that is closed sends.
 SIGNALS = tuple(
@@ -49,6 +49,7 @@ def stoppable() -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    print_unraisable, sys.unraisablehook = sys.unraisablehook, _print_other
     try:
         for number in SIGNALS:
             # What was told to be ignored, as by nohup, stays so.
@@ -57,8 +58,15 @@ def stoppable() -> Iterator[None]:
         yield
     finally:
         _noted = 0
+        sys.unraisablehook = print_unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _print_other(unraisable: Any) -> None:
+    """Of what cannot be raised, as in a destructor, signals are noted already."""
+    if not isinstance(unraisable.exc_value, Stopped):
+        sys.__unraisablehook__(unraisable)
 
 
 def end_quietly() -> None:

@@ -64,6 +64,20 @@ def test_a_signal_that_a_library_swallows_stops_at_the_next_progress(capsys):
     stopping.check()  # of the next program nothing is left over
 
 
+def test_a_signal_in_a_destructor_is_noted_without_a_traceback(capsys):
+    class Closed:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def program(_):
+        closed = Closed()
+        del closed
+        stopping.check()
+
+    assert exit_code(program) == 143
+    assert capsys.readouterr().err == "stopped by SIGTERM\n"
+
+
 def test_a_signal_while_a_program_is_imported_is_one_line():
     code = (
         "from jreid import stopping; stopping.end_quietly()\n"
