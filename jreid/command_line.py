@@ -4,14 +4,18 @@ An option of a program is a field of a dataclass: its docstring is the option's 
 Nothing heavy is imported before a command line is known to be right.
 """
 
+import ast
 import codecs
 import contextlib
 import dataclasses
+import inspect
 import io
+import itertools
 import os
 import shlex
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -171,10 +175,11 @@ def parse_with_config(
     spec, rest = _take_config(arguments)
     spec = spec or default
     if not spec:
+        asked = "--help" in rest or "-h" in rest
         print(_usage(program))
-        if "--help" not in rest and "-h" not in rest:
-            raise SystemExit(REFUSED)
-        _cli(kind, program, ["--help"], "Its options besides:")  # which ends it
+        if asked:
+            print(_described(kind))
+        raise SystemExit(0 if asked else REFUSED)
     base = load(spec)
     main = _taking(base, kind())
     config, options, shown = _cli(main, f"{program} --config {spec}", rest, description)
@@ -237,3 +242,15 @@ def _usage(program: str) -> str:
         f"FILE is a path ending in .py or one of the shipped: {', '.join(shipped())}\n"
         "--config FILE --help lists every field of that config with its value"
     )
+
+
+def _described(kind: type) -> str:
+    """A line for each field of a dataclass: the text below it in the source."""
+    (source,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    lines = []
+    for field, text in itertools.pairwise(ast.iter_child_nodes(source)):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            name, told = ast.unparse(field.target), ast.literal_eval(text.value)
+            lines.append(f"  --{name:13} {told}")
+    lines.append("  --print_config  Show the words that make the config, and end.")
+    return "\n".join(lines)
