@@ -5,7 +5,9 @@
 FOLDER holds visible/NAME/*.jpg and infrared/NAME/*.jpg, the same NAME for the same
 person; or it is a CSV file with the columns path,id,camera,modality,split. Half of
 the people are tested on unless they are split already (jreid/data/folder.py); other
-fractions with --config.data.test_fraction.
+fractions with --config.data.test_fraction. 16-bit grey images, as thermal cameras write
+them, are scaled by their own range each: --config.grey16.by=window or set keeps the
+brightness of one image comparable with that of another.
 
 Batches are P = 4 identities with K = 4 images per modality, for sets of few people;
 with some hundreds use --config.sampling.identities=8. Without a pretrained trunk,
@@ -28,4 +30,5 @@ def get_config(variant: str = DEFAULT) -> Config:
         config.name, config.loading.cache = "custom-small", True
     if hasattr(config.sampling, "identities"):
         config.sampling.identities = 4
+    config.grey16.by = "image"
     return config

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from jreid.bounds import at_least, between
 from jreid.config_checks import check_whole
+from jreid.data.grey16 import Grey16
 from jreid.data.views import View
 from jreid.models.embedding import Embedding
 from jreid.parts import to_json
@@ -143,6 +144,8 @@ class Config:
     """Height and width in pixels."""
     resize: Literal["bilinear", "lanczos"] = "bilinear"
     """How images get that size."""
+    grey16: Grey16 = field(default_factory=Grey16)
+    """How 16-bit grey images, as of thermal cameras, get 8 bits."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of activations; parameters and losses stay float32."""
     loading: Loading = field(default_factory=Loading, metadata=MAY_DIFFER)

@@ -4,9 +4,10 @@
 
 --images is a folder, in which an image's modality is told by a folder named `visible`
 or `infrared` on its path, or a text file with a line `path` or `path<TAB>modality` per
-image. Writes shards of Parquet (path, modality, embedding) into --out, and the images
-that cannot be read into errors.parquet. The same command continues where it was
-interrupted; --part 0/4 ... 3/4 share a job among four processes.
+image, where relative paths begin in the text file's own folder. Writes shards of
+Parquet (path, modality, embedding) into --out, and the images that cannot be read into
+errors.parquet. The same command continues where it was interrupted, on the same images
+only; --part 0/4 ... 3/4 share a job among four processes.
 """
 
 import sys
@@ -15,9 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
+from jreid import stopping
 
-from jreid import command_line
+if __name__ == "__main__":
+    stopping.end_quietly()  # while all else is imported
+
+import tyro  # noqa: E402
+
+from jreid import command_line  # noqa: E402
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,8 +68,10 @@ class Options:
 def embed(given: Options) -> None:
     """Does this process's part of the job."""
     from jreid import parts
+    from jreid.evaluation.files.results_file import make_folder
     from jreid.progress import Progress
     from jreid.run import embedding_job as jobs
+    from jreid.run.images import grey16_of_run
     from jreid.run.trained import restore_network
     from jreid.run.workdir import read_config
     from jreid.user_files import load_file
@@ -75,7 +83,7 @@ def embed(given: Options) -> None:
     if given.batch_size is not None:
         config.evaluation.batch_size = given.batch_size
     parts.check(config)
-    given.out.mkdir(parents=True, exist_ok=True)
+    make_folder(given.out)
     images = _list_images(given)
     network = restore_network(config, given.workdir, given.step)
     run, size = _make_embed(config, network, given.kind)
@@ -87,9 +95,18 @@ def embed(given: Options) -> None:
         "dtype": given.dtype,
     }
     jobs.open_job(given.out, images, settings)
-    from jreid.data.decoding import make_reader  # imports TensorFlow
+    from jreid.data import decoding  # imports TensorFlow
 
-    read = make_reader(config.size, config.resize, config.loading.workers)
+    grey16 = grey16_of_run(config, given.workdir)
+    read = decoding.make_reader(
+        config.size, config.resize, config.loading.workers, grey16
+    )
+    pale: list[str] = []
+
+    def read_noting(paths: list[str]):
+        pale.extend(decoding.nearly_empty(paths, grey16))
+        return read(paths)
+
     with jobs.lock_part(given.out, part, parts_in_all):
         shards = jobs.missing_shards(given.out, images, part, parts_in_all)
         total = sum(images.count(shard) for shard in shards)
@@ -100,7 +117,7 @@ def embed(given: Options) -> None:
                     given.out,
                     images,
                     shard,
-                    read=read,
+                    read=read_noting,
                     embed=run,
                     size=size,
                     batch_size=config.evaluation.batch_size,
@@ -110,6 +127,7 @@ def embed(given: Options) -> None:
                 done += images.count(shard)
                 if bad:
                     bar.message(f"shard {shard}: {bad} images could not be read")
+    decoding.warn_of_nearly_empty(pale)
     _report(given.out, images, jobs.finish_job(given.out, images))
 
 
@@ -121,7 +139,8 @@ def _parse_part(text: str) -> tuple[int, int]:
 
 
 def _list_images(given: Options) -> "jobs.ImageList":
-    """The list given, or that of the folder, which is made once and then kept."""
+    """The list given, or that of the folder, which is kept in --out."""
+    from jreid.data.image_folders import PassedOver
     from jreid.run import embedding_job as jobs
 
     options: dict[str, Any] = {
@@ -131,15 +150,14 @@ def _list_images(given: Options) -> "jobs.ImageList":
     if not given.images.is_dir():
         root = given.images.parent
         return jobs.index_list(given.images, root=root, **options)
-    kept = given.out / jobs.LIST
-    if not kept.exists():
-        lines = jobs.list_folder(given.images, given.modality or "")
-        jobs.write_list(kept, lines)
+    passed = PassedOver()
+    lines = jobs.list_folder(given.images, given.modality or "", passed)
+    kept = jobs.keep_list(given.out, lines)
+    passed.warn(given.images, "")
     try:
         return jobs.index_list(kept, root=given.images, **options)
-    except ValueError:
-        kept.unlink()  # it would be taken for the list of the next try
-        raise
+    except ValueError as error:
+        raise ValueError(f"the images below {given.images}: {error}") from error
 
 
 def _make_embed(
@@ -179,22 +197,27 @@ def _report(out: Path, images: "jobs.ImageList", unreadable: int | None) -> None
         left = len(jobs.missing_shards(out, images))
         print(f"{left} of {len(images)} shards are left to other parts")
         return
+    if unreadable == images.images:
+        raise ValueError(
+            f"none of the {unreadable} images could be read: {out / jobs.ERRORS} says "
+            "why"
+        )
     print(f"{images.images - unreadable} embeddings in {len(images)} shards: {out}")
     if unreadable:
         print(f"{unreadable} images could not be read: {out / jobs.ERRORS}")
 
 
 def program(arguments: list[str]) -> int:
-    """Exit codes: 0 done, also with unreadable images; 130 interrupted."""
+    """Exit codes: 0 done, also with unreadable images; 130 or so stopped."""
     given = command_line.parse(Options, PROGRAM, arguments, __doc__ or "")
     from jreid.data.quiet import quieten_tensorflow
 
     quieten_tensorflow()
     try:
         embed(given)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        print(f"{stopped}; the same command continues", file=sys.stderr)
+        return getattr(stopped, "exit_code", 130)
     return 0
 
 

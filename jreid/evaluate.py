@@ -18,9 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
+from jreid import stopping
 
-from jreid.command_line import exit_code, parse
+if __name__ == "__main__":
+    stopping.end_quietly()  # while all else is imported
+
+import tyro  # noqa: E402
+
+from jreid.command_line import exit_code, parse  # noqa: E402
 
 if TYPE_CHECKING:
     from jreid.evaluation.files.embeddings_folder import Labels

@@ -3,7 +3,8 @@
 A part holds values only: numbers, strings, booleans, None, parts, tuples of them, dicts
 of them by name. Its `check()`, where it has one, raises ValueError("field is X; allowed
 is Y"). A field that changes no result of a run that is continued is made with
-`field(metadata={"may_differ": True})`.
+`field(metadata={"may_differ": True})`; one whose default is not what was done before
+there was the field, with `metadata={"absent": VALUE}`: runs stored without it have it.
 """
 
 import dataclasses
@@ -227,7 +228,10 @@ def _value(stored: Any, where: str, changed: set[str]) -> Any:
     file = file_of(kind.__module__)
     if file and file.sha256 != stored.get("sha256"):
         changed.add(file.path.name)
-    allowed = {field.name for field in dataclasses.fields(kind)}
+    fields = dataclasses.fields(kind)
+    before = {f.name: f.metadata["absent"] for f in fields if "absent" in f.metadata}
+    values = before | values
+    allowed = {field.name for field in fields}
     if unknown := sorted(values.keys() - allowed):
         raise ValueError(
             f"{where} has the field {unknown[0]}, which {kind.__name__} has not: the "
@@ -274,8 +278,9 @@ def config_hash(config: Any) -> str:
 def recipe(value: Any) -> Any:
     """What the hash covers: classes, and fields that differ from their defaults.
 
-    Without those that may differ when a run is continued. Fields are sorted, so that
-    their order in a class is free; dicts are not: the order of terms changes sums.
+    Or, where there is such, from what was done before there was the field. Without
+    those that may differ when a run is continued. Fields are sorted, so that their
+    order in a class is free; dicts are not: the order of terms changes sums.
     """
     if is_part(value):
         pairs = [
@@ -297,6 +302,8 @@ def _first_name(kind: type) -> str:
 
 
 def _default(field: dataclasses.Field) -> Any:
+    if "absent" in field.metadata:
+        return field.metadata["absent"]
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return MISSING if field.default is dataclasses.MISSING else field.default

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jreid import command_line
+from jreid import stopping
+
+if __name__ == "__main__":
+    stopping.end_quietly()  # while all else is imported
+
+from jreid import command_line  # noqa: E402
 
 SPLITS = range(1, 11)
 
@@ -46,16 +51,22 @@ class Options:
 
 
 def prepare(dataset: str, root: Path | None, out: Path, splits: list[int]) -> None:
-    """Builds a data set, and says where; what is there already is left as it is."""
+    """Builds a data set, and says where; what is there already is left as it is.
+
+    Raises ValueError if something else is there than `root` holds.
+    """
     import tensorflow_datasets as tfds
 
     from jreid.data.builders import make_builder
     from jreid.data.records import is_built
 
+    tfds.disable_progress_bar()  # its bars fill pages
     options = tfds.download.DownloadConfig(manual_dir=root, try_download_gcs=False)
     for split in splits:
         builder = make_builder(out, dataset, split)
         there = is_built(builder.data_dir)
+        if there and root is not None:
+            _require_same(dataset, root, out, split)
         with tempfile.TemporaryDirectory() as nothing:  # TFDS wants one for downloads
             builder.download_and_prepare(
                 file_format="array_record",
@@ -66,6 +77,27 @@ def prepare(dataset: str, root: Path | None, out: Path, splits: list[int]) -> No
         counts = ", ".join(f"{name} {part.num_examples}" for name, part in parts)
         verb = "was there already" if there else "built"
         print(f"{builder.data_dir}: {verb}; images: {counts}")
+
+
+def _require_same(dataset: str, root: Path, out: Path, split: int) -> None:
+    """Raises ValueError unless built and given images are alike in name and content."""
+    from jreid.data.builders import make_builder
+    from jreid.data.records import LISTS, built_folder, read_built
+    from jreid.run.people import contents_of, fingerprint
+
+    given = make_builder(out, dataset, split).read(root)  # type: ignore[attr-defined]
+    there = read_built(out, dataset, split=split, train_on_val=False)
+    for name in LISTS:
+        prints = [
+            fingerprint(images, contents_of(images))
+            for images in (getattr(given, name), getattr(there, name))
+        ]
+        if prints[0] != prints[1]:
+            place = built_folder(out, dataset, split)
+            raise ValueError(
+                f"{place} was built from other {name} images than those in {root}: "
+                "give another --out, or delete that folder to build it anew"
+            )
 
 
 def _program(arguments: list[str]) -> None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from jreid import stopping
+
 T = TypeVar("T")
 
 REDRAW = 0.1  # seconds between two pictures of the bar
@@ -51,6 +53,7 @@ class Progress:
 
     def update(self, step: int, text: str = "") -> None:
         """Notes that `step` steps are done; `text` ("loss 5.1") stays until changed."""
+        stopping.check()  # a library may have swallowed it
         now = time.monotonic()
         self._step, self._text = step, text or self._text
         # The first update starts the clock: the time before it is compilation.

@@ -2,8 +2,8 @@
 
 The same command continues an interrupted run from its last checkpoint. With
 `--config configs/regdb.py:all` it trains RegDB's ten splits in turn. Exit codes: 0
-finished; 2 refused or failed, with a line that says why; 130 or 143 stopped by Ctrl-C
-or SIGTERM during training, after a checkpoint was written.
+finished; 2 refused or failed, with a line that says why; 129, 130 or 143 stopped by a
+closed terminal, Ctrl-C or SIGTERM, during training after a checkpoint was written.
 
 Several processes, each started with its own `--config.distributed.process=`, train one
 network together (docs/scaling.md); the first writes and prints for all.
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jreid import command_line
+from jreid import command_line, stopping
+from jreid.run.begin import begin, say
 
 
 @dataclass(slots=True)
@@ -39,12 +40,15 @@ parse = partial(
 )
 
 if __name__ == "__main__":
+    stopping.end_quietly()
     command_line.help_first(parse, sys.argv[1:])  # before JAX is imported
+    command_line.or_end(partial(begin, parse), sys.argv[1:])
 
 from jreid.config import Config  # noqa: E402
 from jreid.data.quiet import quieten_tensorflow  # noqa: E402
 from jreid.processes import distributed  # noqa: E402
 from jreid.processes.compilation_cache import keep_compiled_programs  # noqa: E402
+from jreid.processes.devices import describe_devices  # noqa: E402
 from jreid.processes.distributed import StopVote  # noqa: E402
 from jreid.processes.heap import trim_after_compiling  # noqa: E402
 from jreid.processes.interrupt import Interrupt  # noqa: E402
@@ -54,6 +58,7 @@ from jreid.run import pretrained, results, split_training  # noqa: E402
 from jreid.run.about import about_run  # noqa: E402
 from jreid.run.build import Run, build_run  # noqa: E402
 from jreid.run.checkpoint import Checkpoints, resume  # noqa: E402
+from jreid.run.finished import print_finished, scores_of_finished  # noqa: E402
 from jreid.run.workdir import open_workdir, require_shared  # noqa: E402
 from jreid.training.build import rates_at, schedules  # noqa: E402
 from jreid.training.reporter import first_message, make_reporter  # noqa: E402
@@ -68,6 +73,12 @@ def train(config: Config, workdir: Path) -> int:
     with open_workdir(workdir, config) if main else contextlib.nullcontext():
         distributed.agree(config.shared())
         require_shared(workdir)
+        if scored := scores_of_finished(config, workdir):
+            if main:
+                print_finished(scored, workdir)
+            return 0
+        if main:
+            say(describe_devices())
 
         # Everything is built and checked before anything is written.
         weights = pretrained.weights_of_new_run(config, workdir)
@@ -84,12 +95,18 @@ def train(config: Config, workdir: Path) -> int:
 
         if exit_code := _loop(config, workdir, run, weights):
             return exit_code
+        if not len(images.test):
+            run_images.say_untested()
+            return 0
         params, stats = run.state.params, run.state.stats
         features = run.embedder(params, stats, images.test, "embed test images")
         if main:
             step = int(run.state.step)
-            scores = results.write_report(config, workdir, step, features, images.test)
-            results.print_report(scores, about_run(config, step), workdir)
+            about = about_run(config, step, content=images.test_content)
+            scores = results.write_report(
+                config, workdir, step, features, images.test, None, about
+            )
+            results.print_report(scores, about, workdir)
         return 0
 
 
@@ -116,7 +133,11 @@ def _loop(
             writers=config.log.writers,
         )
         with reporter:
-            reporter.message(first_message(start, run.state.params, about))
+            reporter.message(first_message(workdir, start, run.state.params, about))
+            if start < stop:
+                reporter.message(
+                    "compiling the step, then training: one or two minutes"
+                )
             batches = window.timed(run.batches(start, stop))
             for step, (phase, batch) in enumerate(batches, start + 1):
                 run.state, scalars = run.system.step(run.state, batch, phase.number)

@@ -13,12 +13,14 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 
 # A module imports from its own line or the lines above it, and never in a circle.
 LAYERS = """
+stopping
 bounds cache_folder lazy progress shapes user_files
 models.torch_names run.leaves data.quiet
 parts processes.*
 run.workdir
-data.rows data.datasets data.views data.image_file data.lists data.synvi
-data.stateless
+data.modality_words data.grey16 data.stateless
+data.rows data.datasets data.views data.image_file data.synvi
+data.image_folders data.lists
 losses.* models.* data.sampling data.augmentations data.device_augmentations
 data.linear_mixing data.channel_mixing data.channel_select data.pair_sampling
 evaluation.* data.entries data.source data.records
@@ -33,7 +35,9 @@ config
 configs.* config_files
 command_line
 training.*
+run.begin
 run.about run.pretrained run.results
+run.people
 run.embedder run.images
 run.*
 embed evaluate train prepare
@@ -46,7 +50,14 @@ LEVELS = {
 }
 NUMPY_ONLY = (
     "evaluation.",
-    *("data.datasets", "data.lists", "data.sysu_mm01", "data.regdb", "data.llcm"),
+    *(
+        "data.datasets",
+        "data.lists",
+        "data.image_folders",
+        "data.sysu_mm01",
+        "data.regdb",
+        "data.llcm",
+    ),
     *("data.image_file", "data.entries", "data.csv_file", "data.folder", "data.views"),
     *("data.sampling", "data.synvi", "data.rows", "data.data_sets"),
 )

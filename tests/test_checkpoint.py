@@ -309,3 +309,22 @@ def test_folder_vanishes_while_running(tmp_path):
     with pytest.raises(OSError, match="cannot write the checkpoint of step 2"):
         checkpoints.save(2, make_state(width=3))
     checkpoints.close()
+
+
+NAMES = ("a[1]", "b\\c", "[!a]", "c*", "d?", "e{x}", "f'g", "h i", "gs:", "%s", "n\nl")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_paths_that_look_like_patterns_hold_checkpoints(tmp_path, name):
+    folder = tmp_path / name / "checkpoints"
+    values = {"params": {"a": np.arange(3.0)}}
+    with Checkpoints(folder, keep=2) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(step, {"params": {"a": np.arange(3.0) + step}})
+    (tmp_path / name).rename(tmp_path / "plain")
+    with Checkpoints(tmp_path / "plain" / "checkpoints", read_only=True) as checkpoints:
+        assert checkpoints.steps() == [2, 3]
+        assert checkpoints.restore(values)["params"]["a"].tolist() == [3, 4, 5]
+    (tmp_path / "plain").rename(tmp_path / name)
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        assert checkpoints.restore(values, 2)["params"]["a"].tolist() == [2, 3, 4]

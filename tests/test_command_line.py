@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from jreid import __main__ as console
-from jreid import command_line, configs, prepare
+from jreid import command_line, configs, embed, evaluate, prepare, train
 from jreid.config_files import load
 from jreid.parts import children, config_hash, is_part, overrides, settled
 
@@ -279,3 +279,16 @@ def test_help_imports_no_numpy(arguments):
     command = [sys.executable, "-c", code]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert said.splitlines()[-1] == "0"
+
+
+def test_the_home_folder_is_put_into_paths_that_a_shell_leaves(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    given = train.parse(["--config=demo", "--workdir=~/runs/a"])
+    assert given.options.workdir == pathlib.Path("/home/ada/runs/a")
+    words = ("--workdir=~/run", "--images=~/in", "--out=~/out/~")
+    given = command_line.parse(embed.Options, "", list(words), "")
+    assert [str(p) for p in (given.workdir, given.images, given.out)] == [
+        *("/home/ada/run", "/home/ada/in", "/home/ada/out/~")
+    ]
+    given = command_line.parse(evaluate.Options, "", ["--features", "~/f.npz"], "")
+    assert given.features == (pathlib.Path("/home/ada/f.npz"),)

@@ -230,3 +230,30 @@ def test_every_pair_of_several_runs_is_compared():
     text = compare(runs)
     for one, other in itertools.combinations("abcd", 2):
         assert f"{other}: fused minus {one}\n" in text
+
+
+def test_it_begins_with_the_answer():
+    first, second = scores(1.5), scores(2.4)
+    alike = [Entry("a", ABOUT, first), Entry("b", ABOUT, second)]
+    lines = compare(alike).splitlines()
+    assert lines[0] == "Better than a? By mAP, not re-ranked, with 95 % interval:"
+    (found,) = paired_tests([(first[0].by_identity, second[0].by_identity)])
+    assert found["mAP"].p_value < 0.05 and found["mAP"].value < 0
+    assert lines[1].startswith("  b, all-search single-shot: no, worse: -")
+    assert f"{100 * found['mAP'].value:+.2f}" in lines[1] and lines[2] == ""
+    turned = compare(alike[::-1]).splitlines()[1]
+    assert turned.startswith("  a, all-search single-shot: yes: +")
+    again = compare([alike[0], Entry("c", ABOUT, first)]).splitlines()[1]
+    assert "no difference shown: +0.00" in again
+    contents = ({"test_content": "1" * 12}, {"test_content": "2" * 12})
+    entries = [
+        Entry(name, ABOUT | content, first)
+        for name, content in zip("ab", contents, strict=True)
+    ]
+    text = compare(entries)
+    assert "not tested, their test images differ" in text.splitlines()[1]
+    assert " minus " in text and "difference  " not in text
+    many = [Entry(f"run {n}", ABOUT, first) for n in range(14)]
+    answer = compare(many).split("\n\n")[0].splitlines()
+    assert len(answer) == 10 and answer[-1] == "  and 5 more, below"
+    assert compare(alike[:1]).startswith("a: ")

@@ -317,3 +317,61 @@ def test_senseless_fields_are_refused(part, message):
 def test_sensible_fields_pass():
     for part in (SysuMM01("synvi", tfds="b"), RegDB(split=0), RegDB("a"), Folder("a")):
         part.check()
+
+
+def test_sysu_names_images_of_other_cameras_and_deeper_folders(tmp_path, caplog):
+    root = make_sysu(tmp_path / "s", every_camera((1, 2, 3, 4)))
+    for name in ("cam7/0001/0001.jpg", "cam1/0001/more/2.jpg", "cam2/0007_c1.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    with caplog.at_level(logging.WARNING):
+        dataset = read_sysu_mm01(root)
+    assert set(dataset.train.cameras) == {1, 2, 3, 4, 5, 6}
+    assert "3 images lie where none are read" in caplog.text
+    assert f"{root}/cam7/0001/0001.jpg" in caplog.text
+    assert "cam{1..6}/{0001..0533}" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_a_list(tmp_path, encoding):
+    root = make_sysu(tmp_path / "s", every_camera((1, 2, 3, 4)))
+    (root / "exp" / "train_id.txt").write_text("1,2\r\n", encoding=encoding)
+    assert set(read_sysu_mm01(root).train.ids) == {1, 2, 3}
+    root = make_regdb(tmp_path / "r")
+    expected = read_regdb(root, split=1).train.paths.tolist()
+    file = root / "idx" / "train_visible_1.txt"
+    file.write_text(file.read_text(), encoding=encoding)
+    assert read_regdb(root, split=1).train.paths.tolist() == expected
+
+
+def test_regdb_reads_the_lists_of_windows(tmp_path):
+    root = make_regdb(tmp_path / "r")
+    expected = read_regdb(root, split=1).train
+    file = root / "idx" / "train_visible_1.txt"
+    lines = [line.rpartition(" ") for line in file.read_text().splitlines()]
+    changes = (
+        lambda path: path.replace("/", "\\"),
+        lambda path: f"{root}/{path}",
+        lambda path: f"{path}\t",
+    )
+    for change in changes:
+        text = [f"{change(path)} {label}\r\n" for path, _, label in lines]
+        file.write_text("".join(text), newline="")
+        found = read_regdb(root, split=1).train
+        assert found.paths.tolist() == expected.paths.tolist()
+        assert found.ids.tolist() == expected.ids.tolist()
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("Visible\\9\\x.bmp", r"uses \\ as separator"),
+        ("D:\\RegDB\\Visible\\x.bmp", "begins with a drive of Windows"),
+        ("Visible/9/\u200bx.bmp", r"holds U\+200B, ZERO WIDTH SPACE"),
+    ],
+)
+def test_a_path_that_is_not_found_is_explained(tmp_path, path, message):
+    root = make_regdb(tmp_path / "r")
+    (root / "idx" / "test_visible_1.txt").write_text(f"{path} 0\n")
+    with pytest.raises(FileNotFoundError, match=f"line 1: .* is missing.*{message}"):
+        read_regdb(root, split=1)

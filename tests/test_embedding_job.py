@@ -146,6 +146,8 @@ def test_a_shard_that_fails_leaves_no_file(tmp_path):
 
 
 def test_another_job_in_the_same_folder_is_refused(tmp_path):
+    for line in MIXED:
+        (tmp_path / line.split("\t")[0]).write_bytes(b"image")
     file = write_list(tmp_path, MIXED)
     images = jobs.index_list(file, root=tmp_path)
     jobs.open_job(tmp_path, images, {"step": 7})
@@ -155,9 +157,48 @@ def test_another_job_in_the_same_folder_is_refused(tmp_path):
     write_list(tmp_path, MIXED[1:])
     with pytest.raises(ValueError, match="images: 22 here, 23 there"):
         jobs.open_job(tmp_path, jobs.index_list(file, root=tmp_path), {"step": 7})
+    write_list(tmp_path, MIXED)
+    (tmp_path / "img7.jpg").write_bytes(b"other")  # of the same size
+    with pytest.raises(ValueError, match="content_sha256"):
+        jobs.open_job(tmp_path, images, {"step": 7})
+    (tmp_path / "img7.jpg").unlink()
+    with pytest.raises(ValueError, match="content_sha256"):
+        jobs.open_job(tmp_path, images, {"step": 7})
+    (tmp_path / "img7.jpg").write_bytes(b"image")
+    jobs.open_job(tmp_path, images, {"step": 7})
+    before = json.loads((tmp_path / jobs.JOB).read_text())
+    del before["content_sha256"]  # begun by an earlier version
+    (tmp_path / jobs.JOB).write_text(json.dumps(before))
+    jobs.open_job(tmp_path, images, {"step": 7})
     (tmp_path / jobs.JOB).write_text("[")
     with pytest.raises(ValueError, match="damaged"):
         jobs.open_job(tmp_path, images, {"step": 7})
+
+
+def test_a_list_none_of_whose_images_is_there_is_refused(tmp_path):
+    (tmp_path / "lists").mkdir()
+    images = jobs.index_list(write_list(tmp_path / "lists", MIXED), root=tmp_path)
+    with pytest.raises(ValueError, match=r"none of the 23 images .*own folder"):
+        jobs.open_job(tmp_path, images, {})
+    assert not (tmp_path / jobs.JOB).exists()
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "renamed"])
+def test_a_job_on_a_folder_refuses_another_list(tmp_path, change):
+    lines = ["a.jpg\tvisible\n", "b.jpg\tvisible\n"]
+    kept = jobs.keep_list(tmp_path, lines[:1])
+    assert jobs.keep_list(tmp_path, lines) == kept  # the job has not begun
+    assert kept.read_text() == "".join(lines)
+    (tmp_path / jobs.JOB).write_text("{}")
+    assert jobs.keep_list(tmp_path, lines) == kept
+    others = {
+        "added": [*lines, "c.jpg\tvisible\n"],
+        "removed": lines[:1],
+        "renamed": [lines[0], "c.jpg\tvisible\n"],
+    }
+    with pytest.raises(ValueError, match="on other images: .* here, where .*--out"):
+        jobs.keep_list(tmp_path, others[change])
+    assert kept.read_text() == "".join(lines)
 
 
 def test_two_processes_cannot_do_the_same_part(tmp_path):
@@ -175,7 +216,7 @@ def test_two_processes_cannot_do_the_same_part(tmp_path):
     [
         ([], "lists no image"),
         (["a.jpg\tvisible", "b.jpg"], "line 2: the modality is ''"),
-        (["a.jpg\tthermal"], "line 1: the modality is 'thermal'"),
+        (["a.jpg\tblue"], "line 1: the modality is 'blue'"),
         (["\tvisible"], "line 1: .* has no path"),
     ],
 )
@@ -205,6 +246,29 @@ def test_a_folder_is_listed_in_order_with_the_modality_of_its_folders(tmp_path):
     jobs.write_list(tmp_path / "list.txt", jobs.list_folder(tmp_path, "visible"))
     images = jobs.index_list(tmp_path / "list.txt", root=tmp_path)
     assert images.rows(0)[0] == ("d.jpg", "visible")
+
+
+def test_the_folder_itself_may_name_the_modality(tmp_path):
+    (tmp_path / "people" / "visible" / "ada").mkdir(parents=True)
+    for name in ("0.jpg", ".1.jpg", "2.jfif", "3.tif"):
+        (tmp_path / "people" / "visible" / "ada" / name).touch()
+    lines = ["ada/0.jpg\tvisible\n", "ada/2.jfif\tvisible\n"]
+    assert list(jobs.list_folder(tmp_path / "people" / "visible")) == lines
+
+
+def test_folders_and_files_linked_to_themselves_end_nothing(tmp_path):
+    (tmp_path / "visible").mkdir()
+    (tmp_path / "visible" / "a.jpg").touch()
+    (tmp_path / "visible" / "loop").symlink_to("loop")
+    (tmp_path / "visible" / "up").symlink_to("..")
+    (tmp_path / "visible" / "gone").symlink_to("nowhere")
+    assert list(jobs.list_folder(tmp_path)) == ["visible/a.jpg\tvisible\n"]
+
+
+def test_other_words_for_a_modality_are_read(tmp_path):
+    file = write_list(tmp_path, ["a.jpg\tRGB", "b.jpg\tIR", "c.jpg\tthermal"])
+    rows = jobs.index_list(file, root=tmp_path).rows(0)
+    assert [modality for _, modality in rows] == ["visible", "infrared", "infrared"]
 
 
 @pytest.mark.parametrize("name", [b"a\tb.jpg", b"a\nb.jpg", b"a\r.jpg", b"\xff.jpg"])

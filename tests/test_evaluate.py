@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.io
 
 from jreid import evaluate
 from jreid.evaluation.files.features_file import score_file
@@ -110,7 +111,8 @@ def test_several_files_are_splits_of_regdb(features, capsys, tmp_path):
     [
         (("split1.npz", "split10.npz", "split2.npz"), (1, 2, 10)),
         (("run-7/features.npz", "run-3/features.npz"), (3, 7)),
-        (("v2.npz", "other.npz"), (1, 2)),
+        (("v.npz", "other.npz"), (1, 2)),
+        (("try3/a.npz", "try3/b.npz"), (1, 2)),
         (("2020.npz", "2021.npz"), (1, 2)),
     ],
 )
@@ -126,6 +128,94 @@ def test_the_number_of_a_file_is_its_split(features, capsys, tmp_path, names, sp
     _, means = read_results(tmp_path / "mean" / "results.json")
     assert means[0].splits == splits
     assert f"draw 'every image', split {splits[0]}, percent" in out
+
+
+@pytest.mark.parametrize("names", [("features.npz", "m1.npz"), ("a1.npz", "b1.npz")])
+def test_a_name_that_contradicts_its_place_is_asked_about(
+    features, capsys, tmp_path, names
+):
+    for name in names:
+        (tmp_path / name).write_bytes(features.read_bytes())
+    files = [tmp_path / name for name in names]
+    code, _, err = run(capsys, "--features", *files, "--protocol", "regdb")
+    assert code == 2 and "which splits of RegDB are" in err and "--split" in err
+
+
+def test_junk_is_left_out_and_the_table_says_so(features, capsys, tmp_path):
+    columns = dict(np.load(features))
+    keep = columns["ids"] != 4
+    columns["ids"] = np.where(keep, columns["ids"], -1)
+    np.savez(tmp_path / "junk.npz", **columns)
+    np.savez(tmp_path / "clean.npz", **{k: v[keep] for k, v in columns.items()})
+    options = ("--protocol", "custom", "--kinds", "v1")
+    tables = []
+    for name in ("junk", "clean"):
+        file = tmp_path / f"{name}.npz"
+        code, out, err = run(capsys, "--features", file, *options, "--out", tmp_path)
+        assert code == 0, err
+        tables.append(out.splitlines())
+        assert (
+            score_file(file, "custom", kinds=["v1"])
+            == read_results(tmp_path / "results.json")[1]
+        )
+    line = "left out: 12 images of a negative identity (junk)"
+    assert line in tables[0] and line not in tables[1]
+    tables[0].remove(line)
+    assert tables[0][2:] == tables[1][2:]
+    columns["ids"][:] = -1
+    np.savez(tmp_path / "all.npz", **columns)
+    code, _, err = run(capsys, "--features", tmp_path / "all.npz", *options)
+    assert code == 2 and "every id is negative" in err
+
+
+def test_results_of_the_baseline_come_with_their_recipe(capsys, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    stored = {}
+    for side, count in (("query", 6), ("gallery", 9)):
+        stored[f"{side}_f"] = rng.normal(size=(count, 4))
+        stored[f"{side}_label"] = np.arange(count)[None] % 3
+        stored[f"{side}_cam"] = np.full((1, count), 1 + (side == "query"))
+    scipy.io.savemat(tmp_path / "pytorch_result.mat", stored)
+    file = ("--features", tmp_path / "pytorch_result.mat", "--protocol", "custom")
+    code, _, err = run(capsys, *file)
+    assert code == 2
+    recipe = [line.strip() for line in err.splitlines() if line.startswith("  ")]
+    assert len(recipe) == 3
+    exec("\n".join(recipe), {"np": np, "scipy": scipy})
+    code, out, _ = run(
+        capsys, "--features", tmp_path / "pytorch_result.npz", "--protocol", "custom"
+    )
+    assert code == 0
+    assert "6 queries, gallery of 9" in out and "9 queries, gallery of 6" in out
+
+
+def test_ties_that_decide_are_told_with_their_share(features, capsys, tmp_path):
+    columns = dict(np.load(features))
+    alike = np.ones_like(columns["features"])
+    np.savez(tmp_path / "alike.npz", **{**columns, "features": alike})
+    options = ("--protocol", "custom", "--kinds", "features", "--no-rerank")
+    _, out, _ = run(
+        capsys, "--features", tmp_path / "alike.npz", *options, "--out", tmp_path / "a"
+    )
+    told = "warning: ties decide 100.0 % of the queries"
+    assert out.count(told) == 2
+    _, out, _ = run(capsys, "--compare", tmp_path / "a")
+    assert out.count(told) == 2
+    _, out, _ = run(capsys, "--features", features, *options)
+    assert "warning" not in out
+
+
+def test_one_identity_has_no_interval(features, capsys, tmp_path):
+    columns = {name: rows[:24] for name, rows in np.load(features).items()}
+    columns["ids"] = np.where(np.arange(24) < 12, 0, np.arange(24) + 1)
+    columns["modality"][12:] = 0  # of the others there is no match
+    np.savez(tmp_path / "one.npz", **columns)
+    common = ("--features", tmp_path / "one.npz", "--protocol", "custom")
+    for name in "ab":
+        code, out, _ = run(capsys, *common, "--out", tmp_path / name)
+        assert code == 0 and "\u2013" not in out
+    _, out, _ = run(capsys, "--compare", tmp_path / "a", tmp_path / "b")
+    assert "not tested, there is one identity" in out and "p value" not in out[400:]
 
 
 def test_a_file_counts_once_in_a_mean(features, capsys):

@@ -1,6 +1,7 @@
 """An exported run embeds as jreid does, alone, and without running what it reads."""
 
 import ast
+import dataclasses
 import importlib
 import json
 import os
@@ -19,6 +20,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
 from jreid.data import decoding
+from jreid.data.grey16 import Grey16
 from jreid.data.image_file import read_rgb
 from jreid.models.embedding import Embedding
 from jreid.parts import to_json
@@ -112,11 +114,14 @@ def test_pictures_are_read_as_jreid_reads_them(exported, tmp_path, rng, monkeypa
     paths = [str(tmp_path / name) for name in names]
     monkeypatch.syspath_prepend(exported)
     monkeypatch.delitem(sys.modules, "model", raising=False)
-    ours = importlib.import_module("model").read(paths).numpy().astype(int)
-    for row, path in zip(ours, paths, strict=True):
-        whole = read_rgb(pathlib.Path(path).read_bytes())
-        expected = decoding.resize_image(tf.constant(whole), (HEIGHT, WIDTH)).numpy()
-        assert np.abs(row - expected).max() <= 1, path
+    model = importlib.import_module("model")
+    for grey16 in (Grey16(), Grey16("image"), Grey16(low=5000, high=30000)):
+        model.EMBEDDING["grey16"] = dataclasses.asdict(grey16)
+        ours = model.read(paths).numpy().astype(int)
+        for row, path in zip(ours, paths, strict=True):
+            whole = tf.constant(read_rgb(pathlib.Path(path).read_bytes(), grey16))
+            expected = decoding.resize_image(whole, (HEIGHT, WIDTH)).numpy()
+            assert np.abs(row - expected).max() <= 1, path
 
 
 def test_a_machine_without_torch_is_told_so(tmp_path):

@@ -45,7 +45,7 @@ def test_the_batch_of_a_divergence_is_listed(tree, tmp_path, monkeypatch):
     config.log.every_steps = 4  # noticed later than it happens
     with pytest.raises(DivergedError) as caught:
         train.train(config, tmp_path)
-    pattern = r"at step (\d+);.*listed in (.*diverged-step-\d+.json)"
+    pattern = r"at step (\d+)\..*listed in (.*diverged-step-\d+.json)"
     found = re.search(pattern, str(caught.value))
     assert found
     step = int(found[1])

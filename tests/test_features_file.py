@@ -205,7 +205,7 @@ FAULTS = [
     (lambda c: {**c, "paths": c["paths"].astype(object)}, "paths is not a plain"),
     (lambda c: {**c, "paths": c["ids"]}, "paths is of type int64"),
     (changed("modality", 4, 2), "modality is 2 in row 4"),
-    (lambda c: {**c, "modality": np.full(48, "thermal")}, "modality is thermal in 48"),
+    (lambda c: {**c, "modality": np.full(48, "blue")}, "modality is blue in 48"),
     (lambda c: dict.fromkeys(c, np.zeros((0, 4), np.float32)), "shape|empty"),
 ]
 

@@ -1,10 +1,14 @@
 """The reader of custom data sets: folders, CSV files, and the split of identities."""
 
+import hashlib
 import logging
 import pathlib
+import unicodedata
 
 import pytest
 
+from jreid import parts
+from jreid.config_files import load
 from jreid.data.datasets import INFRARED, VISIBLE, Dataset
 from jreid.data.entries import split_identities
 from jreid.data.folder import read_folder
@@ -52,26 +56,61 @@ def people(dataset: Dataset, part: str) -> set[str]:
 def test_a_tree_is_read_with_names_and_split_by_identity(tmp_path):
     dataset = read_folder(make_tree(tmp_path / "mine"))
     train, test = people(dataset, "train"), people(dataset, "test")
-    assert len(train) == len(test) == 2 and train | test == set(PEOPLE)
+    assert train and test and train | test == set(PEOPLE) and not train & test
+    assert test == split_identities(PEOPLE, 0.5)
     assert dataset.names == dict(enumerate(sorted(PEOPLE)))
-    assert dataset.test.modality.tolist() == [VISIBLE] * 4 + [INFRARED] * 4
-    assert dataset.test.cameras.tolist() == [1] * 4 + [2] * 4
+    count = 2 * len(test)
+    assert dataset.test.modality.tolist() == [VISIBLE] * count + [INFRARED] * count
+    assert dataset.test.cameras.tolist() == [1] * count + [2] * count
     assert dataset.test.paths[0] == str(
         tmp_path / "mine" / "visible" / min(test) / "0.jpg"
     )
     assert len(dataset.val) == 0
 
 
-def test_the_split_does_not_depend_on_order_and_changes_little(tmp_path):
+def place(name: str) -> float:
+    """Where SHA-256 puts a name in [0, 1), by its first 16 hex digits."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) / 16**16
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5, 0.9])
+def test_nobody_is_moved_by_people_who_come_or_go(fraction):
+    names = [f"person {i}" for i in range(200)]
+    test = split_identities(names, fraction)
+    assert test == {name for name in names if place(name) < fraction}
+    assert abs(len(test) - 200 * fraction) < 25
+    assert test == split_identities(reversed(names), fraction)
+    for there in (names[:50], names[150:], [*names, "ada", "José"]):
+        own = split_identities(there, fraction)
+        assert own & set(names) == test & set(there)
+
+
+def test_no_part_is_left_empty_but_for_a_fraction_of_0():
+    low, high = sorted(("ada", "bob"), key=place)
+    assert split_identities((low, high), place(low) / 2) == {low}
+    assert split_identities((low, high), 1.0) == {low}
+    assert split_identities((low, high), 0.0) == set()
+
+
+def test_the_split_of_older_runs_is_by_count():
     names = [f"person {i}" for i in range(100)]
-    test = split_identities(names, 0.3)
-    assert len(test) == 30 and test == split_identities(reversed(names), 0.3)
-    # One identity more moves at most one other.
-    assert len(test ^ split_identities([*names, "new"], 0.3)) <= 2
-    assert len(split_identities(names[:2], 0.0)) == 1
-    assert len(split_identities(names[:2], 1.0)) == 1
-    # SHA-256 is the same everywhere; this would change if something else were used.
-    assert split_identities(PEOPLE, 0.5) == {"bob", "joe"}
+    test = split_identities(names, 0.3, "count")
+    assert len(test) == 30 and test == set(sorted(names, key=place)[:30])
+    assert split_identities(PEOPLE, 0.5, "count") == {"bob", "joe"}
+
+
+def test_a_run_stored_without_the_rule_keeps_the_old_one():
+    stored = parts.to_json(load("custom"))
+    assert stored["data"]["split_by"] == "name"
+    new = parts.config_hash(parts.from_json(stored))
+    del stored["data"]["split_by"]
+    assert parts.from_json(stored).data.split_by == "count"
+    assert parts.config_hash(parts.from_json(stored)) != new
+
+
+def test_a_fraction_of_0_trains_on_everybody(tmp_path):
+    dataset = read_folder(make_tree(tmp_path), test_fraction=0.0)
+    assert people(dataset, "train") == set(PEOPLE) and not len(dataset.test)
 
 
 def test_numbered_people_keep_their_numbers_unless_two_would_be_one(tmp_path):
@@ -163,7 +202,7 @@ def test_a_csv_file_may_lack_camera_and_split_and_order_its_columns(tmp_path):
     [
         (("path,id,modality,colour", "a.jpg,1,0,red"), "unknown columns 'colour'"),
         (("path,camera,split", "a.jpg,1,train"), "no columns 'id', 'modality'"),
-        (("path;id;modality", "a.jpg;1;0"), "unknown columns 'path;id;modality'"),
+        (("path|id|modality", "a.jpg|1|0"), "unknown columns 'path.id.modality'"),
         (("path,id,modality,id", "a.jpg,1,0,1"), "names a column twice"),
         ((COLUMNS,), "lists no image"),
         (("",), "is empty"),
@@ -195,3 +234,83 @@ def test_a_csv_file_that_is_missing_or_no_text_is_refused(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"path,id\xff\xfe")
     with pytest.raises(ValueError, match="not a text file in UTF-8"):
         read_folder(tmp_path / "x.csv")
+
+
+def test_spreadsheets_of_other_countries_and_habits_are_read(tmp_path):
+    (tmp_path / "Sub").mkdir()
+    for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
+        (tmp_path / "Sub" / name).touch()
+    lines = (
+        "Path;ID;Camera;Modality;Split",
+        r"Sub\a.jpg;3;1;RGB;Train",
+        f"{tmp_path}/Sub/b.jpg;3;2;IR;train",
+        "Sub/c.jpg;4;1;visible;TEST",
+        "Sub/d.jpg;4;2;Thermal;test",
+    )
+    expected = [str(tmp_path / "Sub" / name) for name in ("a.jpg", "b.jpg")]
+    text = "\r\n".join(lines)
+    file = tmp_path / "people.csv"
+    for separator in ";,\t":
+        for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+            file.write_bytes(text.replace(";", separator).encode(encoding))
+            dataset = read_folder(file)
+            assert dataset.train.paths.tolist() == expected
+            assert dataset.train.modality.tolist() == [VISIBLE, INFRARED]
+            assert dataset.test.ids.tolist() == [4, 4]
+
+
+def test_names_are_compared_in_one_unicode_form(tmp_path, caplog):
+    forms = [unicodedata.normalize(form, "José") for form in ("NFC", "NFD")]
+    root = make_tree(tmp_path, (*PEOPLE, forms[0]), (*PEOPLE, forms[1]))
+    with caplog.at_level(logging.WARNING):
+        dataset = read_folder(root)
+    assert not caplog.messages
+    assert set(dataset.names.values()) == {*PEOPLE, forms[0]}
+    make_tree(tmp_path, (forms[1],), ())
+    with caplog.at_level(logging.WARNING):
+        dataset = read_folder(root)
+    assert "two folders for each of 1 names" in caplog.text and forms[0] in caplog.text
+    paths = [*dataset.train.paths, *dataset.test.paths]
+    assert sum("Jos" in path for path in paths) == 6
+
+
+def test_junk_people_are_left_out_with_a_word(tmp_path, caplog):
+    root = make_tree(tmp_path, (*PEOPLE, "-1"), (*PEOPLE, "-1"))
+    with caplog.at_level(logging.WARNING):
+        dataset = read_folder(root)
+    assert set(dataset.names.values()) == set(PEOPLE)
+    assert "4 images of a negative identity are left out" in caplog.text
+
+
+def test_what_is_not_read_is_counted_with_an_example(tmp_path, caplog):
+    root = make_tree(tmp_path)
+    for name in (
+        "visible/.ipynb_checkpoints/x.jpg",
+        "visible/ada/.hidden.jpg",
+        "visible/ada/Thumbs.db",
+        "__MACOSX/visible/ada/0.jpg",
+        "visible/ada/2.webp",
+        "infrared/ada/2.JFIF",
+        "visible/bob/3.tif",
+        "visible/bob/4.tif",
+        "visible/bob/notes",
+        "visible/eve/cam2/5.jpg",
+        "visible/eve/cam2/6.jpg",
+        "visible/0007_c1.jpg",
+        "thermal/joe/1.png",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    with caplog.at_level(logging.WARNING):
+        dataset = read_folder(root)
+    assert set(dataset.names.values()) == set(PEOPLE)
+    read = {*dataset.train.paths.tolist(), *dataset.test.paths.tolist()}
+    assert {f"{root}/visible/ada/2.webp", f"{root}/infrared/ada/2.JFIF"} <= read
+    assert len(read) == 16 + 2
+    ignored, elsewhere = caplog.messages
+    assert f"2 of .tif ({root}/visible/bob/3.tif)" in ignored
+    assert f"1 of no suffix ({root}/visible/bob/notes)" in ignored
+    assert "4 images lie where none are read" in elsewhere
+    for name in ("thermal/joe/1.png", "visible/0007_c1.jpg", "visible/eve/cam2/5.jpg"):
+        assert f"{root}/{name}" in elsewhere
+    assert "visible/NAME/*.jpg" in elsewhere

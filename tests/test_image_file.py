@@ -14,6 +14,7 @@ from jreid.data import datasets, decoding, image_file, pipeline
 from jreid.data.sampling import PerModality
 from jreid.data.views import View
 from jreid.evaluation import pictures
+from jreid.evaluation.rank_lists import RankList
 
 H, W = SIZE = 36, 18
 ORIENTATION = 0x0112
@@ -146,7 +147,7 @@ def odd_images(tmp_path) -> datasets.Images:
     return datasets.Images(np.array(paths), row // 2, row % 2 + 1, row % 2)
 
 
-def test_training_testing_and_the_rank_sheet_agree(odd_images, monkeypatch):
+def test_training_testing_and_the_rank_sheet_agree(odd_images, monkeypatch, tmp_path):
     kept = decoding.drop_unreadable(odd_images, size=SIZE, keep_pixels=True)
     assert not kept.unreadable and kept.pixels is not None
     test = np.concatenate(
@@ -178,9 +179,19 @@ def test_training_testing_and_the_rank_sheet_agree(odd_images, monkeypatch):
     shown = []
     read = pictures.read_rgb
     monkeypatch.setattr(
-        pictures, "read_rgb", lambda contents: shown.append(read(contents)) or shown[-1]
+        pictures, "read_rgb", lambda *args: shown.append(read(*args)) or shown[-1]
     )
-    pictures._framed(ODD["turned6.jpg"], "#000000")
+    zeros, row = np.zeros(1, int), RankList(0, np.array([0]))
+    paths = np.array(["turned6.jpg"])
+    pictures.save_rank_sheet(
+        tmp_path / "sheet.png",
+        [row],
+        paths=paths,
+        ids=zeros,
+        cameras=zeros,
+        modality=zeros,
+        read=ODD.__getitem__,
+    )
     np.testing.assert_array_equal(shown[0], expected("turned6.jpg"))
 
 

@@ -92,7 +92,9 @@ def test_a_missing_image_and_an_empty_modality_are_named(tmp_path):
     root = make_llcm(tmp_path / "l")
     gone = root / "nir" / "0002" / "0002_c06_s201_f7_nir.jpg"
     gone.unlink()
-    with pytest.raises(FileNotFoundError, match=r"0002_c06_s201.*train_nir.txt"):
+    with pytest.raises(
+        FileNotFoundError, match=r"train_nir.txt, line 6: .*0002_c06_s201"
+    ):
         read_llcm(root)
     gone.touch()
     (root / "idx" / "test_id.txt").write_text("77")

@@ -231,7 +231,7 @@ def test_scores_are_reused_only_if_they_are_the_same(
     (finished[1].folder / "results.json").write_text("{}")  # damaged
     computed = []
 
-    def evaluate_run(config, folder, step, out, tested_on):
+    def evaluate_run(config, folder, step, out, tested_on, variant):
         computed.append(config.data.split)
         run = Run(tmp_path / f"again-{config.data.split}", config)
         finish(run)
@@ -250,7 +250,7 @@ def test_a_run_on_another_data_set(finished, tmp_path, capsys, monkeypatch):
 
     asked = []
 
-    def evaluate_run(config, folder, step, out, tested_on):
+    def evaluate_run(config, folder, step, out, tested_on, variant):
         asked.append((config.data.key, tested_on, config.evaluation.trials))
         raise OSError("enough")
 
@@ -273,3 +273,14 @@ def test_a_run_on_another_data_set(finished, tmp_path, capsys, monkeypatch):
         assert code == 2
         assert message in err
     assert len(asked) == 1
+
+
+def test_what_a_shell_finds_beside_runs_is_passed_over(tmp_path, capsys):
+    for name in ("regdb-1", "regdb-2", "regdb-mean"):
+        (tmp_path / name).mkdir()
+        own = "results.json" if name == "regdb-mean" else "config.json"
+        (tmp_path / name / own).write_text("{}")
+    names = [str(tmp_path / f"regdb-{n}") for n in (1, 2, "mean")]
+    assert [path.name for path in find_runs(names)] == ["regdb-1", "regdb-2"]
+    assert "regdb-mean is a mean of runs, passed over" in capsys.readouterr().err
+    assert [path.name for path in find_runs(names[2:])] == ["regdb-mean"]

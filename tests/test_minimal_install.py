@@ -97,6 +97,33 @@ def test_matplotlib_is_all_that_a_picture_needs(features, tmp_path):
     assert (tmp_path / "cmc.png").exists()
 
 
+ON_WINDOWS = """
+import os, signal, sys
+import numpy, scipy.linalg, scipy.stats, tyro  # which know Windows themselves
+for name in ("fcntl", "resource", "termios", "pwd", "grp"):
+    sys.modules[name] = None
+for name in ("fchmod", "uname", "sched_getaffinity", "fork", "getuid"):
+    delattr(os, name)
+del signal.SIGHUP
+from jreid import MODULE
+sys.exit(MODULE.main(sys.argv[1:]))
+"""
+
+
+def test_scoring_needs_nothing_that_windows_lacks(features, tmp_path):
+    arguments = ("--features", str(features), "--protocol", "sysu", "--trials", "1")
+    done = subprocess.run(
+        [sys.executable, "-c", ON_WINDOWS.replace("MODULE", "evaluate"), *arguments]
+        + ["--no-rerank", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "SYSU-MM01 protocol, all-search single-shot" in done.stdout
+    assert (tmp_path / "results.json").exists()
+
+
 def test_three_lines_of_python_do_the_same(python, features):
     code = (
         "from jreid.evaluation.files.features_file import score_file\n"

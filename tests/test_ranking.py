@@ -178,3 +178,21 @@ def test_equal_images_have_equal_distances():
     assert (np.diagonal(distances[:100]) == 0).all()
     whole = squared_distances(repeated, features)
     np.testing.assert_array_equal(whole.T, distances)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_queries_that_ties_decide_are_counted(seed):
+    rng = np.random.default_rng(seed)
+    distances = rng.integers(0, 6, (40, 12)).astype(float)
+    query_ids, gallery_ids = rng.integers(0, 5, 40), rng.integers(0, 5, 12)
+    excluded = rng.random((40, 12)) < 0.2
+    tied = 0
+    for row, identity in enumerate(query_ids):
+        left = ~excluded[row]
+        matches = {*distances[row, left & (gallery_ids == identity)].tolist()}
+        others = {*distances[row, left & (gallery_ids != identity)].tolist()}
+        tied += bool(matches & others)
+    found = rank(distances, query_ids, gallery_ids, excluded=excluded)
+    assert 0 < found.tied == tied < 40
+    distinct = rng.permutation(40 * 12).reshape(40, 12).astype(float)
+    assert rank(distinct, query_ids, gallery_ids).tied == 0

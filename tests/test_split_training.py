@@ -71,13 +71,13 @@ def test_the_launcher_skips_continues_and_stops(finished, tmp_path, monkeypatch)
     assert len(commands) == 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_reaches_the_child_once(tmp_path, number):
     """The child takes its time to save and ends with the code of the signal."""
     code = (
         "import pathlib, signal, sys, time\n"
         "seen = []\n"
-        "for n in (signal.SIGTERM, signal.SIGINT):\n"
+        "for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):\n"
         "    signal.signal(n, lambda n, frame: seen.append(n))\n"
         f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
         "while not seen: time.sleep(0.01)\n"

@@ -6,7 +6,7 @@
 What it scores is what matching brightness and colour across modalities is worth.
 """
 
-import sys
+import argparse
 
 import numpy as np
 from PIL import Image
@@ -43,8 +43,9 @@ def features(paths):
 
 def main():
     """Print the all-search single-shot scores of the colour baseline."""
-    root = sys.argv[1] if len(sys.argv) > 1 else synvi_root()
-    test = read_sysu_mm01(root).test
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("root", nargs="?", help="in SYSU-MM01's layout; else SynVI")
+    test = read_sysu_mm01(parser.parse_args().root or synvi_root()).test
     (score,) = score_features(
         {"colour": features(test.paths)},
         test,

@@ -32,7 +32,7 @@ from jreid.config import Config
 from jreid.models.embedding import Embedding
 from jreid.parts import check, from_json
 from jreid.run.checkpoint import Checkpoints
-from jreid.run.images import read_identities
+from jreid.run.images import grey16_of_run, read_identities
 from jreid.run.workdir import read_config, write_text
 from jreid.training.build import build_embed, network_maker, stems
 from jreid.training.learner import abstract_params_and_stats, data_mesh
@@ -82,7 +82,9 @@ def export(workdir: Path, out: Path, step: int | None = None) -> str:
     _save(out / "model.pth", exported.state_dict())
     arguments = from_config.network_arguments(config, classes)
     arguments["branches"] = [dataclasses.asdict(b) for b in arguments["branches"]]
-    text = source(arguments, embedding(config), f"{config.name}, step {step}")
+    grey16 = {"grey16": dataclasses.asdict(grey16_of_run(config, workdir))}
+    how = embedding(config) | grey16
+    text = source(arguments, how, f"{config.name}, step {step}")
     write_text(out / "model.py", text)
     size = (out / "model.pth").stat().st_size / 1e6
     return (

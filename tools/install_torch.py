@@ -32,6 +32,9 @@ def cuda_packages(requirements: list[str]) -> list[str]:
 
 def main() -> int:
     """Returns the exit code: 0 where torch is installed."""
+    if sys.argv[1:]:  # --help, or what is not known
+        print(__doc__)
+        return 0 if sys.argv[1:] == ["--help"] else 2
     if importlib.util.find_spec("torch"):
         return 0
     index = os.environ.get("TORCH_INDEX", "")

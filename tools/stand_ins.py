@@ -5,6 +5,7 @@
 With them the README's commands run as they are written; their scores mean nothing.
 """
 
+import argparse
 import importlib
 import sys
 from itertools import product
@@ -126,4 +127,6 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", help="made if it is missing")
+    main(parser.parse_args().folder)

@@ -4,19 +4,20 @@ import csv
 import io
 import pathlib
 
-from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.entries import SPLITS, Entry
-from jreid.data.lists import is_file, require_inside
+from jreid.data.image_folders import composed
+from jreid.data.lists import decoded, listed_file
+from jreid.data.modality_words import MODALITY_WORDS
 
 _REQUIRED = ("path", "id", "modality")
 _COLUMNS = ("path", "id", "camera", "modality", "split")
-_MODALITIES = {name: m for m, name in enumerate(MODALITY_NAMES)} | {"0": 0, "1": 1}
-_FORM = """The first line names the columns, separated by commas:
+_SEPARATORS = ",;\t"  # spreadsheets of some countries write semicolons
+_FORM = """The first line names the columns, separated by commas, semicolons or tabs:
   path,id,camera,modality,split
 path     of the image, relative to the CSV file's folder
-id       name of the person, any text
+id       name of the person, any text; images of a negative number are left out
 camera   any text; the column may be missing
-modality visible or 0, infrared or 1
+modality visible, rgb or 0; infrared, ir, nir, thermal or 1
 split    train, val or test; without the column identities are split for you"""
 
 
@@ -30,17 +31,17 @@ def read_csv(file: pathlib.Path) -> list[Entry]:
             twice, or no line.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")  # spreadsheets write the mark
+        text = decoded(file.read_bytes(), file)
     except FileNotFoundError:
         raise FileNotFoundError(f"the CSV file {file} is missing") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not a text file in UTF-8: {error}") from None
     if not text.strip():
         raise ValueError(f"{file} is empty.\n{_FORM}")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    separator = _separator(text)
+    lines_of = io.StringIO(text, newline="")
+    reader = csv.reader(lines_of, strict=True, delimiter=separator)
     entries, lines = [], {}
     try:
-        header = [name.strip() for name in next(reader)]
+        header = [name.strip().lower() for name in next(reader)]
         _check_header(header, file)
         for values in reader:
             if not values:
@@ -61,6 +62,18 @@ def read_csv(file: pathlib.Path) -> list[Entry]:
     return entries
 
 
+def _separator(text: str) -> str:
+    """That which cuts the first line into the most columns that are known."""
+    first = text.lstrip().partition("\n")[0].lower()
+
+    def known(separator: str) -> int:
+        return len(
+            {word.strip(' "\r') for word in first.split(separator)} & {*_COLUMNS}
+        )
+
+    return max(_SEPARATORS, key=known)  # the comma where none does
+
+
 def _check_header(header: list[str], file: pathlib.Path) -> None:
     unknown = [name for name in header if name not in _COLUMNS]
     missing = [name for name in _REQUIRED if name not in header]
@@ -79,23 +92,21 @@ def _entry(
     if len(values) != len(header):
         raise ValueError(
             f"{where} has {len(values)} values for {len(header)} columns; put a value "
-            "that contains a comma in double quotes"
+            "that contains the separator in double quotes"
         )
     row = {name: value.strip() for name, value in zip(header, values, strict=True)}
     for name in header:
         if not row[name]:
             raise ValueError(f"{where}: {name} is empty")
-    modality = _MODALITIES.get(row["modality"].lower())
+    modality = MODALITY_WORDS.get(row["modality"].lower())
     if modality is None:
         raise ValueError(
-            f"{where}: modality is {row['modality']!r}; allowed are visible or 0, and "
-            "infrared or 1"
+            f"{where}: modality is {row['modality']!r}; allowed are "
+            f"{', '.join(MODALITY_WORDS)}"
         )
-    split = row.get("split", "")
+    split = row.get("split", "").lower()
     if split and split not in SPLITS:
         raise ValueError(f"{where}: split is {split!r}; allowed are train, val, test")
-    require_inside(row["path"], where)
-    path = folder / row["path"]
-    if not is_file(path):
-        raise FileNotFoundError(f"{where}: the image {path} is missing")
-    return Entry(str(path), row["id"], modality, row.get("camera", ""), split)
+    path = folder / listed_file(folder, row["path"], where)
+    identity = composed(row["id"])
+    return Entry(str(path), identity, modality, row.get("camera", ""), split)

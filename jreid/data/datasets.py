@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from absl import logging
 
+from jreid.data.grey16 import Grey16
 from jreid.shapes import Int
 
 VISIBLE, INFRARED = 0, 1
@@ -33,14 +34,16 @@ class Images:
     cameras: Int[np.ndarray, " n"]  # the data set's own camera numbers
     modality: Int[np.ndarray, " n"]  # VISIBLE or INFRARED
     read: Callable[[str], bytes] = read_file
+    grey16: Grey16 = dataclasses.field(default_factory=Grey16)  # of 16-bit ones
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def take(self, index: np.ndarray) -> "Images":
         """The rows of `index`: integers, or one boolean per row."""
-        columns = (self.paths, self.ids, self.cameras, self.modality)
-        return Images(*(column[index] for column in columns), read=self.read)
+        names = ("paths", "ids", "cameras", "modality")
+        columns = {name: getattr(self, name)[index] for name in names}
+        return dataclasses.replace(self, **columns)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,18 +1,28 @@
 """Image files to uint8 arrays, and which files cannot be read."""
 
 import concurrent.futures
+import contextlib
+import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from jreid.data.datasets import Images, read_file
-from jreid.data.image_file import MAX_PIXELS, lanczos, read_rgb
-from jreid.shapes import UInt8
+from jreid import stopping
+from jreid.data.datasets import Images, read_file, some
+from jreid.data.grey16 import FEW_LEVELS, HIGH_BYTES, Grey16, is_grey16
+from jreid.data.image_file import (
+    MAX_PIXELS,
+    UnreadableImageError,
+    grey16_values,
+    lanczos,
+    read_rgb,
+)
+from jreid.shapes import Int, UInt8
 
 # TensorFlow would take all memory of a GPU that JAX needs; before the first op.
 tf.config.set_visible_devices([], "GPU")
@@ -24,6 +34,8 @@ _TABLES_AND_FRAMES = np.array([0xDB, 0xC4, 0xDD, 0xC0, 0xC2], np.uint8)
 
 Resize = Literal["bilinear", "lanczos"]
 
+UNREADABLE = "unreadable:"  # begins the reason in TensorFlow's message
+ENOUGH = 100  # images of which one may be unreadable, whatever the fraction
 ALIGNMENT = 64  # bytes; TensorFlow reads memory that is not its own only if aligned
 
 
@@ -54,7 +66,8 @@ def drop_unreadable(
         images: to be tried.
         size: height and width of the kept images, in pixels.
         resize: how they are brought to it, see `resize_image`.
-        max_fraction: of `images` that may be unreadable, in [0, 1].
+        max_fraction: of `images` that may be unreadable, in [0, 1]; among hundreds,
+            one may be in any case but for a fraction of 0.
         keep_pixels: keep the decoded images in memory for the batches to come, with
             height x width x 3 bytes each; the sum is logged.
         workers: threads; 0 means one per core.
@@ -76,31 +89,95 @@ def drop_unreadable(
             for to, source in enumerate(np.flatnonzero(~bad)):
                 pixels[to] = pixels[source]
             pixels = pixels[: len(images) - len(unreadable)]
-    return Readable(images.take(~bad), unreadable, pixels)
+    kept = images.take(~bad)
+    warn_of_nearly_empty(nearly_empty(kept.paths.tolist(), kept.grey16, kept.read))
+    return Readable(kept, unreadable, pixels)
 
 
-def decode(contents: tf.Tensor) -> UInt8[tf.Tensor, "h w 3"]:
+def deep_images(
+    paths: Sequence[str], read: Callable[[str], bytes] = read_file
+) -> Iterator[tuple[str, Int[np.ndarray, "h w"]]]:
+    """Path and grey values of the images that have 16 bits: PNG files alone do."""
+    for path in paths:
+        if not path.lower().endswith(".png"):
+            continue
+        if read is read_file:  # a few bytes of most files are enough
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                if not is_grey16(file.read(64)):
+                    continue
+        with contextlib.suppress(OSError):
+            values = grey16_values(read(path))
+            if values is not None:
+                yield path, values
+
+
+def nearly_empty(
+    paths: Sequence[str],
+    grey16: Grey16,
+    read: Callable[[str], bytes] = read_file,
+) -> list[str]:
+    """Those of 16 bits that have next to no grey levels as they are read."""
+    return [
+        path
+        for path, values in deep_images(paths, read)
+        if len(np.unique(grey16(values))) < FEW_LEVELS
+    ]
+
+
+def warn_of_nearly_empty(paths: Sequence[str]) -> None:
+    """One warning that counts them and says what can be done."""
+    if paths:
+        logging.warning(
+            "%d images of 16 bits have fewer than %d grey levels left: %s. Scale them "
+            "by their own range with --config.grey16.by=image, or by a window: "
+            "--config.grey16.low= and --config.grey16.high=",
+            len(paths),
+            FEW_LEVELS,
+            some(list(paths), 3),
+        )
+
+
+def decode(
+    contents: tf.Tensor, grey16: Grey16 = HIGH_BYTES
+) -> UInt8[tf.Tensor, "h w 3"]:
     """JPEG, PNG, BMP, GIF or WebP bytes as upright RGB: `image_file.read_rgb`'s pixels.
 
     A JPEG that begins as most do, without EXIF, is decoded by TensorFlow, which needs
     no Python and gives Pillow's pixels exactly (its default DCT would not). All else
     goes through Pillow. The size in the header is checked before anything is decoded.
     """
-
-    def jpeg() -> tf.Tensor:
-        return tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
-
-    def other() -> tf.Tensor:
-        return tf.numpy_function(_read_rgb, [contents], tf.uint8)
-
-    image = tf.cond(_is_plain_jpeg(contents), jpeg, other)
-    return tf.ensure_shape(image, (None, None, 3))
+    image, reason = _decode_or_reason(contents, grey16)
+    readable = tf.debugging.Assert(tf.equal(reason, b""), [UNREADABLE, reason])
+    with tf.control_dependencies([readable] if readable is not None else []):
+        return tf.ensure_shape(tf.identity(image), (None, None, 3))
 
 
-@tf.autograph.experimental.do_not_convert
-def _read_rgb(contents) -> np.ndarray:
-    # Bytes from a graph, an array of them where TensorFlow runs eagerly.
-    return read_rgb(np.asarray(contents, object).item())
+def _decode_or_reason(
+    contents: tf.Tensor, grey16: Grey16
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The image and "", or nothing of it and why it is unreadable.
+
+    But for what TensorFlow decodes: of that an error is raised.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def read(contents) -> tuple[np.ndarray, bytes]:
+        # Bytes from a graph, an array of them where TensorFlow runs eagerly.
+        try:
+            return read_rgb(np.asarray(contents, object).item(), grey16), b""
+        except UnreadableImageError as error:
+            # Raised in here, TensorFlow would print a traceback of each.
+            return np.zeros((0, 0, 3), np.uint8), str(error).encode()
+
+    def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
+        return image, tf.constant(b"")
+
+    def other() -> tuple[tf.Tensor, tf.Tensor]:
+        return tuple(tf.numpy_function(read, [contents], (tf.uint8, tf.string)))
+
+    image, reason = tf.cond(_is_plain_jpeg(contents), jpeg, other)
+    return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(reason, ())
 
 
 def _is_plain_jpeg(contents: tf.Tensor) -> tf.Tensor:
@@ -186,7 +263,7 @@ def contents_of(images: Images) -> Callable[[tf.Tensor], tf.Tensor]:
         return tf.ensure_shape(tf.numpy_function(read, [path], tf.string), ())
 
     def read(path: bytes) -> bytes:
-        return images.read(path.decode())
+        return images.read(os.fsdecode(path))
 
     return contents
 
@@ -201,9 +278,12 @@ def try_all(
     """Per image why it is unreadable, or None; row i of `pixels` gets image i."""
     paths = images.paths.tolist()
     size = None if pixels is None else (pixels.shape[1], pixels.shape[2])
-    attempt_path = _make_attempt(contents_of(images), size, resize)
+    attempt_path = _make_attempt(contents_of(images), size, resize, images.grey16)
 
     def attempt(i: int) -> str | None:
+        stopping.check()  # at Ctrl-C, the rest of a long list waits in vain
+        if images.read is read_file and _is_empty(paths[i]):
+            return "the file is empty"
         return attempt_path(paths[i], None if pixels is None else pixels[i])
 
     reasons = []
@@ -215,8 +295,18 @@ def try_all(
     return reasons
 
 
+def _is_empty(path: str) -> bool:
+    try:
+        return os.path.getsize(path) == 0
+    except (OSError, ValueError):
+        return False
+
+
 def make_reader(
-    size: tuple[int, int], resize: Resize = "bilinear", workers: int = 0
+    size: tuple[int, int],
+    resize: Resize = "bilinear",
+    workers: int = 0,
+    grey16: Grey16 = HIGH_BYTES,
 ) -> Callable[[list[str]], tuple[UInt8[np.ndarray, "n h w 3"], list[str | None]]]:
     """A function from paths of files to images of `size`, and why any is unreadable.
 
@@ -224,7 +314,7 @@ def make_reader(
     function compiles its graph once and may be called with any number of paths, in one
     thread at a time.
     """
-    attempt = _make_attempt(tf.io.read_file, size, resize)
+    attempt = _make_attempt(tf.io.read_file, size, resize, grey16)
     pool = concurrent.futures.ThreadPoolExecutor(workers or cores())
 
     def read(paths: list[str]) -> tuple[np.ndarray, list[str | None]]:
@@ -238,6 +328,7 @@ def _make_attempt(
     contents: Callable[[tf.Tensor], tf.Tensor],
     size: tuple[int, int] | None,
     resize: Resize,
+    grey16: Grey16,
 ) -> Callable[[str, np.ndarray | None], str | None]:
     """Reads one image into an array of `size`, or, without one, only decodes it.
 
@@ -245,15 +336,24 @@ def _make_attempt(
     """
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
-    def read(path: tf.Tensor) -> tf.Tensor:
-        image = decode(contents(path))
-        return tf.shape(image) if size is None else resize_image(image, size, resize)
+    def read(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, reason = _decode_or_reason(contents(path), grey16)
+        if size is None:
+            return tf.zeros((0, 0, 3), tf.uint8), reason
+        resized = tf.cond(
+            tf.equal(reason, b""),
+            functools.partial(resize_image, image, size, resize),
+            functools.partial(tf.zeros, (*size, 3), tf.uint8),
+        )
+        return resized, reason
 
     def attempt(path: str, into: np.ndarray | None) -> str | None:
         try:
-            result = read(tf.constant(path))
+            result, reason = read(tf.constant(os.fsencode(path)))
         except tf.errors.OpError as error:
             return _reason(str(error.message))
+        if why := bytes(reason.numpy()).decode():
+            return why
         if into is not None:
             into[...] = result.numpy()
         return None
@@ -262,11 +362,11 @@ def _make_attempt(
 
 
 def _reason(message: str) -> str:
-    """TensorFlow's message without the names of its nodes and functions."""
+    """Why, from a message with names of TensorFlow's nodes and functions."""
     message = message.partition("\n\t [[")[0].partition(" [Op:")[0]
-    last = re.sub(r"\{\{.*?\}\} ?", "", message).strip().splitlines()[-1]
-    # What Python raised follows the path to its class.
-    return last.rpartition("UnreadableImageError: ")[2]
+    if found := re.search(rf"\[{UNREADABLE}\] \[(.*)\]", message, re.DOTALL):
+        return found[1]
+    return re.sub(r"\{\{.*?\}\} ?", "", message).strip().splitlines()[-1]
 
 
 def _report_unreadable(
@@ -277,10 +377,13 @@ def _report_unreadable(
     if len(unreadable) > 10:
         named += f"\n  and {len(unreadable) - 10} more"
     counted = f"{len(unreadable)} of {count} images are unreadable"
-    if len(unreadable) > max_fraction * count or len(unreadable) == count:
+    allowed = max_fraction * count
+    if max_fraction and count >= ENOUGH:
+        allowed = max(allowed, 1)
+    if len(unreadable) > allowed or len(unreadable) == count:
         raise ValueError(
             f"{counted}, more than the fraction of {max_fraction} allowed; restore "
-            "them, or allow more with --config.data.max_unreadable:\n" + named
+            "them, or allow more with --config.loading.max_unreadable:\n" + named
         )
     logging.warning("%s and left out:\n%s", counted, named)
 

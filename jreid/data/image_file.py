@@ -4,7 +4,8 @@ import io
 
 import numpy as np
 
-from jreid.shapes import UInt8
+from jreid.data.grey16 import HIGH_BYTES, Grey16, is_grey16
+from jreid.shapes import Int, UInt8
 
 KINDS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 # Of a picture, checked before it is decoded: 200 MB as RGB.
@@ -12,19 +13,21 @@ MAX_PIXELS = 2**26
 MAX_SIDE = 2**16 - 1  # pixels, which is JPEG's limit
 
 _ORIENTATION = 0x0112  # EXIF's tag
-_HIGH_BYTE = 8  # bits below it in a grey value of 16 bits
 
 
 class UnreadableImageError(ValueError):
     """The bytes are no image that can be decoded, or one that is too large."""
 
 
-def read_rgb(contents: bytes) -> UInt8[np.ndarray, "h w 3"]:
+def read_rgb(
+    contents: bytes, grey16: Grey16 = HIGH_BYTES
+) -> UInt8[np.ndarray, "h w 3"]:
     """The picture that a viewer shows: upright, 8 bits per channel, without alpha.
 
     The content decides, not a file's suffix. EXIF's orientation is applied. Of an
-    animation the first frame is taken, of 16-bit values the high byte; grey is repeated
-    in three channels; CMYK and palettes are converted as Pillow does.
+    animation the first frame is taken; grey values of 16 bits are scaled as `grey16`
+    says; grey is repeated in three channels; CMYK and palettes are converted as Pillow
+    does.
 
     Raises:
         UnreadableImageError: empty, of another kind, damaged or cut off, or of more
@@ -39,7 +42,7 @@ def read_rgb(contents: bytes) -> UInt8[np.ndarray, "h w 3"]:
         with Image.open(io.BytesIO(contents), formats=KINDS) as image:
             check_size(*image.size)
             image.load()
-            return _upright_rgb(image)
+            return _upright_rgb(image, grey16)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -76,7 +79,21 @@ def check_size(width: int, height: int) -> None:
         )
 
 
-def _upright_rgb(image) -> UInt8[np.ndarray, "h w 3"]:
+def grey16_values(contents: bytes) -> Int[np.ndarray, "h w"] | None:
+    """The values of a 16-bit grey PNG; None of other kinds, and of damaged ones."""
+    from PIL import Image
+
+    if not is_grey16(contents):
+        return None
+    try:
+        with Image.open(io.BytesIO(contents), formats=KINDS) as image:
+            check_size(*image.size)
+            return np.asarray(image).astype(np.int64)
+    except Exception:  # whoever decodes it says what is wrong
+        return None
+
+
+def _upright_rgb(image, grey16: Grey16) -> UInt8[np.ndarray, "h w 3"]:
     from PIL import Image
 
     turns = {
@@ -92,8 +109,7 @@ def _upright_rgb(image) -> UInt8[np.ndarray, "h w 3"]:
     if turn is not None:  # FLIP_LEFT_RIGHT is 0
         image = image.transpose(turn)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
-        values = np.asarray(image).astype(np.int64) >> _HIGH_BYTE
-        grey = np.clip(values, 0, 255).astype(np.uint8)
+        grey = grey16(np.asarray(image).astype(np.int64))
         return np.repeat(grey[..., None], 3, axis=-1)
     image.info.pop("transparency", None)  # alpha is dropped, without a warning
     return np.asarray(image.convert("RGB"))

@@ -1,26 +1,12 @@
-"""Lists of identities and images in text files, and folders of images."""
+"""Lists of identities and images in text files, and what paths in them may be."""
 
-import os
+import codecs
 import pathlib
+import unicodedata
 
 from jreid.data.datasets import some
 
 LARGEST = 2**31 - 1  # identity number or label
-_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
-
-
-def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Image files of a folder by name; none where the folder does not exist."""
-    try:
-        names = sorted(os.listdir(folder))
-    except FileNotFoundError:
-        return []
-    return [
-        folder / name
-        for name in names
-        if os.path.splitext(name)[1].lower() in _IMAGE_SUFFIXES
-        and not name.startswith(".")
-    ]
 
 
 def read_id_list(file: pathlib.Path, layout: str) -> set[int]:
@@ -50,27 +36,70 @@ def read_image_list(
         FileNotFoundError: the list or an image is missing.
         ValueError: no line, a line of another form, or a path that leaves `root`.
     """
-    rows = []
+    rows, missing = [], None
     for number, line in enumerate(read_text(file, layout).splitlines(), start=1):
-        where = f"{file}, line {number}"
-        path, _, label = line.strip().rpartition(" ")
         if not line.strip():
             continue
+        where = f"{file}, line {number}"
+        path, label = (*line.strip().rsplit(maxsplit=1), "")[:2]
         if not path or not _is_number(label):
             raise ValueError(
                 f"{where} must be `path label`, the label a number of at most "
                 f"{LARGEST}; it is {line[:200]!r}"
             )
-        require_inside(path.strip(), where)
-        rows.append((path.strip(), int(label)))
+        try:
+            rows.append((listed_file(root, path, where), int(label)))
+        except FileNotFoundError as error:  # a line that is no line matters more
+            missing = missing or error
+    if missing:
+        raise FileNotFoundError(f"{missing}.\n{layout}")
     if not rows:
         raise ValueError(f"{file} lists no image.\n{layout}")
-    for path, _ in rows:
-        if not is_file(root / path):
-            raise FileNotFoundError(
-                f"{root / path}, listed in {file}, is missing.\n{layout}"
-            )
     return rows
+
+
+def listed_file(root: pathlib.Path, path: str, where: str) -> str:
+    """The path, relative to `root`, of the file that a line of a list names.
+
+    Beside the path as it is written, what it can only mean is taken: backslashes for
+    slashes, a path from / that leads below `root`, and another Unicode form.
+
+    Raises:
+        ValueError: it leads out of `root`.
+        FileNotFoundError: there is no such file; says what is odd about the path.
+    """
+    for candidate in _readings(root, path):
+        require_inside(candidate, where)
+        if is_file(root / candidate):
+            return candidate
+    raise FileNotFoundError(
+        f"{where}: the image {root / path} is missing{_oddities(path)}"
+    )
+
+
+def _readings(root: pathlib.Path, path: str) -> list[str]:
+    """What a path in a list can mean, the literal meaning first."""
+    found = [path]
+    if "\\" in path:
+        found.append(path.replace("\\", "/"))
+    for base in (root.absolute(), root.resolve()):
+        if pathlib.PurePath(path).is_relative_to(base):
+            found = [str(pathlib.PurePath(path).relative_to(base))]
+    forms = [unicodedata.normalize(form, p) for form in ("NFC", "NFD") for p in found]
+    return list(dict.fromkeys([*found, *forms]))
+
+
+def _oddities(path: str) -> str:
+    """What a reader of the message would not see."""
+    found = []
+    if "\\" in path:
+        found.append("uses \\ as separator")
+    if pathlib.PureWindowsPath(path).drive:
+        found.append("begins with a drive of Windows")
+    if hidden := [c for c in path if not c.isprintable()]:
+        name = unicodedata.name(hidden[0], "a control character")
+        found.append(f"holds U+{ord(hidden[0]):04X}, {name}")
+    return f"; the path {path!r} {' and '.join(found)}" if found else ""
 
 
 def is_file(path: pathlib.Path) -> bool:
@@ -96,15 +125,28 @@ def read_text(file: pathlib.Path, layout: str) -> str:
     Raises ValueError for a file that is no text.
     """
     try:
-        return file.read_text(encoding="utf-8")
+        return decoded(file.read_bytes(), file)
     except FileNotFoundError:
         raise FileNotFoundError(f"the list {file} is missing.\n{layout}") from None
+
+
+def decoded(contents: bytes, file: pathlib.Path) -> str:
+    """Text in UTF-8, or in UTF-16 with a byte-order mark, which is dropped.
+
+    Raises ValueError for a file that is no text.
+    """
+    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    encoding = "utf-16" if contents.startswith(marks) else "utf-8-sig"
+    try:
+        return contents.decode(encoding)
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not a text file in UTF-8: {error}") from None
 
 
 def require_folder(folder: pathlib.Path, layout: str) -> None:
-    """Raises FileNotFoundError, with the layout, unless `folder` is one."""
+    """Raises OSError, with the layout, unless `folder` is one."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file, not a folder.\n{layout}")
     if not folder.is_dir():
         raise FileNotFoundError(f"the folder {folder} is missing.\n{layout}")
 

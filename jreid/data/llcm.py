@@ -17,8 +17,14 @@ from jreid.data.datasets import (
     images_from_rows,
     warn_of_empty_identities,
 )
-from jreid.data.lists import (
+from jreid.data.image_folders import (
+    PassedOver,
+    entries,
     image_files,
+    is_folder,
+    pass_over,
+)
+from jreid.data.lists import (
     read_id_list,
     read_image_list,
     require_disjoint,
@@ -46,6 +52,7 @@ class LLCM:
     """LLCM, the low-light cross-modality set."""
 
     key: ClassVar[str] = "llcm"
+    identified_by: ClassVar[str] = "image"  # ids of training are labels of its lists
 
     root: str = field(default="", metadata={"may_differ": True})
     """The data set's folder."""
@@ -132,13 +139,18 @@ def _camera_in_name(path: str) -> int:
 def _read_test(root: pathlib.Path, layout: str) -> Images:
     file = root / "idx" / "test_id.txt"
     ids = read_id_list(file, layout)
-    rows = [
-        (str(path), identity, camera, modality)
-        for modality, folder in _TEST_FOLDERS.items()
-        for camera in CAMERAS[modality]
-        for identity in sorted(ids)
-        for path in image_files(root / folder / f"cam{camera}" / f"{identity:04d}")
-    ]
+    rows, passed = [], PassedOver()
+    for modality, folder in _TEST_FOLDERS.items():
+        pass_over(root / folder, passed, {f"cam{c}" for c in CAMERAS[modality]})
+        for camera in CAMERAS[modality]:
+            place = root / folder / f"cam{camera}"
+            pass_over(place, passed, {e.name for e in entries(place) if is_folder(e)})
+            rows += [
+                (str(path), identity, camera, modality)
+                for identity in sorted(ids)
+                for path in image_files(place / f"{identity:04d}", passed)
+            ]
+    passed.warn(root, layout)
     for modality, folder in _TEST_FOLDERS.items():
         if not any(row[3] == modality for row in rows):
             raise FileNotFoundError(

@@ -1,6 +1,7 @@
 """Batches of uint8 images with tf.data: read, decode, resize, augment, prefetch."""
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -244,8 +245,13 @@ def _make_loader(
     if pixels is not None:
         kept = _tensor_without_copy(pixels)
         return lambda row: tf.ensure_shape(kept[row], (*size, 3))
-    paths, contents = tf.constant(images.paths.tolist(), tf.string), contents_of(images)
-    return lambda row: resize_image(decode(contents(paths[row])), size, resize)
+    names = [os.fsencode(path) for path in images.paths.tolist()]
+    paths, contents = tf.constant(names, tf.string), contents_of(images)
+
+    def load(row: tf.Tensor) -> tf.Tensor:
+        return resize_image(decode(contents(paths[row]), images.grey16), size, resize)
+
+    return load
 
 
 def _mapped(

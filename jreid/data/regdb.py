@@ -25,6 +25,7 @@ class RegDB:
     """RegDB, one of its ten splits or all in turn."""
 
     key: ClassVar[str] = "regdb"
+    identified_by: ClassVar[str] = "image"  # ids of training are labels of its lists
 
     root: str = field(default="", metadata={"may_differ": True})
     """The data set's folder."""

@@ -18,12 +18,14 @@ from jreid.data.datasets import (
     some,
     warn_of_empty_identities,
 )
-from jreid.data.lists import (
+from jreid.data.image_folders import (
+    PassedOver,
+    entries,
     image_files,
-    read_id_list,
-    require_disjoint,
-    require_folder,
+    is_folder,
+    pass_over,
 )
+from jreid.data.lists import read_id_list, require_disjoint, require_folder
 from jreid.data.source import SYNVI_TOO, check_source, folder_of
 from jreid.data.synvi import synvi_root
 
@@ -41,6 +43,7 @@ class SysuMM01:
     """SYSU-MM01, or any set in its layout; the embedded set SynVI is one."""
 
     key: ClassVar[str] = "sysu_mm01"
+    identified_by: ClassVar[str] = "number"
 
     root: str = field(default="", metadata={"may_differ": True})
     """The data set's folder, or synvi for the embedded set."""
@@ -137,12 +140,18 @@ def _read_camera_folders(root: pathlib.Path, ids: set[int], layout: str) -> Imag
             )
     if absent := sorted(set(CAMERAS) - set(present)):
         logging.warning("%s has no folder for camera %s", root, some(absent))
+    passed = PassedOver()
+    pass_over(root, passed, {"exp", *(f"cam{camera}" for camera in CAMERAS)})
+    for camera in present:
+        folder = root / f"cam{camera}"
+        pass_over(folder, passed, {e.name for e in entries(folder) if is_folder(e)})
     rows = [
         (str(path), identity, camera, CAMERAS[camera])
         for camera in present
         for identity in sorted(ids)
-        for path in image_files(root / f"cam{camera}" / f"{identity:04d}")
+        for path in image_files(root / f"cam{camera}" / f"{identity:04d}", passed)
     ]
+    passed.warn(root, layout)
     images = images_from_rows(rows)
     warn_of_empty_identities(ids, images, root / "exp")
     return images

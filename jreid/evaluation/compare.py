@@ -15,7 +15,9 @@ from jreid.evaluation.table import (
     describe,
     interval_cells,
     percent,
+    ties,
 )
+from jreid.evaluation.verdict import verdict
 
 PAPER = "paper"
 _RESULTS = "results.json"
@@ -36,7 +38,7 @@ def load_entry(name: str) -> Entry:
     """
     if name == PAPER:
         return Entry(PAPER, published=published_rows())
-    path = Path(name)
+    path = Path(name).expanduser()
     path = path / _RESULTS if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(
@@ -50,11 +52,12 @@ def load_entry(name: str) -> Entry:
 def compare(entries: Sequence[Entry]) -> str:
     """Rows side by side for each protocol and setting, in percent.
 
-    First what each entry is. Then, for each setting, the runs' rows with their 95 %
-    intervals, published rows of the same protocol and setting if a run is of the same
-    images, and for each two runs the difference of their like rows, its 95 % interval
-    and p value (`paired_tests`). Rows of different draw, trials, images, kind of
-    feature or flip are marked; with another draw or other images there is no test.
+    First whether later runs are better than the first, then what each entry is. Then,
+    for each setting, the runs' rows with their 95 % intervals, published rows of the
+    same protocol and setting if a run is of the same images, and for each two runs the
+    difference of their like rows, its 95 % interval and p value (`paired_tests`). Rows
+    of different draw, trials, images, kind of feature or flip are marked; with another
+    draw or other images there is no test.
 
     Raises:
         ValueError: there is nothing to compare, or two entries have the same name.
@@ -70,7 +73,9 @@ def compare(entries: Sequence[Entry]) -> str:
     settings = dict.fromkeys(
         (row.score.protocol, row.score.setting) for row in rows
     ) or dict.fromkeys((row.protocol, row.setting) for row in published)
-    blocks = [_heading(entries)]
+    answer = [piece for line in verdict(rows) for piece in _wrapped(line)]
+    blocks = ["\n".join(answer)] if answer else []
+    blocks.append(_heading(entries))
     for setting in settings:
         here = [row for row in rows if _setting(row) == setting]
         beside = [row for row in published if (row.protocol, row.setting) == setting]
@@ -89,8 +94,8 @@ def _heading(entries: Sequence[Entry]) -> str:
         if entry.published:
             lines += [f"{entry.name}: Tables 1 to 4 of {SOURCE}"]
         if entry.scores:
-            what, how = describe(entry.about)
-            lines += [f"{entry.name}: {what}", f"    {how}"]
+            what, *how = describe(entry.about)
+            lines += [f"{entry.name}: {what}", *(f"    {line}" for line in how)]
     lines = [piece for line in lines for piece in _wrapped(line)]
     if any(entry.scores for entry in entries):
         lines += _wrapped(
@@ -147,10 +152,11 @@ def _run_rows(
         mark = _MARK if mark_others and not _of_paper_images(row) else ""
         table.append((row.name + mark, *(percent(row.score.mean[m]) for m in METRICS)))
         table.append((_step(row), *interval_cells(row.score)))
+        notes[len(table) - 1] = ties(row.score)
         if differing:
             here = row.conditions()
             note = ", ".join(here[key] for key in differing)
-            notes[len(table) - 1] = _wrapped(f"    with {note}", "      ")
+            notes[len(table) - 1] += _wrapped(f"    with {note}", "      ")
     return table, notes
 
 

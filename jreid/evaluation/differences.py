@@ -70,16 +70,28 @@ def differences(rows: Sequence[RunRow]) -> tuple[dict[str, list[Cells]], list[st
         title = f"{second.name} minus {first.entry.name}"
         if first.score.feature != second.score.feature:
             title += f": {row_name(first.score)}"
-        marks = ", ".join(f"{there[key]} against {here[key]}" for key in changed)
-        unlike = {"draw", "images"} & set(changed)
-        if unlike or not _same_queries(first, second):
-            reason = marks or "their test images differ"
+        if reason := why_untested(first, second):
             untested.append(f"{title}: not tested, {reason}")
             continue
+        marks = ", ".join(f"{there[key]} against {here[key]}" for key in changed)
         titles.append(f"{title}{f' (differ: {marks})' if marks else ''}")
         tested.append((first.score.by_identity, second.score.by_identity))
     found = paired_tests(tested)
     return dict(zip(titles, map(_difference_cells, found), strict=True)), untested
+
+
+def why_untested(first: RunRow, second: RunRow) -> str:
+    """Why two rows have no paired test: another draw, other images; "" if they have."""
+    here, there = first.conditions(), second.conditions()
+    changed = [key for key in here if here[key] != there[key]]
+    marks = ", ".join(f"{there[key]} against {here[key]}" for key in changed)
+    if len(first.score.by_identity.identities) < 2:
+        return "there is one identity"
+    same = _same_queries(first, second)
+    if same and not {"draw", "images"} & set(changed):
+        return ""
+    reasons = [marks, "" if same else "their test images differ"]
+    return ", ".join(reason for reason in reasons if reason)
 
 
 def _by_entry(rows: Sequence[RunRow]) -> list[list[RunRow]]:
@@ -110,7 +122,12 @@ def _like_rows(
 
 
 def _same_queries(first: RunRow, second: RunRow) -> bool:
-    """Identities are numbered anew in each split of RegDB."""
+    """Identities are numbered anew in each split of RegDB; other images may have the
+    same numbers, which fingerprints tell where both runs have one.
+    """
+    contents = [row.entry.about.get("test_content") for row in (first, second)]
+    if all(contents) and contents[0] != contents[1]:
+        return False
     one, other = first.score.by_identity, second.score.by_identity
     return first.score.splits == second.score.splits and (
         one.identities,

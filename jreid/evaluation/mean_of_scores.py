@@ -152,6 +152,7 @@ def _mean_fields(scores: Sequence[Score]) -> dict[str, Any]:
     return {
         "mean": dict(zip(METRICS, values.mean(axis=0).tolist(), strict=True)),
         "std": dict(zip(METRICS, values.std(axis=0).tolist(), strict=True)),
+        "tied": float(np.mean([score.tied for score in scores])),
         "cmc": tuple(np.mean([score.cmc for score in scores], axis=0).tolist()),
     }
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jreid.data.grey16 import HIGH_BYTES, Grey16
 from jreid.data.image_file import read_rgb
 from jreid.evaluation.rank_lists import RankList
 from jreid.evaluation.score import Score
-from jreid.shapes import Int
+from jreid.shapes import Int, UInt8
 
 # Okabe and Ito's colours, told apart with any colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -82,6 +83,7 @@ def save_rank_sheet(
     modality: Int[np.ndarray, " n"],
     title: str = "",
     read: Callable[[str], bytes] = _read_file,
+    grey16: Grey16 = HIGH_BYTES,
 ) -> None:
     """A sheet like the paper's figure 5: a query per row and its best gallery images.
 
@@ -94,7 +96,7 @@ def save_rank_sheet(
         ids, cameras, modality: columns of the images; modality 0 is visible, 1
             infrared.
         title: what was scored, printed above the sheet.
-        read: the bytes of an image file, see `Images`.
+        read, grey16: the bytes of an image file, and 16-bit ones, see `Images`.
     """
     from PIL import Image, ImageDraw
 
@@ -123,7 +125,8 @@ def save_rank_sheet(
             if rank:
                 right = ids[row] == ids[ranked.query]
                 colour, mark = (_RIGHT, " ok") if right else (_WRONG, " x")
-            sheet.paste(_framed(read(str(paths[row])), colour), (left[rank], y))
+            pixels = read_rgb(read(str(paths[row])), grey16)
+            sheet.paste(_framed(pixels, colour), (left[rank], y))
             draw.multiline_text(
                 (left[rank], y + _CELL[1] + 3),
                 f"id {ids[row]}{mark}\n"
@@ -135,12 +138,12 @@ def save_rank_sheet(
     sheet.save(path, format="PNG")
 
 
-def _framed(contents: bytes, colour: str):
+def _framed(pixels: UInt8[np.ndarray, "h w 3"], colour: str):
     """The image in a coloured frame, at one size: its aspect ratio is not kept."""
     from PIL import Image, ImageOps
 
     inner = (_CELL[0] - 2 * _FRAME, _CELL[1] - 2 * _FRAME)
-    image = Image.fromarray(read_rgb(contents))  # the pixels that the network saw
+    image = Image.fromarray(pixels)  # those that the network saw
     resized = image.resize(inner, Image.Resampling.BICUBIC)
     return ImageOps.expand(resized, _FRAME, colour)
 

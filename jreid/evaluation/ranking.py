@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from jreid.evaluation.rerank.neighbours import nearest_columns
 from jreid.shapes import Bool, Float, Int
 
+SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 _BLOCK_ENTRIES = 2**18
 
 
@@ -22,6 +24,8 @@ class Ranking:
         inverse_negative_penalty: number of matches / 1-based rank of the last match
             (Ye et al., TPAMI 2022), in [0, 1].
         skipped: number of queries without any match, which count nowhere.
+        tied: number of counted queries that the order of the gallery decides: a match
+            and another image are equally far.
     """
 
     query: Int[np.ndarray, " n"]
@@ -29,6 +33,7 @@ class Ranking:
     average_precision: Float[np.ndarray, " n"]
     inverse_negative_penalty: Float[np.ndarray, " n"]
     skipped: int
+    tied: int = 0
 
     @property
     def counted(self) -> int:
@@ -61,8 +66,8 @@ def rank(
 ) -> Ranking:
     """Ranks the gallery for each query, nearest first, and finds the matches.
 
-    Equal distances are ranked in gallery order. Queries without a match among the
-    gallery images left to them are skipped and counted.
+    Equal distances are ranked in gallery order, and counted. Queries without a match
+    among the gallery images left to them are skipped and counted.
 
     Args:
         distances: any finite numbers, smaller is nearer.
@@ -105,6 +110,7 @@ def join_parts(parts: Sequence[Ranking], gallery: int) -> Ranking:
             [part.inverse_negative_penalty for part in parts]
         ),
         skipped=sum(part.skipped for part in parts),
+        tied=sum(part.tied for part in parts),
     )
     if not joined.counted:
         raise ValueError(
@@ -134,7 +140,7 @@ def rank_part(
     rows, columns = _matches(query_ids, gallery_ids, excluded)
     rows_at_once = max(1, _BLOCK_ENTRIES // len(gallery_ids))
     starts = np.arange(0, len(query_ids), rows_at_once)
-    parts = [np.empty((4, 0))]
+    parts = [np.empty((5, 0))]
     # Blocks of rows that stay in the processor's cache.
     for start, first, last in zip(
         starts,
@@ -153,13 +159,14 @@ def rank_part(
             left, row, columns[first:last], gallery_ids if count_identities else None
         )
         parts.append(np.concatenate([counted[None], found]))
-    query, first_hit, average_precision, inverse_negative_penalty = np.hstack(parts)
+    query, first_hit, average_precision, inverse_penalty, tied = np.hstack(parts)
     return Ranking(
         query=query.astype(np.int64),
         first_hit=first_hit.astype(np.int64),
         average_precision=average_precision,
-        inverse_negative_penalty=inverse_negative_penalty,
+        inverse_negative_penalty=inverse_penalty,
         skipped=len(query_ids) - len(first_hit),
+        tied=int(tied.sum()),
     )
 
 
@@ -203,8 +210,7 @@ def _matches(
     """Rows and columns of the gallery images that match a query, in order."""
     by_id = np.argsort(gallery_ids, kind="stable")
     begin, end = (
-        np.searchsorted(gallery_ids[by_id], query_ids, side)
-        for side in ("left", "right")
+        np.searchsorted(gallery_ids[by_id], query_ids, side) for side in SIDES
     )
     count = end - begin
     rows = np.repeat(np.arange(len(query_ids)), count)
@@ -233,14 +239,14 @@ def _rank_block(
     rows: Int[np.ndarray, " matches"],
     columns: Int[np.ndarray, " matches"],
     identities: Int[np.ndarray, " g"] | None,
-) -> Float[np.ndarray, "3 n"]:
-    """First hit, average precision and inverse negative penalty of each row.
+) -> Float[np.ndarray, "4 n"]:
+    """First hit, average precision, inverse penalty, and is it tied, of each row.
 
     Each row has a match. For the first hit, identities are counted, or images if None.
     """
     matches_of_row = np.bincount(rows, minlength=len(distances))
     starts = np.cumsum(matches_of_row) - matches_of_row
-    positions, distances = _positions(distances, rows, columns, starts)
+    positions, distances, tied = _positions(distances, rows, columns, starts)
     hit_number = np.arange(1, len(rows) + 1) - np.repeat(starts, matches_of_row)
     precision = hit_number / (positions + 1)
     first_hit = positions[starts] + 1
@@ -253,6 +259,7 @@ def _rank_block(
             first_hit,
             np.add.reduceat(precision, starts) / matches_of_row,
             matches_of_row / last_hit,
+            tied,
         ]
     )
 
@@ -262,12 +269,15 @@ def _positions(
     rows: Int[np.ndarray, " matches"],
     columns: Int[np.ndarray, " matches"],
     starts: Int[np.ndarray, " n"],
-) -> tuple[Int[np.ndarray, " matches"], Float[np.ndarray, "n g"]]:
+) -> tuple[
+    Int[np.ndarray, " matches"], Float[np.ndarray, "n g"], Bool[np.ndarray, " n"]
+]:
     """0-based positions of the matches in the stable ranking, ascending in each row.
 
     Sorting values is several times faster than sorting indices, and the position of a
     match is the number of smaller values. Only rows in which a match has an equal need
     the stable order: in the distances returned, such rows are replaced by their ranks.
+    Last, whether another image is as far as a match of the row.
     """
     values = distances[rows, columns]
     ordered = np.sort(distances, axis=1)
@@ -281,6 +291,11 @@ def _positions(
     following = np.minimum(positions + 1, ordered.shape[1] - 1)
     tied = (following > positions) & (ordered[rows, following] == values)
     tied_rows = np.unique(rows[tied])
+    decided = np.zeros(len(distances), bool)
+    for row in tied_rows:
+        own, times = np.unique(values[starts[row] : ends[row]], return_counts=True)
+        alike = np.diff([ordered[row].searchsorted(own, s) for s in SIDES], axis=0)
+        decided[row] = (alike > times).any()
     if tied_rows.size:
         order = np.argsort(distances[tied_rows], axis=1, kind="stable")
         distances = distances.copy()
@@ -288,7 +303,7 @@ def _positions(
         of_tied = np.isin(rows, tied_rows)
         positions[of_tied] = distances[rows[of_tied], columns[of_tied]].astype(int)
     # Rows are ascending already; this orders the positions inside each row.
-    return positions[np.lexsort((positions, rows))], distances
+    return positions[np.lexsort((positions, rows))], distances, decided
 
 
 def _identities_before(

@@ -42,6 +42,7 @@ class Score:
     cmc: tuple[float, ...]
     splits: tuple[int, ...] = ()  # RegDB's splits in this score; () if unknown
     seeds: tuple[int, ...] = ()  # of the runs in this score; () for a single run
+    tied: float = 0.0  # share of the queries that the order of equals decides
 
 
 def score_of_trials(
@@ -72,6 +73,7 @@ def score_of_trials(
         by_identity=_by_identity(rankings, query_ids),
         cmc=tuple(curves.mean(axis=0).tolist()),
         trials=len(rankings),
+        tied=float(np.mean([ranking.tied / ranking.counted for ranking in rankings])),
         **names,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 from jreid.evaluation.score import METRICS, Score
 
 _GAP = "  "
+TIED = 0.01  # share of the queries above which ties are told
 _KINDS = {"embeddings": "after the neck", "features": "before the neck"}
 
 
@@ -33,13 +34,16 @@ def format_table(
     )
     for heading, block in blocks:
         lines += ["", *heading, aligned(header, widths)]
-        for _, row, interval in block:
+        for score, row, interval in block:
             lines += [aligned(row, widths), aligned(interval, widths)]
+            lines += ties(score)
     return "\n".join(lines[1:])
 
 
 def describe(about: Mapping[str, Any]) -> list[str]:
-    """Two lines: the run or features file, and what its numbers were measured with.
+    """The run or features file, and what its numbers were measured with: two lines.
+
+    One more says which images were left out, if any were.
 
     `about` is the head of results.json, see `results_file.about_scores`; what is
     missing or None is said to be unknown, or left out where it would not be known.
@@ -56,7 +60,11 @@ def describe(about: Mapping[str, Any]) -> list[str]:
         what.append(f"test images of {', '.join(place)}")
     if about.get("split") is not None:
         what.append(f"split {about['split']}")
-    return [", ".join(what), ", ".join(conditions(about))]
+    how = conditions(about)
+    if about.get("test_content"):
+        how.append(f"test images {about['test_content']}")
+    left_out = [f"left out: {about['left_out']}"] if about.get("left_out") else []
+    return [", ".join(what), ", ".join(how), *left_out]
 
 
 def conditions(about: Mapping[str, Any]) -> list[str]:
@@ -124,6 +132,16 @@ def _heading(score: Score) -> tuple[str, str]:
     )
 
 
+def ties(score: Score) -> list[str]:
+    """A line where equal distances make a number out of the order of the rows."""
+    if score.tied <= TIED:
+        return []
+    return [
+        f"  warning: ties decide {100 * score.tied:.1f} % of the queries, by the order "
+        "of the images"
+    ]
+
+
 def _repeated(score: Score) -> bool:
     return max(score.trials, len(score.splits), len(score.seeds)) > 1
 
@@ -137,7 +155,9 @@ def _cells(score: Score) -> list[str]:
 
 
 def interval_cells(score: Score) -> list[str]:
-    """The 95 % interval of each metric: "44.10–50.93"."""
+    """The 95 % interval of each metric, "44.10–50.93"; none over one identity."""
+    if len(score.by_identity.identities) < 2:
+        return ["-" for _ in METRICS]
     return [
         f"{percent(low)}–{percent(high)}"
         for low, high in (score.interval[name] for name in METRICS)

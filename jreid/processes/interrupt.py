@@ -1,16 +1,16 @@
-"""Turns SIGTERM and Ctrl-C into a request that a loop can answer between two steps."""
+"""Turns signals into a request that a loop can answer between two steps."""
 
 import signal
 from types import FrameType
 
+from jreid.stopping import SIGNALS
+
 
 class Interrupt:
-    """While the block runs, the first SIGTERM or SIGINT is only noted.
+    """While the block runs, the first of `stopping.SIGNALS` is only noted.
 
     A second one has its usual effect, so that a hanging step can still be ended.
     """
-
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self) -> None:
         self._signal: int | None = None
@@ -22,8 +22,9 @@ class Interrupt:
         return self._signal or 0
 
     def __enter__(self) -> "Interrupt":
-        for number in self.SIGNALS:
-            self._previous[number] = signal.signal(number, self._note)
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+                self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:

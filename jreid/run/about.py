@@ -8,7 +8,11 @@ from jreid.parts import config_hash, to_json
 
 
 def about_run(
-    config: Config, step: int | None, tested_on: Any = None
+    config: Config,
+    step: int | None,
+    tested_on: Any = None,
+    content: str = "",
+    variant: str = "",
 ) -> dict[str, Any]:
     """The head of a run's scores.
 
@@ -16,7 +20,10 @@ def about_run(
         config: of the run, as it is scored.
         step: of the checkpoint; None for means over several.
         tested_on: the data set of the test images; None: that of the config.
+        content: fingerprint of the test images' names and contents, if it is known.
+        variant: how it was scored, if not by the run's own protocol.
     """
+    more = {"test_content": content, "variant": variant}
     data = tested_on or config.data
     embedding = config.embedding
     return about_scores(
@@ -31,6 +38,7 @@ def about_run(
         split=getattr(data, "split", 0) or None,  # 0 stands for all splits of RegDB
         trained_on=tested_on and config.data.key,
         config=to_json(config),
+        **{name: value for name, value in more.items() if value},
     )
 
 

@@ -10,8 +10,12 @@ and CRC-32 of each.
 """
 
 import logging
+import os
 import pathlib
+import re
+import sys
 import tempfile
+import threading
 from typing import Any
 
 import jax
@@ -22,7 +26,9 @@ from orbax.checkpoint import checkpoint_managers
 
 from jreid.processes.distributed import from_main
 from jreid.run.leaves import check_fit, checksum, describe, named_leaves
+from jreid.run.workdir import saved_steps
 
+PLAIN = re.compile(r"[\w/.,@+=~ -]+", re.ASCII)  # paths that mean nothing else anywhere
 REMEDY = (
     "Take an earlier checkpoint with --config.checkpoint.step= (in training) or --step "
     "(in evaluation)"
@@ -32,14 +38,33 @@ REMEDY = (
 def _is_news(record: logging.LogRecord) -> bool:
     """False for what Orbax's threads log of every array of a save that failed.
 
-    Hundreds of lines would hide the one error, which is raised as well.
+    Hundreds of lines would hide the one error, which is raised as well. And for its
+    warning that a folder is read only, where it is only read.
     """
+    if record.msg.startswith("Given directory is read only"):
+        return False
     theirs = "orbax" in record.pathname or "never retrieved" in record.getMessage()
     return not (theirs and record.exc_info)
 
 
 logging.getLogger("absl").addFilter(_is_news)
 logging.getLogger("asyncio").addFilter(_is_news)
+
+
+def _print_news(kind: Any, error: Any, trace: Any) -> None:
+    """`sys.excepthook` without what TensorStore's threads print after a failed save.
+
+    Each array of it is a traceback: they report to an event loop that is closed.
+    """
+    if threading.current_thread() is not threading.main_thread() and (
+        str(error) == "Event loop is closed"
+    ):
+        return
+    _print_exception(kind, error, trace)
+
+
+_print_exception = sys.excepthook
+sys.excepthook = _print_news
 
 
 class Checkpoints:
@@ -80,15 +105,37 @@ class Checkpoints:
             }
         self.read_only = read_only
         self._saving: int | None = None
+        self._links: tempfile.TemporaryDirectory | None = None
         try:
+            if not read_only:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            self._place = self._plain_path()
             self._manager = ocp.CheckpointManager(
-                self.folder, options=ocp.CheckpointManagerOptions(**options)
+                self._place, options=ocp.CheckpointManagerOptions(**options)
             )
         except OSError as error:
             raise OSError(
                 f"cannot keep checkpoints in {self.folder}: {error}. Give a --workdir "
                 "that can be written."
             ) from error
+
+    def _plain_path(self) -> pathlib.Path:
+        """Another path to the folder where its own would be read as a pattern or URI.
+
+        Orbax and what it stands on search with the path in their patterns, without
+        escaping it, and take UTF-8 alone: such checkpoints could never be read again.
+        """
+        if PLAIN.fullmatch(os.fspath(self.folder)):
+            return self.folder
+        if jax.process_count() > 1:  # all need the same path
+            raise ValueError(
+                f"the path {str(self.folder)!r} has characters that several processes "
+                "cannot share: give a --workdir of letters, digits and -_.,@+=~"
+            )
+        self._links = tempfile.TemporaryDirectory(prefix="jreid-")
+        link = pathlib.Path(self._links.name) / "checkpoints"
+        link.symlink_to(self.folder, target_is_directory=True)
+        return link
 
     def steps(self) -> list[int]:
         """The steps with a complete checkpoint on disk, ascending."""
@@ -210,6 +257,8 @@ class Checkpoints:
             self.wait()
         finally:
             self._manager.close()
+            if self._links is not None:
+                self._links.cleanup()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -234,7 +283,7 @@ class Checkpoints:
         Where Orbax, which reads all at once, meets a damaged one, it abandons the
         others, and each of those then prints pages of its own.
         """
-        files = {"driver": "file", "path": f"{self.folder / str(step) / 'state'}/"}
+        files = {"driver": "file", "path": f"{self._place / str(step) / 'state'}/"}
         for name, described in leaves.items():
             store = {"driver": "ocdbt", "base": files, "path": f"{name}/"}
             try:
@@ -246,10 +295,11 @@ class Checkpoints:
                 raise self._damaged(step, f"{name} differs from what was saved")
 
     def _write_error(self, error: Exception) -> OSError:
+        intact = "Earlier checkpoints are intact. " if self.steps() else ""
         return OSError(
             f"cannot write the checkpoint of step {self._saving} to {self.folder}: "
-            f"{error}. Earlier checkpoints are intact. Free some space or make the "
-            "folder writable, then start the same command again to resume."
+            f"{error}. {intact}Free some space or make the folder writable, then start "
+            "the same command again to resume."
         )
 
     def _damaged(self, step: int, what: str) -> ValueError:
@@ -274,13 +324,6 @@ def resume(saved: Checkpoints, state: Any, step: int = -1) -> tuple[Any, int]:
         state = saved.restore(state, step)
         saved.discard_after(step)
     return state, step
-
-
-def saved_steps(folder: pathlib.Path) -> list[int]:
-    """The steps with a complete checkpoint in `folder`, ascending."""
-    # Orbax gives a folder its plain number only when all of it is written.
-    names = (path.name for path in folder.glob("*"))
-    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def _target(array: Any) -> jax.ShapeDtypeStruct:

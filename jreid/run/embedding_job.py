@@ -7,12 +7,11 @@ vectors are in memory, however long the list.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jreid.run.workdir import replacing, write_text
+from jreid.data.image_folders import PassedOver, is_folder, is_image
+from jreid.data.image_folders import entries as image_entries
+from jreid.data.modality_words import MODALITY_WORDS
+from jreid.run.workdir import lock, replacing, write_text
 
 MODALITIES = ("visible", "infrared")
 JOB, LIST, ERRORS = "job.json", "images.txt", "errors.parquet"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+CONTENT = "content_sha256"  # of the images, in job.json
+READ_WHOLE = 10_000  # images of which a job knows every byte
 
 # Paths to pixels, and per path why it is unreadable or None.
 Read = Callable[[list[str]], tuple[UInt8[np.ndarray, "n h w 3"], list[str | None]]]
@@ -106,7 +109,8 @@ def _parse(line: bytes, modality: str) -> tuple[str, str]:
         path, _, given = line.decode().rstrip("\r\n").partition("\t")
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text; is this a list of images?") from None
-    modality = given.strip() or modality
+    word = MODALITY_WORDS.get(given.strip().lower())
+    modality = given.strip() or modality if word is None else MODALITIES[word]
     if not path.strip() or "\0" in path:
         raise ValueError(
             f"{line[:80]!r} has no path; write `path` or `path<TAB>modality`"
@@ -119,12 +123,17 @@ def _parse(line: bytes, modality: str) -> tuple[str, str]:
     return path, modality
 
 
-def list_folder(folder: Path, modality: str = "") -> Iterator[str]:
+def list_folder(
+    folder: Path, modality: str = "", passed: PassedOver | None = None
+) -> Iterator[str]:
     """The image files below a folder as lines of a list, in the order of their names.
 
     Without `modality`, that of an image is the name `visible` or `infrared` of a folder
-    on its path below `folder`.
+    on its path, below `folder` or, where none is below, of `folder` itself. A folder
+    that a link leads to a second time is listed once; other files go to `passed`.
     """
+    passed = passed or PassedOver()
+    outside = _modality_of(folder.absolute().parts)
     pending, seen = [""], set()
     while pending:
         inside = pending.pop()
@@ -133,18 +142,26 @@ def list_folder(folder: Path, modality: str = "") -> Iterator[str]:
             continue
         seen.add(real)
         try:
-            with os.scandir(folder / inside) as entries:
-                found = sorted((entry.name, entry.is_dir()) for entry in entries)
+            found = list(image_entries(folder / inside))
         except OSError as error:
             raise ValueError(f"{folder / inside} cannot be listed: {error}") from error
-        named = {part.lower() for part in Path(inside).parts} & {*MODALITIES}
-        own = modality or (named.pop() if len(named) == 1 else "")
-        for name, _ in (pair for pair in found if not pair[1]):
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                yield f"{_listable(os.path.join(inside, name), folder)}\t{own}\n"
+        own = modality or _modality_of(Path(inside).parts) or outside
+        for entry in (entry for entry in found if not is_folder(entry)):
+            if is_image(entry.name):
+                yield f"{_listable(os.path.join(inside, entry.name), folder)}\t{own}\n"
+            else:
+                passed.file(entry.path)
         pending += [
-            os.path.join(inside, name) for name, is_dir in found[::-1] if is_dir
+            os.path.join(inside, entry.name)
+            for entry in found[::-1]
+            if is_folder(entry)
         ]
+
+
+def _modality_of(parts: Sequence[str]) -> str:
+    """The modality that one of the folders on a path is named by, if only one is."""
+    named = {part.lower() for part in parts} & {*MODALITIES}
+    return named.pop() if len(named) == 1 else ""
 
 
 def _listable(path: str, folder: Path) -> str:
@@ -171,6 +188,56 @@ def write_list(path: Path, lines: Iterable[str]) -> None:
         file.writelines(lines)
 
 
+def content_of(images: ImageList) -> str:
+    """SHA-256 of the images, whatever their names: all sizes, and many contents.
+
+    Of up to `READ_WHOLE` images every byte counts, of more that of so many, evenly
+    spread over the list: for millions of files, sizes are what can be asked for.
+
+    Raises ValueError if none of the files is there.
+    """
+    digest, found, first = hashlib.sha256(), False, ""
+    every = -(-images.images // READ_WHOLE)
+    rows = (row for shard in range(len(images)) for row in images.rows(shard))
+    for number, (path, _) in enumerate(rows):
+        place = images.root / path
+        first = first or str(place)
+        try:
+            size, content = place.stat().st_size, b""
+            if number % every == 0:
+                content = hashlib.sha256(place.read_bytes()).digest()
+            found = True
+        except OSError:
+            size, content = -1, b""
+        digest.update(f"{size} ".encode() + content)
+    if not found:
+        raise ValueError(
+            f"none of the {images.images} images of {images.file} is there, the first "
+            f"would be {first}: the relative paths of a list belong to its own folder"
+        )
+    return digest.hexdigest()
+
+
+def keep_list(out: Path, lines: Iterable[str]) -> Path:
+    """Writes the list of a folder's images into `out`, and says where.
+
+    Raises ValueError if a job was begun there on another list: names a difference.
+    """
+    kept = out / LIST
+    if not (out / JOB).exists() or not kept.exists():
+        write_list(kept, lines)
+        return kept
+    with open(kept, encoding="utf-8") as before:
+        for here, there in itertools.zip_longest(lines, before):
+            if here != there:
+                here, there = ((x or "nothing").split("\t")[0] for x in (here, there))
+                raise ValueError(
+                    f"{out} holds a job on other images: {here} here, where {there} is "
+                    "there. Give another --out."
+                )
+    return kept
+
+
 def open_job(out: Path, images: ImageList, settings: Mapping[str, Any]) -> None:
     """Begins a job in `out`, or finds that the one there is the same.
 
@@ -181,6 +248,7 @@ def open_job(out: Path, images: ImageList, settings: Mapping[str, Any]) -> None:
         **settings,
         "images": images.images,
         "list_sha256": images.digest,
+        CONTENT: content_of(images),
         "shard_size": images.shard_size,
     }
     path = out / JOB
@@ -188,13 +256,13 @@ def open_job(out: Path, images: ImageList, settings: Mapping[str, Any]) -> None:
         write_text(path, json.dumps(job, indent=1) + "\n")
         return
     try:
-        there = json.loads(path.read_text())
+        there = {CONTENT: job[CONTENT]} | json.loads(path.read_text())  # new in 0.3
         differ = [
             f"{name}: {job.get(name)} here, {there.get(name)} there"
             for name in sorted(job.keys() | there.keys())
             if job.get(name) != there.get(name)
         ]
-    except (ValueError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); give another --out") from None
     if differ:
         raise ValueError(
@@ -209,7 +277,7 @@ def lock_part(out: Path, part: int, parts: int) -> Iterator[None]:
     """Keeps a second process from doing the same part at the same time."""
     with open(out / f".part-{part}-of-{parts}.lock", "w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError:
             raise OSError(
                 f"part {part}/{parts} of {out} is being done by another process"

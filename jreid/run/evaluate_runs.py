@@ -1,7 +1,7 @@
 """`jreid.evaluate RUN ...`: the options of a command line put into runs' configs."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from jreid.config import Config
 from jreid.data.data_sets import DATA_SETS
 from jreid.evaluation.protocols.protocol import GalleryOptions
 from jreid.parts import check, from_json
+from jreid.run.about import kind_of_feature
 from jreid.run.mean_of_runs import Run, find_runs, score_runs
 from jreid.run.workdir import read_config
 
@@ -55,7 +56,9 @@ def evaluate_runs(
     from jreid.run import results, trained  # import JAX
 
     run = runs[0]
-    scores, about = trained.evaluate_run(run.config, run.folder, step, out, tested_on)
+    scores, about = trained.evaluate_run(
+        run.config, run.folder, step, out, tested_on, run.variant(step)
+    )
     results.print_report(scores, about, out or run.folder, tested_on)
 
 
@@ -67,6 +70,7 @@ def scored_run(folder: Path, given: RunOptions) -> tuple[Run, Any]:
         OSError: there is no run.
     """
     config = from_json(read_config(folder))
+    words = tuple(_other_words(config, given))
     tested_on = _other_data_set(config, given)
     if tested_on is None:
         _place(config, folder, given)
@@ -84,7 +88,20 @@ def scored_run(folder: Path, given: RunOptions) -> tuple[Run, Any]:
         check(config.evaluation, "config.evaluation")
         check(config.embedding, "config.embedding")
         protocol.check(config.evaluation)
-    return Run(folder, config), tested_on
+    return Run(folder, config, words), tested_on
+
+
+def _other_words(config: Config, given: RunOptions) -> Iterator[str]:
+    """A word for each option by which the run is scored otherwise than by itself."""
+    for name, value in given.galleries.items():
+        if getattr(config.evaluation, name) != value:
+            yield name if name in ("legacy", "permutations") else f"{name}-{value}"
+    if given.rerank not in (None, config.evaluation.rerank):
+        yield "rerank" if given.rerank else "no-rerank"
+    if given.feature is not None and given.feature != kind_of_feature(config):
+        yield given.feature
+    if given.flip not in (None, config.embedding.flip):
+        yield "flip" if given.flip else "no-flip"
 
 
 def _other_data_set(config: Config, given: RunOptions) -> Any:

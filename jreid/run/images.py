@@ -4,7 +4,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,26 @@ from jax.sharding import Mesh
 
 from jreid.config import Config
 from jreid.data.datasets import MODALITY_NAMES, Images, drop_unpaired
+from jreid.data.grey16 import HIGH_BYTES, Grey16, window_of
 from jreid.data.rows import groups, joined
 from jreid.data.views import modalities_of
 from jreid.processes.distributed import own_rows
 from jreid.progress import Progress
-from jreid.run.workdir import TRAINING_SET, read_training_set, write_text
+from jreid.run.people import (
+    contents_of,
+    fingerprint,
+    names_below,
+    write_training_images,
+)
+from jreid.run.workdir import (
+    TRAINING_SET,
+    read_training_set,
+    saved_steps,
+    write_text,
+)
 from jreid.training.plan import PlannedPhase, Segment
+
+GREY16 = "grey16"  # in the record of the training images
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,15 @@ class RunImages:
     pixels: np.ndarray | None  # of `train`, if they are kept in memory
     val: Images
     test: Images
+    contents: np.ndarray | None = None  # of `train`, see `people.contents_of`
+    test_content: str = ""  # fingerprint of `test`
+
+    @property
+    def content(self) -> str:
+        """The fingerprint of `train`; "" where the contents are not known."""
+        if self.contents is None:
+            return ""
+        return fingerprint(self.train, self.contents)
 
 
 def read_images(config: Config) -> RunImages:
@@ -40,8 +63,10 @@ def read_images(config: Config) -> RunImages:
     dataset = config.data.read()
     needed = modalities_of(config.views)
     paired = drop_unpaired(dataset.train, dataset.names, needed)
+    grey16 = _grey16_of_images(config, paired)
+    paired = replace(paired, grey16=grey16)
     train = readable(config, paired, "training", keep_pixels=config.loading.cache)
-    val = dataset.val
+    val = replace(dataset.val, grey16=grey16)
     if config.evaluation.every_epochs:
         if not len(val):
             raise ValueError(
@@ -50,6 +75,7 @@ def read_images(config: Config) -> RunImages:
             )
         val = readable(config, val, "validation").images
     identities, labels = np.unique(train.images.ids, return_inverse=True)
+    test = readable(config, replace(dataset.test, grey16=grey16), "test").images
     return RunImages(
         train=train.images,
         labels=labels,
@@ -58,15 +84,37 @@ def read_images(config: Config) -> RunImages:
         digest=digest(train.images),
         pixels=train.pixels,
         val=val,
-        test=readable(config, dataset.test, "test").images,
+        test=test,
+        contents=contents_of(train.images),
+        test_content=fingerprint(test, contents_of(test)),
     )
+
+
+def _grey16_of_images(config: Config, train: Images) -> Grey16:
+    """How 16-bit images are read, where need be by the range of the training ones."""
+    if config.grey16.by != "set":
+        return config.grey16
+    from jreid.data.decoding import deep_images  # imports TensorFlow
+
+    found = deep_images(train.paths.tolist(), train.read)
+    return window_of(values for _, values in found)
+
+
+def grey16_of_run(config: Config, workdir: Path) -> Grey16:
+    """How the run in `workdir` reads 16-bit images."""
+    if config.grey16.by != "set":
+        return config.grey16
+    return Grey16(**read_training_set(workdir)[GREY16])
+
+
+def say_untested() -> None:
+    """What a run ends with whose config leaves nobody to test on."""
+    print("trained on everybody: there is nobody to test on (data.test_fraction is 0)")
 
 
 def digest(images: Images) -> int:
     """CRC-32 of the names below the data set's folder, which stay when it is moved."""
-    folder = os.path.commonpath(images.paths.tolist()) if len(images) else ""
-    names = [Path(path).relative_to(folder).as_posix() for path in images.paths]
-    return zlib.crc32("\n".join(names).encode())
+    return zlib.crc32(os.fsencode("\n".join(names_below(images))))
 
 
 def readable(config: Config, images: Images, label: str, *, keep_pixels: bool = False):
@@ -200,18 +248,21 @@ def list_batch(
 ) -> str:
     """Saves which files a step has drawn; returns a sentence that says so."""
     path = workdir / f"diverged-step-{step}.json"
+    saved = max(saved_steps(workdir / "checkpoints"), default=0)
+    intact = f". The checkpoint of step {saved} is intact" if saved else ""
     phase = next(phase for phase in phases if step <= phase.last)
     try:
         write_text(path, json.dumps(batch_files(config, images, phase, step)))
     except OSError as failure:
-        return f"Its batch is not listed: {failure}"
-    return f"Its batch is listed in {path}"
+        return f"Its batch is not listed: {failure}{intact}"
+    return f"Its batch is listed in {path}{intact}"
 
 
 def facts(images: RunImages, weights: Any) -> dict[str, Any]:
     """What several processes must have found alike."""
     return {
         "the names of the training images": images.digest,
+        "the contents of the training images": images.content,
         "the names of the test images": digest(images.test),
         "the pretrained weights": weights and weights.sha256,
     }
@@ -233,15 +284,23 @@ def write_training_set(
     }
     if images.names:
         now["names"] = images.names
+    if images.train.grey16 != HIGH_BYTES:
+        now[GREY16] = {
+            n: getattr(images.train.grey16, n) for n in ("by", "low", "high")
+        }
+    if images.contents is not None:
+        write_training_images(workdir, images.train, images.contents)
+        now["content"] = images.content
+        now["test_content"] = images.test_content
     now["last_step"] = phases[-1].last
     if path.exists():
         before = read_training_set(workdir)
-        fixed = (name for name in now if name != "last_step")
+        fixed = now.keys() - {"last_step", "test_content"}
         if any(before.get(name, now[name]) != now[name] for name in fixed):
             raise ValueError(
-                f"{path} names other training images than can be read now, so the run "
-                "cannot be continued as it began; restore the images, or give another "
-                "--workdir"
+                f"{path} names other training images than can be read now, or of other "
+                "contents, so the run cannot be continued as it began; restore the "
+                "images, or give another --workdir"
             )
     write_text(path, json.dumps(now) + "\n")
 

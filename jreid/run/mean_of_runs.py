@@ -6,9 +6,12 @@ it was trained for: a test image of one split is a training image of another.
 
 import copy
 import glob
+import hashlib
 import itertools
+import os
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,7 @@ from jreid.evaluation.protocols.regdb import mean_title
 from jreid.evaluation.score import Score
 from jreid.parts import differences, to_json
 from jreid.run.about import about_run
-from jreid.run.workdir import CONFIG, read_training_set
+from jreid.run.workdir import CONFIG, read_training_set, saved_steps
 
 Scored = tuple[list[Score], dict[str, Any]]
 # Besides what may differ when a run is continued, of which the evaluation may not.
@@ -39,6 +42,12 @@ class Run:
 
     folder: Path
     config: Config
+    words: tuple[str, ...] = ()  # for what makes the config another than the run's own
+
+    def variant(self, step: int | None) -> str:
+        """What files of these scores are called, if it is not the run's own way."""
+        own = step in (None, self.newest_step())
+        return "-".join([*self.words, *([] if own else [f"step-{step}"])])
 
     @property
     def split(self) -> int | None:
@@ -47,9 +56,7 @@ class Run:
 
     def newest_step(self) -> int:
         """The step of the newest checkpoint, 0 if there is none."""
-        folder = self.folder / "checkpoints"
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        return max((int(name) for name in names if name.isdigit()), default=0)
+        return max(saved_steps(self.folder / "checkpoints"), default=0)
 
     def last_step(self) -> int:
         """The step at which its training ends."""
@@ -82,10 +89,12 @@ class Run:
 def find_runs(names: Sequence[str]) -> list[Path]:
     """Folders by name or pattern; a pattern stands for the runs among its matches.
 
+    Of several, folders that hold scores and no run are passed over with a note.
+
     Raises ValueError for a pattern that no run matches.
     """
     folders: list[Path] = []
-    for name in names:
+    for name in map(os.path.expanduser, names):
         if Path(name).exists() or not glob.has_magic(name):
             folders.append(Path(name))
             continue
@@ -93,7 +102,16 @@ def find_runs(names: Sequence[str]) -> list[Path]:
         if not found:
             raise ValueError(f"no run, a folder with {CONFIG}, matches {name!r}")
         folders += sorted(found, key=_by_number)
+    if len(folders) > 1:  # a shell gives all that match, as runs/regdb-mean too
+        for folder in [f for f in folders if _is_mean(f)]:
+            print(f"note: {folder} is a mean of runs, passed over", file=sys.stderr)
+            folders.remove(folder)
     return list({folder.absolute(): folder for folder in folders}.values())
+
+
+def _is_mean(folder: Path) -> bool:
+    """Whether the folder holds the scores that `score_runs` writes, and no run."""
+    return (folder / "results.json").is_file() and not (folder / CONFIG).exists()
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
@@ -192,25 +210,28 @@ def score_runs(
             f"{runs[0].folder} and the other runs are of several splits: on another "
             "data set give runs of one split"
         )
-    folder = out or runs[0].folder.parent / f"{runs[0].config.name}-mean"
+    other = "".join(f"-{word}" for word in (runs[0].variant(step),) if word)
+    folder = out or runs[0].folder.parent / f"{runs[0].config.name}-mean{other}"
     make_folder(folder)
     numbers = [_number(run, what) for run in runs]
-    scored = []
+    scored, contents = [], {}
     for run, (scores, about) in zip(
         runs, _scores(runs, what, step, out, tested_on), strict=True
     ):
         print(f"\n{what} {_number(run, what)}: {run.folder}\n")
         print(table.format_table(scores, about))
         scored.append(scores)
+        contents[str(run.folder)] = about.get("test_content", "")
+    content = _content_of_mean(contents, what)
     if what == "split":
         means, title = mean_over_splits(scored), mean_title(numbers)
     else:
         means = mean_over_seeds(scored, numbers)
         title = f"mean of {len(runs)} seeds ({', '.join(map(str, numbers))})"
-    about = _about_mean(runs, what, step, tested_on)
+    about = _about_mean(runs, what, step, tested_on, content)
+    lines = write_results(folder, means, about)  # a terminal may have gone
     print(f"\n{title}\n")
-    print(table.format_table(means, about))
-    print("\n".join(write_results(folder, means, about)))
+    print("\n".join([table.format_table(means, about), *lines]))
 
 
 def _scores(
@@ -224,11 +245,13 @@ def _scores(
         from jreid.run import trained  # imports JAX
 
         own = None if out is None else out / f"{what}-{_number(run, what)}"
-        yield trained.evaluate_run(run.config, run.folder, step, own, tested_on)
+        yield trained.evaluate_run(
+            run.config, run.folder, step, own, tested_on, run.variant(step)
+        )
 
 
 def _about_mean(
-    runs: Sequence[Run], what: str, step: int | None, tested_on: Any
+    runs: Sequence[Run], what: str, step: int | None, tested_on: Any, content: str
 ) -> dict[str, Any]:
     config = copy.deepcopy(runs[0].config)
     if what == "split":
@@ -236,4 +259,23 @@ def _about_mean(
     steps = {run.newest_step() for run in runs} if step is None else {step}
     at = steps.pop() if len(steps) == 1 else None
     folders = {str(_number(run, what)): str(run.folder) for run in runs}
-    return about_run(config, at, tested_on) | {"runs": folders}
+    return about_run(config, at, tested_on, content) | {"runs": folders}
+
+
+def _content_of_mean(contents: Mapping[str, str], what: str) -> str:
+    """The fingerprint of all test images, from those of the runs.
+
+    Raises ValueError if runs of several seeds were scored on different images.
+    """
+    known = {folder: content for folder, content in contents.items() if content}
+    if len(known) < len(contents):
+        return ""
+    if what == "split":
+        return hashlib.sha256(" ".join(known.values()).encode()).hexdigest()[:12]
+    if len(set(known.values())) > 1:
+        told = ", ".join(f"{content} of {folder}" for folder, content in known.items())
+        raise ValueError(
+            f"the seeds were scored on different test images ({told}): score all on "
+            "the same"
+        )
+    return next(iter(known.values()))

@@ -21,9 +21,9 @@ from flax import nnx
 from jreid.config import Config
 from jreid.models.resnet import ResNet
 from jreid.processes.distributed import from_main
-from jreid.run.checkpoint import Checkpoints, saved_steps
+from jreid.run.checkpoint import Checkpoints
 from jreid.run.leaves import named_leaves
-from jreid.run.workdir import CONFIG, replacing, write_text
+from jreid.run.workdir import CONFIG, replacing, saved_steps, write_text
 from jreid.training.learner import TrainState
 
 FORMAT = "jreid ResNet weights, version 1"

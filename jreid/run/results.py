@@ -55,7 +55,7 @@ def check_scorable(config: Config, images: Any) -> None:
         ValueError: a list lacks queries or a gallery, or options do not go together.
     """
     check_reranking(config.embedding.measure, reranking=config.evaluation.rerank)
-    lists = {"test": images.test}
+    lists = {"test": images.test} if len(images.test) else {}
     if config.evaluation.every_epochs:
         lists["validation"] = images.val
     for name, part in lists.items():
@@ -73,13 +73,16 @@ def write_report(
     features: Features,
     images: Images,
     tested_on: Any = None,
+    about: Mapping[str, Any] | None = None,
 ) -> list[Score]:
     """Scores the test features and writes tables and pictures into `folder`.
 
-    With `tested_on`, another data set than the run's, the files have its name.
+    With `tested_on`, another data set than the run's, the files have its name, and
+    that of the variant if `about`, made by `about_run`, has one.
     """
     data = tested_on or config.data
-    files = report_files(folder, tested_on)
+    about = about or about_run(config, step, tested_on)
+    files = report_files(folder, tested_on, about.get("variant", ""))
     settings = data.protocol.settings(images, config.evaluation)
     with counted_tables(len(settings) * len(features)) as progress:
         scores = score_settings(
@@ -91,7 +94,6 @@ def write_report(
             measure=config.embedding.measure,
             progress=progress,
         )
-    about = about_run(config, step, tested_on)
     write_text(files["results"], results_json(scores, about))
     _write_features(files["features"], config, features, images)
     with replacing(files["cmc"]) as temporary:
@@ -107,16 +109,22 @@ def write_report(
             modality=images.modality,
             title=f"{config.name}, step {step}: {headline} feature, not re-ranked",
             read=images.read,
+            grey16=images.grey16,
         )
     return scores
 
 
-def report_files(folder: Path, tested_on: Any = None) -> dict[str, Path]:
-    """Where `write_report` writes: results, features, CMC plot and ranked lists."""
-    other = ""
+def report_files(
+    folder: Path, tested_on: Any = None, variant: str = ""
+) -> dict[str, Path]:
+    """Where `write_report` writes: results, features, CMC plot and ranked lists.
+
+    Another data set, or another way of scoring than the run's own, has its own names.
+    """
+    other = f"-{variant}" if variant else ""
     if tested_on is not None:
         splits = (str(split) for split in tested_on.protocol.splits)
-        other = "".join(f"-{word}" for word in (tested_on.key, *splits))
+        other = "".join(f"-{word}" for word in (tested_on.key, *splits)) + other
     return {
         name: folder / f"{name}{other}.{suffix}"
         for name, suffix in (
@@ -170,5 +178,5 @@ def print_report(
 ) -> None:
     """The table, and where results and pictures lie; `about` is from `about_run`."""
     print(f"\n{table.format_table(scores, about)}\n")
-    for path in report_files(folder, tested_on).values():
+    for path in report_files(folder, tested_on, about.get("variant", "")).values():
         print(path)

@@ -16,15 +16,14 @@ from types import FrameType
 from jreid.config import Config
 from jreid.data.regdb import SPLITS
 from jreid.run.mean_of_runs import Run, score_runs
+from jreid.stopping import SIGNALS
 
 
 class Child:
-    """Runs processes one after the other, and passes SIGTERM and Ctrl-C on to them.
+    """Runs processes one after the other, and passes signals on to them.
 
     A context manager: while the block runs, these signals do not end this process.
     """
-
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,7 +51,9 @@ class Child:
         return 128 - code if code < 0 else code
 
     def __enter__(self) -> "Child":
-        for number in self.SIGNALS:
+        for number in SIGNALS:
+            if signal.getsignal(number) is signal.SIG_IGN:  # as nohup sets it
+                continue
             self._previous[number] = signal.signal(number, self._pass_on)
         return self
 
@@ -128,7 +129,7 @@ def train_splits(runs: Sequence[Run], arguments: Sequence[str], out: Path) -> in
             own = (f"--config.data.split={run.split}", f"--workdir={run.folder}")
             command = (sys.executable, "-m", "jreid.train", *arguments, *own)
             code = child.run(command)
-            if code in (128 + number for number in Child.SIGNALS):
+            if code in (128 + number for number in SIGNALS):
                 print(
                     f"stopped in split {run.split}; the same command continues",
                     file=sys.stderr,

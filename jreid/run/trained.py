@@ -1,5 +1,6 @@
 """A trained run at work: its network restored, its test images scored."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from jreid.run import results
 from jreid.run.about import about_run
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.embedder import Embedder
-from jreid.run.workdir import read_training_set
+from jreid.run.people import PLACES, contents_of, fingerprint, require_untrained
+from jreid.run.workdir import read_config, read_training_set
 from jreid.training.build import build_embed, classes_of, network_maker
 from jreid.training.learner import Tree, abstract_params_and_stats, data_mesh
 
@@ -54,29 +56,62 @@ def evaluate_run(
     step: int | None = None,
     out: Path | None = None,
     tested_on: Any = None,
+    variant: str = "",
 ) -> tuple[list[Score], dict[str, Any]]:
     """Restores a checkpoint of a run (None: the newest) and scores it.
 
     Writes tables and pictures into `out`, the work directory by default, and returns
     the scores and what they are of. A run on RegDB is scored on the split it was
-    trained on, whatever its config says: ValueError if that is another one. With
-    `tested_on`, another data set, its test images are scored by its protocol.
+    trained on, whatever its config says: ValueError if that is another one, or if
+    people are to be tested whom it was trained on. With `tested_on`, another data set,
+    its test images are scored by its protocol. In the work directory, files of a
+    `variant`, another way of scoring than the run's own, have its name.
     """
     quieten_tensorflow()
-    if out is not None:
-        make_folder(out)
-    dataset = (tested_on or config.data).read()
+    make_folder(out or workdir)
+    try:
+        dataset = (tested_on or config.data).read()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}\nIf the data set was moved, give its folder with --root"
+        ) from error
+    if not len(dataset.test):
+        raise ValueError(
+            f"{workdir} tests nobody, as its config says (data.test_fraction is 0): "
+            "give --dataset and --root of other people, or embed images (jreid.embed)"
+        )
     if tested_on is None:
         _check_split(config, workdir, dataset)
-    test = run_images.readable(config, dataset.test, "test").images
+    grey16 = run_images.grey16_of_run(config, workdir)
+    unread = dataclasses.replace(dataset.test, grey16=grey16)
+    test = run_images.readable(config, unread, "test").images
+    contents = contents_of(test)
+    require_untrained(config, workdir, dataset, test, contents, tested_on)
+    content = fingerprint(test, contents)
+    if out is not None:
+        variant = ""
+    elif tested_on is None and content != _tested_content(config, workdir, content):
+        variant = "-".join(filter(None, (variant, f"images-{content}")))
     network = restore_network(config, workdir, step)
+    about = about_run(config, network.step, tested_on, content, variant)
     features = network.embedder(
         network.params, network.stats, test, "embed test images"
     )
     scores = results.write_report(
-        config, out or workdir, network.step, features, test, tested_on
+        config, out or workdir, network.step, features, test, tested_on, about
     )
-    return scores, about_run(config, network.step, tested_on)
+    return scores, about
+
+
+def _tested_content(config: Config, workdir: Path, content: str) -> str:
+    """The fingerprint of the test images that the run was begun with.
+
+    Runs of earlier versions do not know it: then the place of the data set tells.
+    """
+    stored = read_config(workdir)["data"]
+    alike = all(stored.get(n, "") == getattr(config.data, n, "") for n in PLACES)
+    known = read_training_set(workdir).get("test_content")
+    return known or (content if alike else "")
 
 
 def _check_split(config: Config, workdir: Path, dataset: Dataset) -> None:

@@ -4,9 +4,10 @@ import contextlib
 import json
 import os
 import pathlib
+import platform
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from jreid import parts
 
@@ -29,10 +30,18 @@ def open_workdir(folder: str | pathlib.Path, config: Any) -> Iterator[pathlib.Pa
         config: of the run; see `jreid.parts`.
 
     Raises:
-        ValueError: the folder holds a run of another config; names the fields.
+        ValueError: the folder holds a run of another config, and the fields are named;
+            or its name is not UTF-8.
         OSError: the folder cannot be made or written, or another run is using it.
     """
     folder = pathlib.Path(folder).absolute()
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"the name {os.fspath(folder)!r} is not UTF-8, which results cannot hold: "
+            "give another --workdir"
+        ) from None
     text = json.dumps(parts.to_json(config), indent=2) + "\n"
     with _lock(folder):
         if (folder / CONFIG).exists() and _holds_work(folder):
@@ -52,7 +61,7 @@ def require_shared(folder: str | pathlib.Path) -> None:
     if not path.exists():
         raise FileNotFoundError(
             f"{path}, which process 0 has written, is not seen on host "
-            f"{os.uname().nodename}: --workdir must be on storage that all hosts share"
+            f"{platform.node()}: --workdir must be on storage that all hosts share"
         )
 
 
@@ -102,6 +111,13 @@ def read_training_set(folder: str | pathlib.Path) -> dict[str, Any]:
     return values
 
 
+def saved_steps(folder: pathlib.Path) -> list[int]:
+    """The steps with a complete checkpoint in `folder`, ascending."""
+    # Orbax gives a folder its plain number only when all of it is written.
+    names = (path.name for path in folder.glob("*"))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a file that is never seen half-written, in an existing folder.
 
@@ -124,15 +140,15 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         number, name = tempfile.mkstemp(path.suffix, f".{path.name}.", path.parent)
         try:
-            os.fchmod(number, 0o644)
-            yield pathlib.Path(name)
-            os.fsync(number)
-            os.replace(name, path)
+            with os.fdopen(number, "rb") as written:
+                if hasattr(os, "fchmod"):  # not on Windows
+                    os.fchmod(number, 0o644)
+                yield pathlib.Path(name)
+                os.fsync(written.fileno())
+            os.replace(name, path)  # Windows replaces closed files only
         except BaseException:
             os.unlink(name)
             raise
-        finally:
-            os.close(number)
     except OSError as error:
         raise OSError(
             f"cannot write {path}: {error}. Free some space or make the folder "
@@ -148,11 +164,9 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
         (folder / LOCK).touch()
     except OSError as error:
         raise _unwritable(folder, error) from error
-    import fcntl  # not on Windows, where scores are computed, but no runs trained
-
     with open(folder / LOCK, "r+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError:
             file.seek(0)
             raise OSError(
@@ -161,11 +175,27 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
             ) from None
         try:
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+            file.write(f"process {os.getpid()} on {platform.node()}\n")
             file.flush()
         except OSError as error:
             raise _unwritable(folder, error) from error
         yield
+
+
+def lock(file: IO) -> None:
+    """Locks an open file until it is closed.
+
+    Raises BlockingIOError if another process holds it, OSError where there is no such
+    lock: on Windows scores are computed, but no runs trained.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        raise OSError(
+            "this needs Linux or macOS, whose locks keep a second process out of the "
+            "folder; scoring features (--features) and comparing work everywhere"
+        ) from None
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _unwritable(folder: pathlib.Path, error: OSError) -> OSError:

@@ -13,9 +13,10 @@ from clu import parameter_overview
 
 from jreid.processes.distributed import is_main
 from jreid.progress import Progress
-from jreid.run.workdir import write_text
+from jreid.run.workdir import saved_steps, write_text
 
 METRICS = "metrics.jsonl"
+PARAMETERS = "parameters.txt"
 SHOWN_WAIT = 0.05  # fraction of the time from which the progress line tells it
 
 
@@ -98,9 +99,11 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # TensorBoard's writer raises TensorFlow's errors
+        saved = saved_steps(path.parent / "checkpoints")
+        intact = "Checkpoints are intact. " if saved else ""
         raise OSError(
-            f"cannot write {path}: {error}. Checkpoints are intact. Free some space or "
-            "make the folder writable, then start the same command again to resume."
+            f"cannot write {path}: {error}. {intact}Free some space or make the folder "
+            "writable, then start the same command again to resume."
         ) from error
 
 
@@ -144,11 +147,21 @@ def make_reporter(
     return Reporter(workdir, made, progress)
 
 
-def first_message(start: int, params: Mapping[str, Any], weights: str = "") -> str:
-    """That a run goes on after a step; of a new one its parameters and weights."""
+def first_message(
+    folder: pathlib.Path, start: int, params: Mapping[str, Any], weights: str = ""
+) -> str:
+    """That a run goes on after a step; of a new one its parameters and weights.
+
+    The table of the parameters is wider and longer than terminals: it goes to a file.
+    """
     if start:
         return f"continuing after step {start}"
-    return "\n".join(filter(None, (parameter_table(params), weights)))
+    table = parameter_table(params)
+    if is_main():
+        write_text(folder / PARAMETERS, f"{table}\n")
+    count = table.splitlines()[-1].removeprefix("Total: ")
+    told = f"parameters: {count}, listed in {folder / PARAMETERS}"
+    return "\n".join(filter(None, (told, weights)))
 
 
 def parameter_table(params: Mapping[str, Any]) -> str:

@@ -1,11 +1,12 @@
 """The scalars of the last steps: left on the device, then averaged and checked."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import jax
 import numpy as np
+from absl import logging
 
 T = TypeVar("T")
 
@@ -27,6 +28,7 @@ class ScalarWindow:
         self._first_step, self._explain = first_step, explain
         self._images_per_step = images_per_step
         self._steps: list[dict[str, jax.Array]] = []
+        self._reported = False
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -76,6 +78,9 @@ class ScalarWindow:
             name: float(np.mean([s[name] for s in fetched if name in s]))
             for name in names
         }
+        if not self._reported:
+            self._reported = True
+            _warn_of_idle_terms(fetched)
         images = len(fetched) * self._images_per_step
         self._first_step += len(fetched)
         self._steps = []
@@ -92,7 +97,21 @@ class ScalarWindow:
             if not np.isfinite(scalars[name]):
                 more = f". {self._explain(step)}" if self._explain else ""
                 raise DivergedError(
-                    f"{name} is {scalars[name]} at step {step}; the last checkpoint is "
-                    "intact. Lower --config.optimizer.lr or set "
-                    f"--config.optimizer.clip_norm, in another --workdir{more}"
+                    f"{name} is {scalars[name]} at step {step}. Lower "
+                    "--config.optimizer.lr or set --config.optimizer.clip_norm, in "
+                    f"another --workdir{more}"
                 )
+
+
+def _warn_of_idle_terms(steps: Sequence[Mapping[str, np.ndarray]]) -> None:
+    """One warning of the terms that were exactly 0 in each of the first steps."""
+    names = dict.fromkeys(n for scalars in steps for n in scalars if "loss/" in n)
+    idle = [n for n in names if not any(scalars.get(n, 0) for scalars in steps)]
+    if idle:
+        logging.warning(
+            "%s was 0 in each of the first %d steps: it does not act. With one identity"
+            " in a batch (--config.sampling.identities=) terms that compare people "
+            "cannot",
+            ", ".join(idle),
+            len(steps),
+        )

@@ -50,8 +50,8 @@ def load(path: str = "") -> TwoStreamNetwork:
 def read(paths: Sequence[str]) -> Tensor:
     """Image files as uint8 [b h w 3], resized to the size of training; needs Pillow.
 
-    As a viewer shows them: upright by EXIF, of 16 bits the high byte. The resizing is
-    within one grey level of jreid's.
+    As a viewer shows them: upright by EXIF, of 16 bits as the run read them. The
+    resizing is within one grey level of jreid's.
     """
     from PIL import Image, ImageOps
 
@@ -62,11 +62,23 @@ def read(paths: Sequence[str]) -> Tensor:
         with Image.open(path) as picture:
             upright = ImageOps.exif_transpose(picture)
         if upright.mode.startswith("I"):  # 16 bits, which convert would clip
-            upright = upright.convert("I").point(lambda grey: grey / 256).convert("L")
+            upright = Image.frombytes("L", upright.size, _in_8_bits(upright))
         small = upright.convert("RGB").resize(size, resampling)
         pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
         rows.append(pixels.view(size[1], size[0], 3))
     return torch.stack(rows)
+
+
+def _in_8_bits(picture: Any) -> bytes:
+    """Of 16-bit grey, 256 equal steps from low to high, or of the picture's range."""
+    how = EMBEDDING["grey16"]
+    octets = bytearray(picture.convert("I").tobytes())
+    values = torch.frombuffer(octets, dtype=torch.int32).long()
+    low, high = how["low"], how["high"]
+    if how["by"] == "image":
+        low, high = int(values.min()), int(values.max())
+    steps = (values - low) * 256 // (high - low + 1)
+    return bytes(steps.clamp(0, 255).tolist())
 
 
 def embed(

@@ -5,10 +5,9 @@ from typing import cast, get_args
 
 import numpy as np
 
+from jreid.data.modality_words import MODALITY_WORDS
 from jreid.evaluation.measures import Measure
 from jreid.evaluation.protocols.protocol import rows_in_words
-
-MODALITIES = ("visible", "infrared")  # 0 and 1
 
 _SURROGATES = 0xD800 >> 11  # half characters of UTF-16
 
@@ -86,8 +85,8 @@ def integers(name: str, values: np.ndarray) -> np.ndarray:
 def modality(name: str, values: np.ndarray) -> np.ndarray:
     """0 and 1 from numbers or words."""
     if values.dtype.kind in "USO":
-        given = np.char.lower(np.char.strip(words(name, values)))
-        found = np.select([given == word for word in MODALITIES], [0, 1], -1)
+        given = np.char.lower(np.char.strip(words(name, values))).tolist()
+        found = np.array([MODALITY_WORDS.get(word, -1) for word in given])
     elif values.dtype.kind in "iufb":
         found = np.select([values == 0, values == 1], [0, 1], -1)
     else:

@@ -110,7 +110,7 @@ def read_embeddings(folder: Path, labels: Labels) -> FeatureTable:
         found = [keys[row] for row in chosen]
         left = len(paths) - len(chosen)
         kind = str(job.get("kind", "features"))
-        return FeatureTable(
+        table = FeatureTable(
             checked_features({kind: of_images.floats(kind, rows[chosen])}, measure),
             ids=np.array([labels.ids[key] for key in found], np.int64),
             cameras=None
@@ -122,6 +122,7 @@ def read_embeddings(folder: Path, labels: Labels) -> FeatureTable:
             unused=(f"{left} images that {labels.source} does not name",) * bool(left),
             model={name: job[name] for name in _OF_MODEL if name in job},
         )
+        return table.without_junk()
 
 
 def _check_found(keys: list[str], labels: Labels) -> None:

@@ -1,5 +1,6 @@
 """`jreid.evaluate --features`: features from elsewhere, as tables and files."""
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,12 +57,13 @@ def evaluate_features(
     if out is not None:
         make_folder(out)
     if several:
-        scores, about = _score_splits(sources, splits, given)
+        shown, scores, about = _score_splits(sources, splits, given)
     else:
         scores, about = _score_source(sources[0], given, given.options)
-        print(table.format_table(scores, about))
-    if out is not None:
-        print("\n".join(write_results(out, scores, about)))
+        shown = [table.format_table(scores, about)]
+    # Written before it is printed: a terminal may have gone.
+    lines = [] if out is None else write_results(out, scores, about)
+    print("\n".join([*shown, *lines]))
 
 
 def _splits_of(sources: Sequence[Path], given: FeatureOptions) -> list[int]:
@@ -83,28 +85,42 @@ def _splits_of(sources: Sequence[Path], given: FeatureOptions) -> list[int]:
                 "split"
             )
     # A shell sorts split10.npz before split2.npz: the last number of the name counts.
-    found = [re.findall(r"\d+", str(source.with_suffix(""))) for source in sources]
-    numbers = [int(digits[-1]) for digits in found if digits]
+    shared = os.path.commonpath([place.parent for place in places])
+    names = [str(place.relative_to(shared).with_suffix("")) for place in places]
+    found = [re.findall(r"\d+", name) for name in names]
+    numbers = [int(digits[-1]) if digits else 0 for digits in found]
     if len(set(numbers)) == len(sources) and set(numbers) <= set(SPLITS):
         return numbers
+    if set(numbers) & set(SPLITS):
+        raise ValueError(
+            f"which splits of RegDB are {', '.join(map(str, sources))}? The last "
+            "number of a name tells, 1 to 10, each once: rename the files, or give one "
+            "at a time with --split"
+        )
     return list(SPLITS[: len(sources)])
 
 
 def _score_splits(
     sources: Sequence[Path], splits: Sequence[int], given: FeatureOptions
-) -> Scored:
-    """Prints the scores of each of RegDB's splits; returns their mean."""
-    scored = []
+) -> tuple[list[str], list[Score], dict[str, Any]]:
+    """Tables of each of RegDB's splits and of their mean, then that mean."""
+    shown, scored, abouts = [], [], []
     for split, source in sorted(zip(splits, sources, strict=True)):
         scores, about = _score_source(source, given, {"split": split})
-        print(f"{table.format_table(scores, about)}\n")
+        shown.append(f"{table.format_table(scores, about)}\n")
         scored.append(scores)
+        abouts.append(about)
     means = mean_over_splits(scored)
     names = ", ".join(source.name for source in sources)
-    about = about_scores("mean", features_file=names)
-    print(f"{mean_title(sorted(splits))}\n")
-    print(table.format_table(means, about))
-    return means, about
+    about = about_scores("mean", features_file=names, **_left_out(abouts))
+    shown.append(f"{mean_title(sorted(splits))}\n")
+    shown.append(table.format_table(means, about))
+    return shown, means, about
+
+
+def _left_out(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found = [about["left_out"] for about in abouts if about.get("left_out")]
+    return {"left_out": "; ".join(found)} if found else {}
 
 
 def _score_source(
@@ -132,6 +148,7 @@ def _score_source(
         features_file=source.name,
         split=options.get("split"),
         **contents.model,
+        **contents.left_out(),
     )
     return scores, about
 

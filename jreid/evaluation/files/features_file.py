@@ -3,7 +3,8 @@
 The file holds these arrays, row i of each belonging to image i:
 
     features   [n d] float16, float32 or float64, L2-normalised or not
-    ids        [n] identity numbers, integers (or whole numbers stored as floats)
+    ids        [n] identity numbers, integers (or whole numbers stored as floats);
+               images of a negative one, junk in Market-1501's convention, are left out
     cameras    [n] camera numbers; for SYSU-MM01 and LLCM
     modality   [n] 0 or "visible", 1 or "infrared"; for all but SYSU-MM01, where
                cameras 3 and 6 are the infrared ones
@@ -19,7 +20,7 @@ feature, scored in rows of its own, so that the `features.npz` of a run can be r
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,28 @@ class FeatureTable:
     measure: Measure = "cosine"  # if so, rows are L2-normalised
     unused: tuple[str, ...] = ()  # what was found and is of no use here
     model: Mapping[str, Any] = field(default_factory=dict)  # see `about_scores`
+    junk: int = 0  # images of a negative identity, which are left out
+
+    def without_junk(self) -> "FeatureTable":
+        """Without the images of a negative identity; ValueError if none is left."""
+        kept = self.ids >= 0
+        if kept.all():
+            return self
+        if not kept.any():
+            raise ValueError("every id is negative: such images are junk, left out")
+        columns = {
+            name: None if (column := getattr(self, name)) is None else column[kept]
+            for name in COLUMNS
+        }
+        features = {name: rows[kept] for name, rows in self.features.items()}
+        junk = int((~kept).sum())
+        return replace(self, features=features, junk=junk, **columns)
+
+    def left_out(self) -> dict[str, Any]:
+        """What the head of the scores says of images that were left out."""
+        if not self.junk:
+            return {}
+        return {"left_out": f"{self.junk} images of a negative identity (junk)"}
 
     def kinds(self, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """The features of these kinds, or all; ValueError for one that is not there."""
@@ -121,6 +144,8 @@ def read_features(path: str | os.PathLike[str]) -> FeatureTable:
     """
     with named(path):
         arrays = read_arrays(path)
+        if {"query_f", "gallery_f"} <= arrays.keys():
+            raise ValueError(_of_baseline(os.fspath(path)))
         if "ids" not in arrays:
             raise ValueError(
                 "there is no array 'ids' with the identity number of each image; it "
@@ -134,7 +159,7 @@ def read_features(path: str | os.PathLike[str]) -> FeatureTable:
         features = _find_features(arrays, len(columns["ids"]))
         _check_lengths({**features, **columns}, len(columns["ids"]))
         measure = _measure(arrays)
-        return FeatureTable(
+        table = FeatureTable(
             checked_features(features, measure or "cosine"),
             ids=of_images.integers("ids", columns["ids"]),
             cameras=_optional(of_images.integers, "cameras", columns),
@@ -149,6 +174,17 @@ def read_features(path: str | os.PathLike[str]) -> FeatureTable:
                 and not (measure and name == "measure")
             ),
         )
+        return table.without_junk()
+
+
+def _of_baseline(path: str) -> str:
+    """How a file of the Person_reID_baseline family becomes one of these."""
+    out = f"{os.path.splitext(path)[0]}.npz"
+    return f"""its images are told apart as query and gallery, as the Person_reID_baseline
+family writes them, not by modality; with queries infrared (1) and gallery visible (0):
+  m = scipy.io.loadmat({path!r}, squeeze_me=True)
+  f, ids, cameras = (np.concatenate([m[s + k] for s in ("query_", "gallery_")]) for k in ("f", "label", "cam"))
+  np.savez({out!r}, features=f, ids=ids, cameras=cameras, modality=np.arange(len(f)) < len(m["query_f"]))"""  # noqa: E501
 
 
 def checked_features(

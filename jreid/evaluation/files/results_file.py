@@ -15,7 +15,7 @@ from jreid.run.workdir import replacing, write_text
 
 FORMAT = 2  # of results.json
 _OURS = ("format", "unit", "scores")  # keys that the head may not have
-_LATER = ("seeds",)  # fields that files of earlier versions lack
+_LATER = {"seeds": [], "tied": 0.0}  # fields that files of earlier versions lack
 _REMEDY = "restore it, or score the run or features file again"
 
 
@@ -33,6 +33,7 @@ def about_scores(
     trained_on: str | None = None,
     features_file: str | None = None,
     config: Any = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """The head: every one has the same keys, None where unknown or of no use.
 
@@ -48,6 +49,7 @@ def about_scores(
         trained_on: the data set of the run's training, where it is another one.
         features_file: the file of a model from elsewhere.
         config: the run's, as JSON values.
+        more: what only some have; see `table.describe`.
     """
     return {
         "name": name,
@@ -63,6 +65,7 @@ def about_scores(
         "features_file": features_file,
         "version": __version__,
         "config": config,
+        **more,
     }
 
 
@@ -161,8 +164,7 @@ def read_results(path: str | Path) -> tuple[dict[str, Any], list[Score]]:
 def _score(row: Mapping[str, Any]) -> Score:
     """A score from its JSON object, every value of the type it must have."""
     fields = dataclasses.fields(Score)
-    later: dict[str, Any] = {name: [] for name in _LATER}
-    row = later | dict(row)
+    row = _LATER | dict(row)
     if wrong := sorted(set(row) ^ {field.name for field in fields}):
         raise ValueError(f"fields {wrong} are unknown or missing")
     by_identity = row["by_identity"]
@@ -183,6 +185,7 @@ def _score(row: Mapping[str, Any]) -> Score:
         cmc=_all(row["cmc"], float),
         splits=_all(row["splits"], int),
         seeds=_all(row["seeds"], int),
+        tied=_typed(row["tied"], float),
     )
 
 

@@ -1,0 +1,113 @@
+"""A run's first lines, before JAX is imported: what it is, on which data, for how long.
+
+Written to standard error, as the progress is.
+"""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jreid import __version__
+from jreid.config import Config
+from jreid.data.datasets import INFRARED, VISIBLE, Dataset, Images, drop_unpaired
+from jreid.data.views import modalities_of
+from jreid.parts import config_hash
+from jreid.run.workdir import saved_steps
+from jreid.training.plan import plan
+
+GIGABYTE = 1e9
+AUTO = "auto"  # a coordinator that tells each process its number, later
+
+
+def say(text: str) -> None:
+    """A line of its own on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def begin(parse: Callable[[list[str]], Any], arguments: list[str]) -> None:
+    """Says the first lines of the run of a command line of jreid.train.
+
+    What is wrong with the data set is left to whoever reads it in earnest, and so are
+    warnings. Raises ValueError, OSError or SystemExit for a command line that is
+    refused.
+    """
+    given = parse(arguments)
+    config, workdir = given.config, given.options.workdir
+    is_one_run = not given.options.splits and getattr(config.data, "split", None) != 0
+    is_first = (
+        config.distributed.process == 0 and config.distributed.coordinator != AUTO
+    )
+    if is_one_run and is_first:
+        for line in first_lines(config, workdir or Path("runs") / config.name):
+            say(line)
+
+
+def first_lines(config: Config, workdir: Path) -> Iterator[str]:
+    """What is known of a run from its config and its folder."""
+    done = max(saved_steps(workdir / "checkpoints"), default=0)
+    state = f"continues after step {done}" if done else "new"
+    yield f"jreid {__version__}: {config.name}, config {config_hash(config)}"
+    yield f"work directory: {workdir}, {state}"
+    if not done:
+        yield f"weights: {config.pretrained or 'random'}"
+    if getattr(config.data, "tfds", ""):
+        yield f"data: {config.data.key}, built in {config.data.tfds}"
+        return
+    logging.disable(logging.WARNING)
+    try:
+        dataset = config.data.read()
+        train = drop_unpaired(dataset.train, modalities=modalities_of(config.views))
+        yield f"data: {config.data.key}, {config.data.root}: {_parts(dataset)}"
+        with contextlib.suppress(ValueError):  # no batch can be drawn
+            yield _length(config, train)
+        if config.loading.cache:
+            yield _memory(config, train)
+    except (ValueError, OSError):
+        return
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _parts(dataset: Dataset) -> str:
+    """People and images of each part that is there."""
+    parts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    return "; ".join(
+        f"{name} {_count(images)}" for name, images in parts.items() if len(images)
+    )
+
+
+def _count(images: Images) -> str:
+    visible, infrared = (
+        int((images.modality == modality).sum()) for modality in (VISIBLE, INFRARED)
+    )
+    people = len(np.unique(images.ids))
+    return f"{people} people, {visible} visible and {infrared} infrared images"
+
+
+def _length(config: Config, train: Images) -> str:
+    phases = plan(config, train)
+    steps = min(config.steps or phases[-1].last, phases[-1].last)
+    epochs = config.schedule.epochs
+    return f"{steps} steps, of {phases[-1].last} in {epochs} epochs"
+
+
+def _memory(config: Config, train: Images) -> str:
+    height, width = config.size
+    needed = len(train) * height * width * 3 / GIGABYTE
+    told = f"cache: {needed:.2f} GB of memory for decoded training images"
+    free = available_memory()
+    return f"{told}, {free / GIGABYTE:.1f} GB are free" if free else told
+
+
+def available_memory() -> int:
+    """Bytes that can be had without swapping; 0 where that is not known."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = [line.split() for line in lines if line.startswith("MemAvailable:")]
+        return int(found[0][1]) * 1024
+    return 0

@@ -1,0 +1,133 @@
+"""Whom a run is trained on, and on which images: nobody of them may be tested on.
+
+A run keeps with it the names and the contents of its training images. On its own data
+set a person is known by what the data set calls him; where its numbers are only labels
+of its lists (`identified_by` is "image"), by the image's path. Another data set may
+call other people the same, so there the contents of images tell.
+"""
+
+import concurrent.futures
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jreid.config import Config
+from jreid.data.datasets import Dataset, Images, some
+from jreid.data.image_folders import composed
+from jreid.run.workdir import read_config, read_training_set, replacing
+from jreid.shapes import UInt64
+
+TRAINING_IMAGES = "training_images.npz"
+
+
+def names_below(images: Images) -> list[str]:
+    """Names below the data set's folder, which stay when it is moved."""
+    folder = os.path.commonpath(images.paths.tolist()) if len(images) else ""
+    return [Path(path).relative_to(folder).as_posix() for path in images.paths]
+
+
+def contents_of(images: Images) -> UInt64[np.ndarray, " n"]:
+    """Of every image the first 64 bits of its file's SHA-256."""
+
+    def content(path: str) -> int:
+        return int.from_bytes(hashlib.sha256(images.read(path)).digest()[:8])
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return np.array([*pool.map(content, images.paths.tolist())], np.uint64)
+
+
+def fingerprint(images: Images, contents: UInt64[np.ndarray, " n"]) -> str:
+    """12 hex digits of names and contents, in whatever order; "" without images."""
+    if not len(images):
+        return ""
+    pairs = zip(names_below(images), contents.tolist(), strict=True)
+    lines = sorted(f"{os.fsencode(name)!r} {content:016x}" for name, content in pairs)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def write_training_images(
+    workdir: Path, images: Images, contents: UInt64[np.ndarray, " n"]
+) -> None:
+    """Keeps names and contents of the training images with the run."""
+    with replacing(workdir / TRAINING_IMAGES) as temporary:
+        names = np.array(names_below(images), np.str_)
+        np.savez_compressed(temporary, names=names, contents=contents)
+
+
+def require_untrained(
+    config: Config,
+    workdir: Path,
+    dataset: Dataset,
+    test: Images,
+    contents: UInt64[np.ndarray, " n"],
+    tested_on: Any = None,
+) -> None:
+    """Raises ValueError, naming some, if a person was trained on who is to be tested.
+
+    Args:
+        config: of the run, with the data set's place to test in.
+        workdir: the run's.
+        dataset: in which the test images are.
+        test, contents: the test images, and what `contents_of` gives of them.
+        tested_on: the part of the data set, if it is another one than the run's.
+    """
+    stored = read_config(workdir)["data"]
+    roots = stored.get("root"), getattr(config.data, "root", "")
+    synthetic = [root == "synvi" for root in roots]
+    other = tested_on is not None or synthetic[0] != synthetic[1]
+    known_by = "content" if other else getattr(config.data, "identified_by", "content")
+    moved = any(stored.get(n, "") != getattr(config.data, n, "") for n in PLACES)
+    if known_by in ("number", "name"):
+        _require_other_people(workdir, dataset, test, known_by)
+    elif known_by == "image":
+        _require_other_images(workdir, "names", np.array(names_below(test)), test)
+    if other or moved or known_by == "content":
+        _require_other_images(workdir, "contents", contents, test)
+
+
+PLACES = ("root", "tfds")
+
+
+def _require_other_people(
+    workdir: Path, dataset: Dataset, test: Images, known_by: str
+) -> None:
+    trained = read_training_set(workdir)
+    people = sorted(set(test.ids.tolist()))
+    known = set(trained["identities"])
+    if known_by == "name":
+        known = {composed(name) for name in trained.get("names", ())}
+    found = [
+        name
+        for person in people
+        if (name := dataset.names.get(person, person) if known_by == "name" else person)
+        in known
+    ]
+    if found:
+        raise ValueError(
+            f"{len(found)} of the {len(people)} test people are among those that "
+            f"{workdir} was trained on: {some(found)}. Their scores would say nothing: "
+            "test on others, or embed these images with jreid.embed"
+        )
+
+
+def _require_other_images(
+    workdir: Path, kind: str, values: np.ndarray, test: Images
+) -> None:
+    """By "names" or "contents"; runs of earlier versions know neither."""
+    path = workdir / TRAINING_IMAGES
+    if not path.exists():
+        return
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            known = np.isin(values, stored[kind])
+    except Exception as error:  # what a damaged file raises depends on the damage
+        raise ValueError(f"{path} is damaged ({error}); restore it") from error
+    if known.any():
+        raise ValueError(
+            f"{known.sum()} of the {len(test)} test images are images that {workdir} "
+            f"was trained on: {some(test.paths[known].tolist(), 3)}. Their scores "
+            "would say nothing: test on others"
+        )
