@@ -73,18 +73,10 @@ COMMON = TRUNK_AND_STEMS + NON_LOCAL
         ("gem_average", COMMON + 2 * BRANCH + P),
     ],
 )
-def test_parameter_counts_on_sysu(variant, expected, counts):
+def test_parameter_counts_on_sysu(variant, expected):
     part = load(f"sysu:{variant}").network
-    if repr(part) not in counts:  # several rows have the same network
-        network = nnx.eval_shape(lambda: build(part, 395))
-        counts[repr(part)] = parameter_count(network)
-    assert counts[repr(part)] == expected
-
-
-@pytest.fixture(scope="module")
-def counts():
-    """Of parameters, by network."""
-    return {}
+    network = nnx.eval_shape(lambda: build(part, 395))
+    assert parameter_count(network) == expected
 
 
 @pytest.mark.parametrize(
