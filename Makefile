@@ -3,10 +3,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 RUN := $(VENV)/bin/python -m
+# A file's tests share what they compile, and so one worker.
+PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 STAMP := $(VENV)/.installed-$(VERSION)
 
@@ -29,7 +32,8 @@ help:
 	@echo "make release  builds dist/ and uses the wheel in an empty environment"
 	@echo "make install  the virtual environment alone; make torch adds PyTorch"
 	@echo "make clean    remove the virtual environment and all caches, not runs/"
-	@echo "PYTHON=python3.12 chooses the Python (3.11 or newer), VENV=.venv the environment"
+	@echo "PYTHON=python3.12 chooses the Python (3.11 or newer), VENV=.venv the environment,"
+	@echo "WORKERS=2 how many processes run pytest"
 
 install: $(STAMP)
 
@@ -50,22 +54,22 @@ check: $(STAMP)
 	$(RUN) pyright --pythonpath $(abspath $(VENV)/bin/python)
 
 test: check
-	$(RUN) pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 slow: $(STAMP)
-	JREID_SLOW_TESTS=1 $(RUN) pytest -m slow $(ARGS)
+	JREID_SLOW_TESTS=1 $(PYTEST) -m slow $(ARGS)
 
 torch: $(STAMP)
 	@TORCH_INDEX='$(TORCH_INDEX)' CUDA='$(CUDA)' $(VENV)/bin/python tools/install_torch.py
 
 parity: torch check
-	JREID_SLOW_TESTS=1 $(RUN) pytest -m torch $(ARGS)
+	JREID_SLOW_TESTS=1 $(PYTEST) -m torch $(ARGS)
 
 SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
 search: SEED := $(SEED)
 search: $(STAMP)
 	@echo "make search SEED=$(SEED) does the same again"
-	JREID_SEARCH=$${JREID_SEARCH:-5} $(RUN) pytest -m hypothesis --hypothesis-seed=$(SEED) $(ARGS)
+	JREID_SEARCH=$${JREID_SEARCH:-5} $(PYTEST) -m hypothesis --hypothesis-seed=$(SEED) $(ARGS)
 
 commands: torch
 	$(RUN) tools.run_documented_commands $(ARGS)

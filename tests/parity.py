@@ -35,13 +35,6 @@ SIZE = (48, 24)
 STEMS = {"visible": "visible", "infrared": "infrared"}
 
 
-# Compiling takes most of the time; this halves it, and the programs are tiny.
-QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
-
-
 @contextlib.contextmanager
 def one_block_per_stage():
     """In the block, depth 10 is a ResNet with one block per stage in both programs."""
@@ -159,7 +152,7 @@ def run_jax(config: Config, params, stats, batch, dtype):
         evaluated = nnx.merge(frozen, params, stats)(pixels(batch), STEMS)
         return outputs, evaluated, terms, grads, new
 
-    return jax.jit(everything, compiler_options=QUICK)(
+    return jax.jit(everything)(
         jax.tree.map(jnp.asarray, params),
         jax.tree.map(jnp.asarray, stats),
         jax_batch(batch),

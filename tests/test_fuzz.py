@@ -52,10 +52,12 @@ WATCHING = []
 sys.addaudithook(watch)
 
 
-def fuzz(strategy, read, path: pathlib.Path, *, write=None) -> None:
+def fuzz(
+    strategy, read, path: pathlib.Path, *, write=None, number: int = EXAMPLES
+) -> None:
     """Writes what `strategy` gives to `path` and reads it."""
 
-    @examples(EXAMPLES, suppress_health_check=[*HealthCheck])  # type: ignore[arg-type]
+    @examples(number, suppress_health_check=[*HealthCheck])  # type: ignore[arg-type]
     @given(strategy)
     def once(content):
         (write or path.write_bytes)(content)
@@ -382,7 +384,8 @@ def test_overrides_of_a_config(tmp_path, capsys):
     def write(content):
         chosen[:] = [content]
 
-    fuzz(overrides, read, tmp_path / "config", write=write)
+    # A third of a second each: the whole command line is built anew.
+    fuzz(overrides, read, tmp_path / "config", write=write, number=40)
 
 
 def safetensors() -> bytes:

@@ -39,11 +39,9 @@ def train_jax(config, trees, dtype, batches):
     params, stats = jax.tree.map(jnp.asarray, trees)
     opt_state = config.optimizer.make(schedule).init(params)
     state = TrainState(jnp.int32(0), params, stats, opt_state, {})
-    lowered = system.step.lower(state, parity.jax_batch(batches[0]))
-    compiled = lowered.compile(compiler_options=parity.QUICK)
     scalars = []
     for batch in batches:
-        state, values = compiled(state, parity.jax_batch(batch))
+        state, values = system.step(state, parity.jax_batch(batch))
         scalars.append(jax.device_get(values))
     return jax.device_get((state.params, state.stats)), scalars
 

@@ -1,7 +1,7 @@
 """Installs PyTorch, which the parity tests and weights files need, where it is missing.
 
     make torch                       # or make parity, which installs it first
-    make torch TORCH_INDEX=URL       # from this package index, such as PyTorch's own
+    make torch TORCH_INDEX=URL       # from this package index
     make torch CUDA=1                # also where the build brings CUDA
 
 On Linux, many indexes have a build that brings CUDA: gigabytes that are of no use
@@ -19,7 +19,6 @@ from typing import Any
 from packaging.requirements import Requirement
 
 CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 OF_CUDA = ("nvidia-", "cuda-", "triton", "pytorch-triton")
 
 
@@ -48,8 +47,8 @@ def main() -> int:
         print(
             f"error: torch {metadata['version']} of this package index brings CUDA "
             f"({', '.join(brought)}), several gigabytes that parity does not need: "
-            f"give TORCH_INDEX={CPU_INDEX} or another index with builds for CPUs, or "
-            "CUDA=1 to install all of it",
+            "give TORCH_INDEX=URL, a package index with builds for CPUs, or CUDA=1 to "
+            "install all of it",
             file=sys.stderr,
         )
         return 1

@@ -1,6 +1,6 @@
 """Types the commands of the README and of docs/ into a fresh clone, in their order.
 
-    make commands                                  # hours on two cores
+    make commands
     make commands ARGS="--document README.md"
 
 Each document has a terminal of its own that knows nothing: an empty home folder, no
@@ -37,7 +37,7 @@ MENTION = r"\.\.\.|--features$|^\S+ \S+$"  # in a sentence, what is no whole com
 # Pattern -> what is added so that a command takes minutes at most.
 SHORTENED = {
     r"-m jreid\.train .*:all": "--splits 1 2",
-    r"-m jreid\.train ": "--config.steps=1",
+    r"-m jreid\.train ": "--config.steps=1 --config.sampling.identities=2",
     r"tools/benchmark\.py --quick": "--rounds=1 --turn-seconds=0.1 --batches=2",
     r"tools/make_synvi\.py": "--ids=6 --archive=small.tar.xz",
 }
@@ -78,6 +78,7 @@ def bare_environment(scratch: Path) -> dict[str, str]:
         kept.setdefault("PIP_CONFIG_FILE", str(pip))
     home = scratch / "home"
     home.mkdir()
+    kept["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling is most of the time
     return kept | {"HOME": str(home), "PATH": f"{programs}:/usr/bin:/bin"}
 
 
