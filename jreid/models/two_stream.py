@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jreid.bounds import at_least
+from jreid.bounds import at_least, makes_module
 from jreid.models.bottleneck import refined_name
 from jreid.models.pooling import GeM
 from jreid.models.resnet import ResNet
@@ -54,6 +54,12 @@ class Branch:
     """From the pooled vector to another width, a Project; none: the trunk's width."""
     neck: bool = True
     """Whether there is a BatchNorm without bias; without it the embedding is u."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that holds another kind of part."""
+        makes_module("pool", self.pool)
+        if self.project is not None:
+            makes_module("project", self.project)
 
     def width(self, channels: int) -> int:
         """Of its feature and embedding, on a trunk of that many channels."""
