@@ -170,7 +170,9 @@ class Checkpoints:
         try:
             read = self._manager.restore(step, args=ocp.args.Composite(state=state))
         except Exception as error:
-            raise self._damaged(step, f"Orbax's files: {str(error)[:300]}") from error
+            # What follows is a page about how the array would have been read.
+            why = str(error).partition(" See full TensorStore details")[0][:300]
+            raise self._damaged(step, f"Orbax's files: {why}") from error
         arrays = {name: read["state"][name] for name in wanted}
         for name, array in arrays.items():
             if describe(name, _whole(array)) != leaves[name]:
