@@ -60,7 +60,7 @@ def tiny(variant: str = "full", depth: int = 18) -> Config:
     if depth < 50:
         part.trunk.after = {place: NonLocal() for place in ("2.0", "3.0")}
     if part.refine is not None:
-        part.refine.hidden, part.refine.features = (24, 16), 12
+        part.refine.hidden = (24, 16)
     return config
 
 

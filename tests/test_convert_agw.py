@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from jreid import evaluate
+from jreid.data.datasets import Images
+from jreid.data.pipeline import test_batches as batches_of
 from jreid.models.pooling import Average, GeM
 from jreid.training.build import build_embed
 from tools import convert_agw
@@ -125,6 +128,38 @@ def test_embeddings_equal_pytorchs(rng, inner, blocks, pooling):
         if blocks:  # which count
             without = agw_embedding(state, images, part, {}, pooling)
             assert np.abs(without - theirs).max() > 1e-3
+
+
+def test_embeddings_of_a_file_equal_those_of_agws_resizing(rng, tmp_path):
+    """AGW's test: Pillow's Lanczos, then the network. At most a grey level apart."""
+    pixels = rng.integers(0, 256, (9, 4, 3), np.uint8).repeat(15, 0).repeat(15, 1)
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "a.png")
+    state = agw_state()
+    tensors = {name: tensor.numpy() for name, tensor in state.items()}
+    words = ["in.t", "out", "--root", "r", "--height", "64", "--width", "32"]
+    config = convert_agw.make_config(tensors, convert_agw.parse_arguments(words))
+    assert config.resize == "lanczos"
+    images = Images(
+        paths=np.array([str(tmp_path / "a.png")]),
+        ids=np.zeros(1, int),
+        cameras=np.zeros(1, int),
+        modality=np.ones(1, int),
+    )
+    _, trees = convert_agw.convert_network(tensors, config, 5)
+    embed = build_embed(config, 5)
+    theirs = agw_embedding(
+        state,
+        np.asarray(image.resize((32, 64), Image.Resampling.LANCZOS))[None],
+        "thermal",
+    )
+
+    def ours(resize):
+        (batch,) = batches_of(images, size=(64, 32), resize=resize, batch_size=1)
+        return embed(trees["params"], trees["stats"], batch, "infrared")["v1"]
+
+    np.testing.assert_allclose(ours(config.resize), theirs, atol=5e-4)
+    assert np.linalg.norm(ours("bilinear") - theirs) > 0.01
 
 
 @pytest.fixture(scope="module")

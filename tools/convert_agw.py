@@ -9,9 +9,9 @@
 IN holds the state dict that AGW's `model.py` (Ye et al., TPAMI 2022) yields, alone or
 under "net": visible_module, thermal_module, base_resnet, NL_1 to NL_4, bottleneck and
 classifier. Where the non-local blocks sit and how wide they are is read from it, and
-its classes must be the training identities of the data set. The run has one branch and
-the pooling that the weights do not tell: GeM with p = 3 in AGW's form, or average.
-Embeddings agree to 1e-5.
+its classes must be the training identities of the data set. What the weights do not
+tell are options: pooling (GeM with p = 3 in AGW's form, or average) and how images are
+resized (Lanczos, as AGW's code does). Embeddings agree to 1e-5.
 """
 
 import argparse
@@ -82,6 +82,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         choices=("gem", "average"),
         help="of its gm_pool: gem or average (gem if it has non-local blocks)",
     )
+    add(
+        "--resize",
+        choices=("lanczos", "bilinear"),
+        default="lanczos",
+        help="the filter with which its images were resized (lanczos, as in AGW)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -134,7 +140,8 @@ def make_config(tensors: Tensors, given: argparse.Namespace) -> Config:
     }
     places = non_local_places(tensors, trunk_tensors)
     pooling = given.pooling or ("gem" if places else "average")
-    config = load("sysu:base")
+    config = load("sysu:agw")
+    config.resize = given.resize
     config.name, config.pretrained = f"agw-{given.dataset}", ""
     config.data = DATA_SETS[given.dataset](root=given.root)
     if given.dataset == "regdb":
@@ -146,7 +153,9 @@ def make_config(tensors: Tensors, given: argparse.Namespace) -> Config:
     trunk = config.network.trunk
     trunk.depth = resnet_depth(trunk_tensors)
     inner = inner_channels(tensors)
-    trunk.after = {f"{stage}.{block}": NonLocal(inner) for stage, block in places}
+    trunk.after = {
+        f"{stage}.{block}": NonLocal(inner, init="uniform") for stage, block in places
+    }
     check(config)
     return config
 

@@ -1,8 +1,7 @@
 """AGW as its released code trains it.
 
 Paper: Ye, Shen, Lin, Xiang, Shao, Hoi, "Deep Learning for Person Re-identification: A
-Survey and Outlook", TPAMI 44(6), 2022; released code (MIT), its part for visible-infrared
-re-identification.
+Survey and Outlook", TPAMI 44(6), 2022; released code (MIT), its visible-infrared part.
 
 Reported there (R-1 / mAP / mINP, not re-ranked):
 

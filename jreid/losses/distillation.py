@@ -23,6 +23,11 @@ def variational_self_distillation(
     The teacher predicts from a branch's feature v, the student from its refinement z.
     Both logits are divided by `temperature`; the result is not rescaled by its square.
     `stop_gradient` keeps the teacher from moving towards the student.
+
+    VSD's released code computes another thing: it gives the divergence probabilities
+    where it wants their logarithms, which makes it the mean over rows and classes of
+    -H(p(y|z)) - <p(y|z), p(y|v)>: -0.409 for logits v = (2, 0, 0) and z = (0, 1, 0),
+    where eq. 8 gives 0.779, with a gradient that is not 0 at z = v.
     """
     teacher, student = widen(teacher_logits), widen(student_logits)
     if stop_gradient:

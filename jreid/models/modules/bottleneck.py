@@ -11,13 +11,14 @@ from jreid.models.modules.layers import BatchNorm, Linear
 
 
 class InformationBottleneck(nnx.Module):
-    """Linear-BN-ReLU for each hidden width, then a Linear to z and an identity head.
+    """Linear-BN-ReLU for each hidden width, perhaps a Linear to z, an identity head.
 
     Deterministic, without sampling, as VSD's released code has it. The paper's hidden
-    widths are 1024 and 512, VSD's 1000 and 500; VSD's identity head has a hidden layer,
-    ours is one linear map without bias like the branches' classifiers. One instance is
-    shared by all refined branches. With `neck` a BatchNorm without bias stands between
-    z and its classifier.
+    widths are 1024 and 512 and its z the second of them (`features` 0); VSD's are 1000
+    and 500, with a further Linear to 512, whose output nothing normalises: its head has
+    a hidden layer with a BatchNorm, ours is one linear map without bias like the
+    branches' classifiers. One instance is shared by all refined branches. With `neck` a
+    BatchNorm without bias stands between z and its classifier.
     """
 
     def __init__(

@@ -1,0 +1,34 @@
+"""The systems on SynVI from ImageNet weights, small images: what the tables ran.
+
+    python -m jreid.train --config docs/ablation/rows.py:full --config.steps_per_epoch=5
+
+After the system come changes of parts: +cosine (4 epochs, one of warm-up), +average and
++max (the second branch's pooling).
+"""
+
+from jreid.config import Config
+from jreid.configs.systems import make
+from jreid.data.augmentations import Flip, Grey, PadCrop, RandomChannel
+from jreid.data.sysu_mm01 import SysuMM01
+from jreid.models.pooling import Average, Maximum
+from jreid.training.schedules import Cosine
+
+
+def get_config(variant: str = "full") -> Config:
+    """A system whose peak, length and seed the command line sets."""
+    system, *changes = variant.split("+")
+    config = make(system, SysuMM01("synvi", train_on_val=False), "ablation")
+    config.loading.cache = True
+    config.size = (96, 48)
+    colour = Grey(0.3), RandomChannel(0.3)
+    config.views["visible"].pipe = (PadCrop(5), Flip(0.5), *colour)
+    config.views["infrared"].pipe = (PadCrop(5), Flip(0.5))
+    for change in changes:
+        if change == "cosine":
+            config.schedule = Cosine(epochs=4, warmup=1)
+        elif change in ("average", "max"):
+            pool = Average() if change == "average" else Maximum()
+            config.network.branches[1].pool = pool
+        else:
+            raise ValueError(f"+{change} is no change; there are +cosine +average +max")
+    return config
