@@ -1,4 +1,6 @@
-"""Bounds of a part's numbers, refused with one wording."""
+"""Bounds of a part's numbers, and what its inner parts need, in one wording."""
+
+from typing import Any
 
 Number = int | float
 
@@ -13,3 +15,9 @@ def between(field: str, value: Number, lowest: Number, highest: Number) -> None:
     """Raises ValueError unless `value` is `lowest` to `highest`."""
     if not lowest <= value <= highest:
         raise ValueError(f"{field} is {value}; allowed is {lowest:g} to {highest:g}")
+
+
+def makes_module(field: str, part: Any) -> None:
+    """Raises ValueError unless `part` is one that a network's modules are made by."""
+    if not hasattr(part, "make"):
+        raise ValueError(f"{field} is {part!r}; it needs make(channels, rngs, dtype)")

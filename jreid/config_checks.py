@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jreid.bounds import at_least, between
-from jreid.data.views import check_views
+from jreid.data.datasets import MODALITY_NAMES
+from jreid.data.views import check_views, modality_of
 from jreid.losses.standing import names_of
 
 SMALLEST = 16  # pixels of a side
@@ -30,6 +31,7 @@ def check_whole(config: Any) -> None:
     _check_values(config)
     _check_slots(config)
     _check_views("", config.views, config.network)
+    _check_both_shown(config.views)
     _check_objectives(config)
     _check_epochs(config)
     _check_embedding(config)
@@ -87,6 +89,16 @@ def _check_views(where: str, views: Mapping[str, Any], network: Any) -> None:
                 f"{where}views.{name}.stem is {view.stem!r}; allowed are "
                 f"{', '.join(stems)}"
             )
+
+
+def _check_both_shown(views: Mapping[str, Any]) -> None:
+    """Raises ValueError where test images of a modality would have no stem."""
+    shown = {modality_of(view) for view in views.values()}
+    if "" not in shown and len(shown) < len(MODALITY_NAMES):
+        raise ValueError(
+            f"views show {', '.join(shown)} images alone; allowed are views of both "
+            "modalities, as test images enter the stem of their modality's view"
+        )
 
 
 def _check_objectives(config):

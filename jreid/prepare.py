@@ -17,8 +17,6 @@ if __name__ == "__main__":
 
 from jreid import command_line  # noqa: E402
 
-SPLITS = range(1, 11)
-
 
 @dataclass
 class Options:
@@ -40,14 +38,20 @@ class Options:
             raise ValueError("--root is needed, except for synvi, which has none")
         if self.split is not None and self.dataset != "regdb":
             raise ValueError("--split is for regdb")
-        if self.split is not None and self.split not in SPLITS:
+        if self.split is not None and self.split not in _every_split():
             raise ValueError(f"--split is {self.split}; allowed is 1 to 10")
 
     def splits(self) -> list[int]:
         """The splits to build; one where the data set has no splits."""
         if self.dataset != "regdb":
             return [1]
-        return list(SPLITS) if self.split is None else [self.split]
+        return list(_every_split()) if self.split is None else [self.split]
+
+
+def _every_split() -> tuple[int, ...]:
+    from jreid.evaluation.protocols.regdb import SPLITS  # imports NumPy
+
+    return SPLITS
 
 
 def prepare(dataset: str, root: Path | None, out: Path, splits: list[int]) -> None:

@@ -1,4 +1,8 @@
-"""Progress of a long loop: a bar on a terminal, now and then a line elsewhere."""
+"""Progress of a long loop: a bar on a terminal, now and then a line elsewhere.
+
+Not tqdm's, which where there is no terminal writes its bar anew behind carriage
+returns, and counts the compilation of the first step into the speed.
+"""
 
 import collections
 import contextlib

@@ -71,7 +71,6 @@ ONLY_IN = {
     "tensorflow_datasets": ("data.builders", "data.records", "prepare"),
     "clu": ("training.reporter", "training.writers"),
     "orbax": ("run.checkpoint",),
-    "tensorstore": ("run.checkpoint",),
     "matplotlib": ("evaluation.pictures",),
     "torch": (),
 }

@@ -339,6 +339,15 @@ def test_a_second_view_of_an_image_names_an_earlier_view_of_its_modality():
     assert refusal(config).startswith("config.views is ")
 
 
+def test_views_of_one_modality_alone_are_refused():
+    """After a whole training their test images would have no stem to enter."""
+    config = load("sysu")
+    config.views = {"one": View("infrared"), "two": View("infrared")}
+    assert refusal(config).startswith("config.views show infrared images alone; ")
+    config.views["two"].modality = "visible"
+    check(config)
+
+
 def test_full_width_weights_fill_no_narrow_trunk():
     config = load("sysu")
     config.network.trunk.width = 0.5

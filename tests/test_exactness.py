@@ -18,8 +18,9 @@ from jreid.evaluation.distances import (
     squared_distances,
 )
 from jreid.evaluation.ranking import nearest_gallery, rank
-from jreid.evaluation.rerank import galleries as rerank
-from jreid.evaluation.rerank import neighbours
+from jreid.evaluation.rerank import blocks, neighbours
+from jreid.evaluation.rerank.blocks import KReciprocal, rerank
+from jreid.evaluation.rerank.galleries import rerank_galleries
 
 K1, K2, ORIGINAL_WEIGHT = 20, 6, 0.3
 
@@ -119,7 +120,7 @@ def test_half_precision_values_score_the_same_in_any_precision(dtype):
     np.testing.assert_array_equal(
         squared_distances(query, gallery), squared_distances(*wide)
     )
-    np.testing.assert_array_equal(rerank.rerank(query, gallery), rerank.rerank(*wide))
+    np.testing.assert_array_equal(rerank(query, gallery), rerank(*wide))
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
@@ -144,7 +145,7 @@ def digest():
     """Of distances and re-ranked distances, large enough for several threads."""
     features = unit_features(6, 1500, 700)
     query, gallery = features[:700], features[700:]
-    found = squared_distances(query, gallery), rerank.rerank(query, gallery)
+    found = squared_distances(query, gallery), rerank(query, gallery)
     return hashlib.sha256(b"".join(one.tobytes() for one in found)).hexdigest()
 
 
@@ -166,10 +167,10 @@ def test_threads_do_not_matter():
 
 def test_tiles_and_blocks_do_not_matter(monkeypatch):
     query, gallery = unit_features(7, 130), unit_features(8, 95)
-    whole = rerank.rerank(query, gallery)
+    whole = rerank(query, gallery)
     monkeypatch.setattr(neighbours, "_TILE", 16)
-    monkeypatch.setattr(rerank, "_BLOCK_ENTRIES", 700)
-    np.testing.assert_array_equal(rerank.rerank(query, gallery), whole)
+    monkeypatch.setattr(blocks, "_BLOCK_ENTRIES", 700)
+    np.testing.assert_array_equal(rerank(query, gallery), whole)
 
 
 def test_one_gallery_and_several_of_one_pool_score_the_same():
@@ -178,12 +179,12 @@ def test_one_gallery_and_several_of_one_pool_score_the_same():
     draws = [np.random.default_rng(seed).permutation(120)[:70] for seed in range(5)]
     for galleries in (draws[:1], draws[:2], draws):  # alone; few; more than the pool
         for overwrite in (False, True):
-            results = rerank.rerank_galleries(
+            results = rerank_galleries(
                 query, pool, between, galleries, overwrite=overwrite
             )
             for gallery, (original, reranked) in zip(galleries, results, strict=True):
                 np.testing.assert_array_equal(original, between[:, gallery])
-                alone = rerank.rerank(query, pool[gallery])
+                alone = rerank(query, pool[gallery])
                 np.testing.assert_array_equal(reranked, alone)
 
 
@@ -196,7 +197,7 @@ def test_one_gallery_and_several_of_one_pool_score_the_same():
     original_weight=st.sampled_from([0.0, 0.3, 1.0]),
 )
 def test_reranking_agrees_with_naive_loops(query, gallery, k1, k2, original_weight):
-    got = rerank.rerank(query, gallery, k1=k1, k2=k2, original_weight=original_weight)
+    got = rerank(query, gallery, KReciprocal(k1, k2, original_weight))
     expected = naive_rerank(query, gallery, k1, k2, original_weight)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9)
 
@@ -207,9 +208,7 @@ def test_reranking_agrees_with_naive_loops(query, gallery, k1, k2, original_weig
 def test_reranking_of_few_and_many_images(queries, galleries):
     query, gallery = unit_features(11, queries, 16), unit_features(12, galleries, 16)
     expected = naive_rerank(query, gallery)
-    np.testing.assert_allclose(
-        rerank.rerank(query, gallery), expected, rtol=0, atol=1e-9
-    )
+    np.testing.assert_allclose(rerank(query, gallery), expected, rtol=0, atol=1e-9)
 
 
 def test_reranking_of_duplicates():
@@ -217,14 +216,14 @@ def test_reranking_of_duplicates():
     query[20:] = query[:20]
     gallery[:10] = gallery[10:20] = query[:10]
     expected = naive_rerank(query, gallery, k1=6)
-    got = rerank.rerank(query, gallery, k1=6)
+    got = rerank(query, gallery, KReciprocal(k1=6))
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9)
 
 
 def test_reranking_of_equal_images():
     features = np.full((30, 4), 0.5)
     expected = naive_rerank(features[:18], features[18:])
-    got = rerank.rerank(features[:18], features[18:])
+    got = rerank(features[:18], features[18:])
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9)
 
 
@@ -286,7 +285,7 @@ def test_ranking_agrees_with_naive_loops(data):
 def test_order_of_input_rows_does_not_matter(reranked):
     query, gallery = unit_features(15, 90, 24), unit_features(16, 120, 24)
     query_ids, gallery_ids = np.arange(90) % 20, np.arange(120) % 20
-    score = rerank.rerank if reranked else squared_distances
+    score = rerank if reranked else squared_distances
     plain = score(query, gallery)
     generator = np.random.default_rng(17)
     rows, columns = generator.permutation(90), generator.permutation(120)

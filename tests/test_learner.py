@@ -5,15 +5,19 @@ import os
 import pathlib
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from flax import nnx
 
 from jreid.config import Config
 from jreid.config_files import load
+from jreid.data.rows import joined
+from jreid.losses.identity import Identity
 from jreid.models.modules import layers, non_local, resnet
 from jreid.training.build import build_system
 from jreid.training.learner import System, TrainState, data_mesh, normalise
@@ -65,6 +69,43 @@ def train_on(
         scalars.append({name: float(value) for name, value in values.items()})
     assert system.step._cache_size() == 1
     return state, scalars
+
+
+class ClassesOfMeans(nnx.Module):
+    """No more than the step asks of any network."""
+
+    def __init__(self, classes, *, rngs):
+        self.classifier = nnx.Linear(3, classes, rngs=rngs)
+
+    def embed(self, images, stems):
+        means = joined([x.mean((1, 2)) for x in images.values()])
+        return {"features": {"v1": means}, "embeddings": {"v1": means}}
+
+    def __call__(self, images, stems, rng=None):
+        outputs = self.embed(images, stems)
+        logits = self.classifier(outputs["features"]["v1"])
+        return outputs | {"logits": {"v1": logits}}
+
+
+@dataclass(slots=True)
+class Smallest:
+    def names(self):
+        return ("features.v1", "embeddings.v1", "logits.v1")
+
+    def make(self, classes, rngs, dtype):
+        return ClassesOfMeans(classes, rngs=rngs)
+
+
+def test_a_network_need_not_ask_for_the_modality():
+    config = tiny_config()
+    config.network, config.objective = Smallest(), {"identity": Identity()}
+    config.optimizer.groups = ()
+    system = make_system(config)
+    state = system.init(0)
+    before = np.array(state.params["classifier"]["kernel"])
+    state, scalars = system.step(state, make_batch())
+    assert np.isfinite(float(scalars["loss"]))
+    assert (before != state.params["classifier"]["kernel"]).all()
 
 
 def test_normalise_equals_the_formula():

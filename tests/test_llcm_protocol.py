@@ -9,7 +9,7 @@ import pytest
 from naive_scores import features_of, naive_metrics, scores_by, take
 
 from jreid.evaluation.protocols.llcm import llcm_trial
-from jreid.evaluation.rerank.galleries import rerank
+from jreid.evaluation.rerank.blocks import rerank
 from jreid.evaluation.score import METRICS
 
 VISIBLE, INFRARED = 0, 1

@@ -24,7 +24,7 @@ from jreid.evaluation.official_draw import read_permutations, shipped_draw
 from jreid.evaluation.protocols.protocol import GalleryOptions
 from jreid.evaluation.protocols.sysu_mm01 import SysuProtocol, sysu_trial
 from jreid.evaluation.rank_lists import example_rank_lists
-from jreid.evaluation.rerank.galleries import rerank
+from jreid.evaluation.rerank.blocks import rerank
 from jreid.evaluation.score import METRICS
 
 CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}

@@ -21,7 +21,7 @@ from naive_scores import (
 from jreid.evaluation.distances import squared_distances
 from jreid.evaluation.protocols.sysu_mm01 import sysu_trial
 from jreid.evaluation.rank_lists import example_rank_lists
-from jreid.evaluation.rerank.galleries import rerank
+from jreid.evaluation.rerank.blocks import rerank
 from jreid.evaluation.score import METRICS
 
 GALLERY_CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}

@@ -8,12 +8,8 @@ import pytest
 from naive_scores import naive_rerank
 
 from jreid.evaluation.distances import squared_distances
-from jreid.evaluation.rerank.galleries import (
-    rerank,
-    rerank_blocks,
-    rerank_galleries,
-    rerank_top,
-)
+from jreid.evaluation.rerank.blocks import KReciprocal, rerank, rerank_blocks
+from jreid.evaluation.rerank.galleries import rerank_galleries
 from jreid.evaluation.rerank.neighbours import nearest_columns
 
 
@@ -39,7 +35,7 @@ def people(seed, queries, galleries, identities, noise=0.5, gap=0.5):
 )
 def test_agrees_with_dense_implementation(identities, k1, k2, original_weight):
     query, gallery = people(identities, 90, 60, identities)
-    got = rerank(query, gallery, k1=k1, k2=k2, original_weight=original_weight)
+    got = rerank(query, gallery, KReciprocal(k1, k2, original_weight))
     expected = naive_rerank(query, gallery, k1, k2, original_weight)
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
@@ -63,7 +59,7 @@ def test_equal_images_are_ordered_queries_first():
     query[10:20] = query[:10]
     gallery[:8] = query[:8]
     expected = naive_rerank(query, gallery, 7, 3, 0.3)
-    got = rerank(query, gallery, k1=7, k2=3)
+    got = rerank(query, gallery, KReciprocal(k1=7, k2=3))
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
@@ -104,29 +100,23 @@ def test_galleries_of_one_pool_equal_separate_calls():
         np.testing.assert_allclose(got, rerank(query, pool[gallery]), atol=1e-9)
 
 
-def test_blocks_and_top_are_parts_of_the_whole():
+def test_blocks_are_parts_of_the_whole():
     query, gallery = people(9, 70, 50, 9)
-    options = {"k1": 7, "k2": 3, "original_weight": 0.2}
-    whole = rerank(query, gallery, **options)
-    columns, near = rerank_top(query, gallery, 5, **options)
-    expected, distances = nearest_columns(whole, 5)
-    np.testing.assert_array_equal(columns, expected)
-    np.testing.assert_array_equal(near, distances)
+    options = KReciprocal(k1=7, k2=3, original_weight=0.2)
+    whole = rerank(query, gallery, options)
     row = 0
     original = squared_distances(query, gallery)
-    for rows, plain, block in rerank_blocks(query, gallery, **options):
+    for rows, plain, block in rerank_blocks(query, gallery, options):
         assert rows.start == row
         np.testing.assert_array_equal(plain, original[rows])
         np.testing.assert_array_equal(block, whole[rows])
         row = rows.stop
     assert row == len(query)
-    columns, near = rerank_top(query, gallery, 99)
-    assert columns.shape == near.shape == (70, 50)
 
 
 def test_progress_counts_all_distances(monkeypatch):
     monkeypatch.setattr("jreid.evaluation.rerank.neighbours._TILE", 32)
-    monkeypatch.setattr("jreid.evaluation.rerank.galleries._BLOCK_ENTRIES", 400)
+    monkeypatch.setattr("jreid.evaluation.rerank.blocks._BLOCK_ENTRIES", 400)
     query, gallery = people(10, 60, 50, 9)
     calls = []
     rerank(query, gallery, progress=lambda *call: calls.append(call))
@@ -143,21 +133,23 @@ def test_an_interruption_comes_through():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rerank_top(query, gallery, 3, progress=interrupt)
+        rerank(query, gallery, progress=interrupt)
 
 
 def test_memory_of_a_large_set(monkeypatch):
     """A dense matrix over these images would take 128 MB."""
     monkeypatch.setattr("jreid.evaluation.rerank.neighbours._TILE", 512)
-    monkeypatch.setattr("jreid.evaluation.rerank.galleries._BLOCK_ENTRIES", 2**18)
+    monkeypatch.setattr("jreid.evaluation.rerank.blocks._BLOCK_ENTRIES", 2**18)
     query, gallery = people(11, 1000, 3000, 300)
     tracemalloc.start()
     try:
-        columns, _ = rerank_top(query, gallery, 10)
+        nearest = [
+            nearest_columns(d, 10)[0] for _, _, d in rerank_blocks(query, gallery)
+        ]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert columns.shape == (1000, 10)
+    assert np.concatenate(nearest).shape == (1000, 10)
     assert peak < 40e6
 
 
@@ -170,9 +162,8 @@ def test_memory_of_a_large_set(monkeypatch):
     ],
 )
 def test_option_errors(options, message):
-    query, gallery = people(0, 5, 5, 2)
     with pytest.raises(ValueError, match=message):
-        rerank(query, gallery, **options)
+        KReciprocal(**options)
 
 
 def test_feature_errors(monkeypatch):

@@ -20,7 +20,8 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from jreid.evaluation.rerank.galleries import rerank_top
+from jreid.evaluation.rerank.blocks import rerank_blocks
+from jreid.evaluation.rerank.neighbours import nearest_columns
 from jreid.progress import Progress
 from jreid.run.workdir import write_text
 
@@ -85,7 +86,8 @@ def measure(images: int, width: int) -> dict[str, float]:
             bars[stage].close()
 
     start, cpu_start = time.perf_counter(), time.process_time()
-    rerank_top(query, gallery, KEPT, progress=progress)
+    for _, _, distances in rerank_blocks(query, gallery, progress=progress):
+        nearest_columns(distances, KEPT)
     return {
         "images": images,
         "width": width,

@@ -22,6 +22,7 @@ from jreid.data import llcm, regdb, sysu_mm01
 from jreid.data.datasets import MODALITY_NAMES, Dataset, Images
 from jreid.data.records import LISTS, VERSION, split_name
 from jreid.data.synvi import synvi_root
+from jreid.evaluation.protocols.regdb import SPLITS
 
 
 class _ImagesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -123,7 +124,7 @@ class RegdbConfig(tfds.core.BuilderConfig):
 class Regdb(_ImagesBuilder):
     """RegDB: `regdb/trial_1` to `regdb/trial_10`; an id is a label of its list."""
 
-    BUILDER_CONFIGS = [RegdbConfig(split) for split in regdb.SPLITS]
+    BUILDER_CONFIGS = [RegdbConfig(split) for split in SPLITS]
     DESCRIPTION = "Visible and thermal pedestrians, 412 identities, ten splits."
     HOMEPAGE = "http://dm.dongguk.edu/link.html"
     MANUAL_DOWNLOAD_INSTRUCTIONS = regdb.LAYOUT.format(root="manual_dir")

@@ -3,15 +3,14 @@
 import os
 import pathlib
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from jreid.data.datasets import Dataset, Images, images_from_rows
 from jreid.data.lists import read_image_list, require_disjoint, require_folder
 from jreid.data.source import check_source, folder_of
-
-SPLITS = range(1, 11)
+from jreid.evaluation.protocols.regdb import SPLITS, RegDBProtocol
 
 LAYOUT = """RegDB is expected as
   {root}/Visible/, {root}/Thermal/   (images, one folder per identity)
@@ -53,10 +52,8 @@ class RegDB:
         return False
 
     @property
-    def protocol(self) -> Any:
+    def protocol(self) -> RegDBProtocol:
         """What is query, gallery, excluded and drawn."""
-        from jreid.evaluation.protocols.regdb import RegDBProtocol
-
         return RegDBProtocol(self.split)
 
 

@@ -9,7 +9,8 @@ from jreid.evaluation.distances import query_blocks, squared_distances
 from jreid.evaluation.measures import Sides
 from jreid.evaluation.protocols.trial import Trial
 from jreid.evaluation.ranking import Ranking, join_parts, rank, rank_part
-from jreid.evaluation.rerank.galleries import rerank_blocks, rerank_galleries
+from jreid.evaluation.rerank.blocks import rerank_blocks
+from jreid.evaluation.rerank.galleries import rerank_galleries
 from jreid.shapes import Int
 
 # Called with "feature, setting" and how much of that table is done, in [0, 1].

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jreid.bounds import at_least, between
+from jreid.bounds import at_least, between, makes_module
 
 
 @dataclass(slots=True)
@@ -72,6 +72,7 @@ class Stripe:
         """Raises ValueError naming a field that is out of bounds."""
         at_least("of", self.of, 1)
         between("index", self.index, 0, self.of - 1)
+        makes_module("pool", self.pool)
 
     def make(self, channels, rngs, dtype):
         """The module, from maps [b h w c] to vectors [b c]."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jreid.bounds import at_least
+from jreid.bounds import at_least, makes_module
 
 BLOCK_COUNTS = {
     18: (2, 2, 2, 2),
@@ -47,11 +47,7 @@ class ResNet:
         for which in ("before", "after"):
             for key, block in getattr(self, which).items():
                 self._check_place(which, key)
-                if not hasattr(block, "make"):
-                    raise ValueError(
-                        f"{which}.{key} is {block!r}; it needs make(channels, rngs, "
-                        "dtype)"
-                    )
+                makes_module(f"{which}.{key}", block)
 
     def _check_place(self, which: str, key: str) -> None:
         counts = BLOCK_COUNTS[self.depth][: self.stages]

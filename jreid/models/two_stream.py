@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jreid.bounds import at_least, between
+from jreid.bounds import at_least, between, makes_module
 from jreid.models.bottleneck import refined_name
 from jreid.models.pooling import Average, GeM, Stripe
 from jreid.models.resnet import BLOCK_COUNTS, ResNet
@@ -85,6 +85,12 @@ class Branch:
     """Which of the network's tails its map is from; none: the trunk's."""
     own: Any = None
     """A ModalityClassifier beside it, whose logits are "own_NAME"; or none."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that holds another kind of part."""
+        makes_module("pool", self.pool)
+        if self.project is not None:
+            makes_module("project", self.project)
 
     def width(self, channels: int) -> int:
         """Of its feature and embedding, on a trunk of that many channels."""

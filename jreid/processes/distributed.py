@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax._src.distributed import global_state  # the coordinator's address, found
+from jax._src.distributed import global_state  # it has no public name
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -235,6 +235,9 @@ class StopVote:
 
     In every step each process hands in the signal it has received; the largest is
     computed on the devices, behind the step, and read one step later.
+
+    JAX's own, `reached_preemption_sync_point`, takes SIGTERM for itself, does not know
+    Ctrl-C, and does not say which it was, as the exit code must.
 
     Made while the processes are in step, it also connects their devices: Gloo gives
     this 30 seconds, and the compilations of a step may differ by more.

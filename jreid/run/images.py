@@ -33,6 +33,7 @@ from jreid.run.workdir import (
 from jreid.training.plan import PlannedPhase, Segment
 
 GREY16 = "grey16"  # in the record of the training images
+PLAYERS_APART = 2**32  # between the seeds of two players: above any run's seed
 
 
 @dataclass(frozen=True)
@@ -146,26 +147,36 @@ def batches(
     `labels` take the place of the identities' (see `sampling`).
     """
     drawn = {
-        name: _columns(config, images, segment, sampler, mesh, labels)
-        for name, sampler in _samplers(config, images, segment.phase, labels).items()
+        name: _columns(config, images, segment, sampler, mesh, labels, seed)
+        for name, (sampler, seed) in _draws(
+            config, images, segment.phase, labels
+        ).items()
     }
     for _ in range(segment.first, segment.last):
         batch = {name: next(columns) for name, columns in drawn.items()}
         yield batch.pop("", {}) | ({"players": batch} if batch else {})
 
 
-def _samplers(config, images, phase: PlannedPhase, labels):
-    """The sampler of the phase as "", and of each player that has its own."""
-    parts = {n: p.sampling for n, p in config.players.items() if p.sampling is not None}
+def _draws(config, images, phase: PlannedPhase, labels):
+    """Sampler and seed of the phase as "", and of each player that draws for itself.
+
+    With seeds of their own, players of equal samplings still see other images, and
+    other augmentations of one image.
+    """
+    parts = {
+        name: (player.sampling, config.seed + number * PLAYERS_APART)
+        for number, (name, player) in enumerate(config.players.items(), 1)
+        if player.sampling is not None
+    }
     if not parts or len(parts) < len(config.players):
-        parts = {"": phase.sampling} | parts
+        parts = {"": (phase.sampling, config.seed)} | parts
     return {
-        name: part.make(images.train, phase.views, config.seed, labels)
-        for name, part in parts.items()
+        name: (part.make(images.train, phase.views, seed, labels), seed)
+        for name, (part, seed) in parts.items()
     }
 
 
-def _columns(config, images, segment, sampler, mesh, labels):
+def _columns(config, images, segment, sampler, mesh, labels, seed):
     from jreid.data.pipeline import train_batches  # imports TensorFlow
 
     rows = sampler(segment.first)
@@ -176,7 +187,7 @@ def _columns(config, images, segment, sampler, mesh, labels):
         views=segment.phase.views,
         start_step=segment.first,
         stop_step=segment.last,
-        seed=config.seed,
+        seed=seed,
         size=config.size,
         resize=config.resize,
         labels=images.labels if labels is None else labels,
@@ -198,7 +209,7 @@ def check_batches(
     counts = []
     for phase in phases:
         count = 0
-        for sampler in _samplers(config, images, phase, None).values():
+        for sampler, _ in _draws(config, images, phase, None).values():
             rows = sampler(phase.first)
             lengths = [len(rows[view]) for view in phase.views]
             count += sum(lengths)
@@ -218,7 +229,7 @@ def batch_files(
 ) -> dict[str, Any]:
     """The files in the batch of `step`, counted from 1 as in the log: JSON values."""
     listed = []
-    for player, sampler in _samplers(config, images, phase, None).items():
+    for player, (sampler, _) in _draws(config, images, phase, None).items():
         rows = sampler(step - 1)
         columns = [rows[view] for view in phase.views]
         names = [np.full(len(rows[view]), view) for view in phase.views]

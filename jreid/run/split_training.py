@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from jreid.config import Config
-from jreid.data.regdb import SPLITS
+from jreid.evaluation.protocols.regdb import SPLITS
 from jreid.run.mean_of_runs import Run, score_runs
 from jreid.stopping import SIGNALS
 

@@ -32,7 +32,11 @@ class TensorBoard:
 
 
 def _forget_steps(folder: pathlib.Path, first_step: int) -> None:
-    """Drops TensorBoard's events from this step on: they will be written again."""
+    """Drops TensorBoard's events from this step on: they will be written again.
+
+    TensorFlow's writer cannot say that it begins anew, after which TensorBoard alone,
+    and no other reader of the files, would leave out what was written twice.
+    """
     from tensorboard.backend.event_processing import event_file_loader
     from tensorboard.compat.proto import event_pb2
     from tensorboard.summary.writer.record_writer import RecordWriter

@@ -45,7 +45,7 @@ class SmallTransformer(nnx.Module):
         token = (x + weights @ v)[:, 0]
         return {"features": {"v1": token}, "embeddings": {"v1": token}}
 
-    def __call__(self, images, stems, *, modality=None, rng=None):
+    def __call__(self, images, stems, rng=None):
         outputs = self.embed(images, stems)
         token = outputs["embeddings"]["v1"]
         if rng is not None:
