@@ -129,7 +129,7 @@ def test_rows_of_two_names_are_one_system():
         assert configs[0] == configs[1]
 
 
-def test_the_demo_has_the_numbers_that_its_scores_were_measured_with():
+def test_the_demo_has_these_numbers():
     config = load("demo")
     geometric = (PadCrop(5), Flip(0.5))
     assert config.views == {
@@ -143,7 +143,7 @@ def test_the_demo_has_the_numbers_that_its_scores_were_measured_with():
     assert (trunk.depth, trunk.width, trunk.last_stride) == (18, 0.5, 1)
     assert {k: b.inner_channels for k, b in trunk.after.items()} == {"2.1": 1, "3.1": 1}
     bottleneck = config.network.refine
-    assert (bottleneck.hidden, bottleneck.features) == ((1024, 512), 512)
+    assert (bottleneck.hidden, bottleneck.features) == ((1024, 512), 0)
     sgd = config.optimizer
     assert (sgd.lr, sgd.momentum, sgd.nesterov) == (0.05, 0.9, True)
     assert (sgd.weight_decay, sgd.clip_norm, sgd.groups) == (5e-4, 0, ())
@@ -195,7 +195,7 @@ BOUNDS = [
     ("sysu", "network.branches.0.pool.p", (0.5,), "1 "),
     ("sysu", "network.branches.0.name", ("fused", ""), "a new name"),
     ("sysu", "network.branches.1.adds", ("v3",), "'' and earlier branches"),
-    ("sysu", "network.refine.features", (0,), "1 and more"),
+    ("sysu", "network.refine.features", (-1,), "0 and more"),
     ("sysu", "network.refine.of", (("v3",),), "branches"),
     ("sysu", "objective.identity_v1.weight", (-1.0,), "0 and more"),
     ("sysu", "objective.identity_v1.smoothing", (-0.1, 1.1), "0 to 1"),

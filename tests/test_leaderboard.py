@@ -116,7 +116,7 @@ def test_costs_are_counted(tmp_path):
     cost = measured_cost(config)
     stem = 4 * 3 * 49 * (32 // 2) * (16 // 2) * 2 / 1e9  # its convolution alone
     assert stem < cost.gflops < 20 * stem
-    assert cost.width == 2 * 32  # two branches of 32 channels
+    assert cost.width == 2 * 8  # two branches of 8 channels
     assert cost.images == 3 * 2 * 12  # epochs, steps, images of a batch
     wider = load("sysu")
     wider.data.root = config.data.root

@@ -49,12 +49,7 @@ TRUNK_AND_STEMS = 23_508_032 + 9_536
 NON_LOCAL = 2 * (7 * 512 + 3) + 3 * (7 * 1024 + 3)
 BRANCH = 2048 + 2048 * 395  # neck scale, classifier
 P = 1
-BOTTLENECK = (
-    (2048 * 1024 + 1024 + 2 * 1024)
-    + (1024 * 512 + 512 + 2 * 512)
-    + (512 * 512 + 512)
-    + 512 * 395
-)
+BOTTLENECK = (2048 * 1024 + 1024 + 2 * 1024) + (1024 * 512 + 512 + 2 * 512) + 512 * 395
 COMMON = TRUNK_AND_STEMS + NON_LOCAL
 
 

@@ -30,8 +30,8 @@ class StemsAlone(ResNet):
     def channels(self):
         return (64,)
 
-    def make(self, rngs, dtype):
-        return lambda maps, modality, rng: Rows(maps, modality, maps)
+    def make(self, rngs, dtype, first=(1, 0), stop=None):
+        return lambda maps, modality, rng, copy: Rows(maps, modality, maps)
 
 
 def batches(seed):

@@ -164,14 +164,16 @@ def test_a_refused_start_leaves_the_config_free_to_change(tree, tmp_path):
     assert train.train(config, tmp_path) == 0
 
 
-def test_other_training_images_are_refused(tree, tmp_path, finished):
-    moved = tmp_path / "moved"
+def test_other_training_images_are_refused(tree, tmp_path):
+    moved, run = tmp_path / "moved", tmp_path / "run"
     shutil.copytree(tree, moved)
     config = tiny.tiny_config(moved)
-    assert train.train(config, finished) == 0  # only scored again
+    config.steps = 2
+    assert train.train(config, run) == 0
+    config.steps = 0
     (moved / "cam1" / "0001" / "0002.jpg").unlink()
     with pytest.raises(ValueError, match="names other training images"):
-        train.train(config, finished)
+        train.train(config, run)
 
 
 @pytest.mark.slow
