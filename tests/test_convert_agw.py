@@ -177,8 +177,7 @@ def test_the_run_is_scored_by_evaluate(tmp_path, tiny_tree, checkpoint, capsys):
     out = capsys.readouterr().out
     assert "5 classes, gem pooling, non-local after 2.1, 3.0, 3.1" in out
     assert "new      0" in out
-    given = ["--workdir", str(run), "--trials", "1", "--no-rerank"]
-    assert evaluate.main(given) == 0
+    assert evaluate.main(["--workdir", str(run)]) == 0
     assert "all-search single-shot" in capsys.readouterr().out
     assert (run / "results.json").exists()
     assert json.loads((run / "converted.json").read_text())["source"] == "agw.t"
