@@ -6,8 +6,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jreid.models.modules.channels import at_least_float32
-from jreid.models.modules.initialisers import torch_uniform
-from jreid.models.modules.layers import BatchNorm, Conv
+from jreid.models.modules.initialisers import torch_conv, torch_uniform
+from jreid.models.modules.layers import BatchNorm
 
 
 class ContextGate(nnx.Module):
@@ -19,17 +19,7 @@ class ContextGate(nnx.Module):
     """
 
     def __init__(self, channels: int, masks: int, *, dtype=jnp.float32, rngs: nnx.Rngs):
-        init = torch_uniform(channels)
-        self.mask = Conv(
-            channels,
-            masks,
-            1,
-            use_bias=True,
-            kernel_init=init,
-            bias_init=init,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.mask = torch_conv(channels, masks, dtype=dtype, rngs=rngs)
         weights = torch_uniform(masks)(rngs.params(), (channels, masks), jnp.float32)
         self.weights = nnx.Param(weights)
         self.gate_bn = BatchNorm(channels, rngs=rngs)

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from jreid.models.modules.initialisers import torch_uniform
-from jreid.models.modules.layers import Conv
+from jreid.models.modules.initialisers import torch_conv
 
 DILATIONS = (1, 2, 3)
 kaiming_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -42,17 +41,8 @@ class DilatedMean(nnx.Module):
         self.convs = nnx.List(
             [DilatedConv(channels, inner, d, **options) for d in DILATIONS]
         )
-        init = torch_uniform(inner)
         self.between = between
-        self.out = Conv(
-            inner,
-            channels,
-            1,
-            use_bias=True,
-            kernel_init=init,
-            bias_init=init,
-            **options,
-        )
+        self.out = torch_conv(inner, channels, **options)
 
     def __call__(self, x: Float[Array, "r h w c"]) -> Float[Array, "r h w c"]:
         y = sum(conv(x) for conv in self.convs) / len(self.convs)

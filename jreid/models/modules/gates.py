@@ -8,8 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jreid.models.modules.channels import at_least_float32
-from jreid.models.modules.initialisers import torch_uniform
-from jreid.models.modules.layers import Conv
+from jreid.models.modules.initialisers import torch_conv
 
 
 class ModalityAlleviation(nnx.Module):
@@ -21,7 +20,7 @@ class ModalityAlleviation(nnx.Module):
     def __init__(
         self, channels: int, hidden: int, *, dtype=jnp.float32, rngs: nnx.Rngs
     ):
-        conv = partial(_conv, use_bias=False, dtype=dtype, rngs=rngs)
+        conv = partial(torch_conv, use_bias=False, dtype=dtype, rngs=rngs)
         self.first, self.second = conv(channels, hidden), conv(hidden, channels)
         self.dtype = dtype
 
@@ -65,7 +64,7 @@ class ConvolutionalAttention(nnx.Module):
         dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
-        conv = partial(_conv, dtype=dtype, rngs=rngs)
+        conv = partial(torch_conv, dtype=dtype, rngs=rngs)
         self.first = conv(channels, hidden, use_bias=False)
         self.second = conv(hidden, channels, use_bias=False)
         self.spatial = conv(2, 1, kernel=kernel)
@@ -80,17 +79,3 @@ class ConvolutionalAttention(nnx.Module):
             [y.max(-1, keepdims=True), y.mean(-1, keepdims=True)], axis=-1
         )
         return y * nnx.sigmoid(self.spatial(seen)) + x
-
-
-def _conv(into, out, *, kernel=1, use_bias=True, dtype, rngs):
-    init = torch_uniform(into * kernel**2)
-    return Conv(
-        into,
-        out,
-        kernel,
-        use_bias=use_bias,
-        kernel_init=init,
-        bias_init=init if use_bias else None,
-        dtype=dtype,
-        rngs=rngs,
-    )

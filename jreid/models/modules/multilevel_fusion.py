@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jreid.models.modules.initialisers import torch_uniform
-from jreid.models.modules.layers import BatchNorm, Conv, conv_norm
+from jreid.models.modules.initialisers import torch_conv
+from jreid.models.modules.layers import BatchNorm, conv_norm
 
 
 class MultilevelFusion(nnx.Module):
@@ -45,7 +45,7 @@ class ChannelAttention(nnx.Module):
     """
 
     def __init__(self, high: int, low: int, *, dtype=jnp.float32, rngs: nnx.Rngs):
-        conv = partial(_conv, dtype=dtype, rngs=rngs)
+        conv = partial(torch_conv, dtype=dtype, rngs=rngs)
         self.g, self.theta, self.phi = conv(low, low), conv(high, low), conv(low, low)
         self.out = conv(low, high)
         self.bn = _zero_norm(high, dtype, rngs)
@@ -79,7 +79,7 @@ class PositionAttention(nnx.Module):
         dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
-        conv, inner = partial(_conv, dtype=dtype, rngs=rngs), low // 2
+        conv, inner = partial(torch_conv, dtype=dtype, rngs=rngs), low // 2
         self.g, self.theta, self.phi = (
             conv(low, inner),
             conv(high, inner),
@@ -110,20 +110,6 @@ class PositionAttention(nnx.Module):
                 "number of positions, or folded=False"
             )
         return x.reshape(r, self.folds, -1, c)
-
-
-def _conv(into, out, *, dtype, rngs):
-    init = torch_uniform(into)
-    return Conv(
-        into,
-        out,
-        1,
-        use_bias=True,
-        kernel_init=init,
-        bias_init=init,
-        dtype=dtype,
-        rngs=rngs,
-    )
 
 
 def _zero_norm(features, dtype, rngs):

@@ -1,10 +1,10 @@
 """The non-local block's module; see jreid/models/non_local.py."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jreid.models.modules.initialisers import torch_conv
 from jreid.models.modules.layers import BatchNorm, Conv, conv_norm
 
 
@@ -26,13 +26,12 @@ class NonLocal(nnx.Module):
         rngs: nnx.Rngs,
     ):
         def conv(into, out):
-            options = {"use_bias": True, "dtype": dtype, "rngs": rngs}
             if init == "uniform":
-                within = _uniform(into)
-                options |= {"kernel_init": within, "bias_init": within}
-            else:
-                options |= {"kernel_init": nnx.initializers.normal(0.01)}
-            return Conv(into, out, 1, **options)
+                return torch_conv(into, out, dtype=dtype, rngs=rngs)
+            normal = nnx.initializers.normal(0.01)
+            return Conv(
+                into, out, 1, use_bias=True, kernel_init=normal, dtype=dtype, rngs=rngs
+            )
 
         self.theta = conv(channels, inner_channels)
         self.phi = conv(channels, inner_channels)
@@ -53,13 +52,3 @@ class NonLocal(nnx.Module):
         gathered = jnp.einsum("bni,bnj->bij", phi, g) / (h * w)
         y = jnp.einsum("bni,bij->bnj", theta, gathered)
         return conv_norm(self.out, self.bn, y.reshape(b, h, w, -1)) + x
-
-
-def _uniform(fan_in):
-    """torch's default of a convolution's weights and bias."""
-    bound = fan_in**-0.5
-
-    def init(key, shape, dtype):
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init

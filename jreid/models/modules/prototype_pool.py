@@ -5,8 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jreid.models.modules.channels import at_least_float32
-from jreid.models.modules.initialisers import torch_uniform
-from jreid.models.modules.layers import Conv
+from jreid.models.modules.initialisers import torch_conv
 
 
 def pooled(
@@ -25,17 +24,7 @@ class MaskPool(nnx.Module):
     def __init__(
         self, channels: int, masks: int, whole: bool, *, dtype, rngs: nnx.Rngs
     ):
-        init = torch_uniform(channels)
-        self.conv = Conv(
-            channels,
-            masks,
-            1,
-            use_bias=True,
-            kernel_init=init,
-            bias_init=init,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.conv = torch_conv(channels, masks, dtype=dtype, rngs=rngs)
         self.whole = whole
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
