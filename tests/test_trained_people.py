@@ -177,8 +177,10 @@ def test_other_images_are_another_data_set(copied, capsys, tmp_path):
     assert "\n  p value" not in shown
     config = config_of(root)
     config.steps = 2
+    trained = (run / "training_images.npz").read_bytes()
     with pytest.raises(ValueError, match="of other contents"):
         train.train(config, run)
+    assert (run / "training_images.npz").read_bytes() == trained
 
 
 @pytest.mark.slow

@@ -48,15 +48,9 @@ class RunImages:
     pixels: np.ndarray | None  # of `train`, if they are kept in memory
     val: Images
     test: Images
-    contents: np.ndarray | None = None  # of `train`, see `people.contents_of`
-    test_content: str = ""  # fingerprint of `test`
-
-    @property
-    def content(self) -> str:
-        """The fingerprint of `train`; "" where the contents are not known."""
-        if self.contents is None:
-            return ""
-        return fingerprint(self.train, self.contents)
+    contents: np.ndarray  # of `train`, see `people.contents_of`
+    content: str  # fingerprint of `train`
+    test_content: str  # fingerprint of `test`
 
 
 def read_images(config: Config) -> RunImages:
@@ -77,6 +71,7 @@ def read_images(config: Config) -> RunImages:
         val = readable(config, val, "validation").images
     identities, labels = np.unique(train.images.ids, return_inverse=True)
     test = readable(config, replace(dataset.test, grey16=grey16), "test").images
+    contents = contents_of(train.images)
     return RunImages(
         train=train.images,
         labels=labels,
@@ -86,7 +81,8 @@ def read_images(config: Config) -> RunImages:
         pixels=train.pixels,
         val=val,
         test=test,
-        contents=contents_of(train.images),
+        contents=contents,
+        content=fingerprint(train.images, contents),
         test_content=fingerprint(test, contents_of(test)),
     )
 
@@ -299,10 +295,8 @@ def write_training_set(
         now[GREY16] = {
             n: getattr(images.train.grey16, n) for n in ("by", "low", "high")
         }
-    if images.contents is not None:
-        write_training_images(workdir, images.train, images.contents)
-        now["content"] = images.content
-        now["test_content"] = images.test_content
+    now["content"] = images.content
+    now["test_content"] = images.test_content
     now["last_step"] = phases[-1].last
     if path.exists():
         before = read_training_set(workdir)
@@ -313,6 +307,7 @@ def write_training_set(
                 "contents, so the run cannot be continued as it began; restore the "
                 "images, or give another --workdir"
             )
+    write_training_images(workdir, images.train, images.contents)
     write_text(path, json.dumps(now) + "\n")
 
 

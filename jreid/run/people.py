@@ -74,21 +74,25 @@ def require_untrained(
         test, contents: the test images, and what `contents_of` gives of them.
         tested_on: the part of the data set, if it is another one than the run's.
     """
-    stored = read_config(workdir)["data"]
-    roots = stored.get("root"), getattr(config.data, "root", "")
+    roots = read_config(workdir)["data"].get("root"), getattr(config.data, "root", "")
     synthetic = [root == "synvi" for root in roots]
     other = tested_on is not None or synthetic[0] != synthetic[1]
     known_by = "content" if other else getattr(config.data, "identified_by", "content")
-    moved = any(stored.get(n, "") != getattr(config.data, n, "") for n in PLACES)
     if known_by in ("number", "name"):
         _require_other_people(workdir, dataset, test, known_by)
     elif known_by == "image":
         _require_other_images(workdir, "names", np.array(names_below(test)), test)
-    if other or moved or known_by == "content":
+    if other or is_moved(config, workdir) or known_by == "content":
         _require_other_images(workdir, "contents", contents, test)
 
 
-PLACES = ("root", "tfds")
+def is_moved(config: Config, workdir: Path) -> bool:
+    """Whether the data set is in another place than where the run found it."""
+    stored = read_config(workdir)["data"]
+    places = ("root", "tfds")
+    return any(
+        stored.get(name, "") != getattr(config.data, name, "") for name in places
+    )
 
 
 def _require_other_people(

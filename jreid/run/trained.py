@@ -17,8 +17,13 @@ from jreid.run import results
 from jreid.run.about import about_run
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.embedder import Embedder
-from jreid.run.people import PLACES, contents_of, fingerprint, require_untrained
-from jreid.run.workdir import read_config, read_training_set
+from jreid.run.people import (
+    contents_of,
+    fingerprint,
+    is_moved,
+    require_untrained,
+)
+from jreid.run.workdir import read_training_set
 from jreid.training.build import build_embed, classes_of, network_maker
 from jreid.training.learner import Tree, abstract_params_and_stats, data_mesh
 
@@ -108,10 +113,8 @@ def _tested_content(config: Config, workdir: Path, content: str) -> str:
 
     Runs of earlier versions do not know it: then the place of the data set tells.
     """
-    stored = read_config(workdir)["data"]
-    alike = all(stored.get(n, "") == getattr(config.data, n, "") for n in PLACES)
     known = read_training_set(workdir).get("test_content")
-    return known or (content if alike else "")
+    return known or ("" if is_moved(config, workdir) else content)
 
 
 def _check_split(config: Config, workdir: Path, dataset: Dataset) -> None:
