@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from jreid.bounds import between
 from jreid.data.stateless import sometimes, split, uniform
 from jreid.lazy import tf
 from jreid.shapes import Int, UInt8
@@ -73,7 +74,7 @@ class Flip:
 
     def check(self) -> None:
         """Raises ValueError for a field that is not allowed."""
-        _check_probability(self.p)
+        between("p", self.p, 0, 1)
 
     def __call__(
         self, image: UInt8[tf.Tensor, "h w 3"], seed: Int[tf.Tensor, " 2"]
@@ -103,7 +104,7 @@ class Erase:
 
     def check(self) -> None:
         """Raises ValueError for a field that is not allowed."""
-        _check_probability(self.p)
+        between("p", self.p, 0, 1)
         check_rectangle(self.area, self.aspect)
         if not isinstance(self.value, str) and not all(
             0 <= level <= 255 for level in self.value
@@ -117,7 +118,7 @@ class Erase:
 
         def erased(own: tf.Tensor) -> tf.Tensor:
             box_seed, value_seed = split(own, 2)
-            inside = _rectangle(box_seed, tf.shape(image), self.area, self.aspect)
+            inside = rectangle(box_seed, tf.shape(image), self.area, self.aspect)
             return tf.where(inside, self._fill(value_seed, tf.shape(image)), image)
 
         return sometimes(self.p, image, seed, erased)
@@ -138,7 +139,7 @@ class Grey:
 
     def check(self) -> None:
         """Raises ValueError for a field that is not allowed."""
-        _check_probability(self.p)
+        between("p", self.p, 0, 1)
 
     def __call__(
         self, image: UInt8[tf.Tensor, "h w 3"], seed: Int[tf.Tensor, " 2"]
@@ -163,7 +164,7 @@ class RandomChannel:
 
     def check(self) -> None:
         """Raises ValueError for a field that is not allowed."""
-        _check_probability(self.p)
+        between("p", self.p, 0, 1)
 
     def __call__(
         self, image: UInt8[tf.Tensor, "h w 3"], seed: Int[tf.Tensor, " 2"]
@@ -190,20 +191,20 @@ def check_rectangle(area: tuple[float, float], aspect: tuple[float, float]) -> N
         )
 
 
-def _check_probability(p: float) -> None:
-    if not 0 <= p <= 1:  # NaN too
-        raise ValueError(f"p is {p}; allowed is 0 to 1")
-
-
-def _rectangle(
+def rectangle(
     seed: tf.Tensor,
     shape: tf.Tensor,
     area: tuple[float, float],
     aspect: tuple[float, float],
+    attempts: int = _ERASING_ATTEMPTS,
 ) -> tf.Tensor:
-    """Boolean [h w 1], true inside the first of ten random rectangles that fits."""
+    """Boolean [h w 1], true inside the first of some random rectangles that fits.
+
+    Areas, as fractions of the image, and ratios height / width are uniform between
+    their bounds. It is true nowhere if none fits.
+    """
     h, w = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
-    u = uniform(seed, (4, _ERASING_ATTEMPTS))
+    u = uniform(seed, (4, attempts))
     areas = h * w * (area[0] + (area[1] - area[0]) * u[0])
     aspects = aspect[0] + (aspect[1] - aspect[0]) * u[1]
     heights = tf.round(tf.sqrt(areas * aspects))

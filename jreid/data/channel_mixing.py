@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jreid.bounds import between
-from jreid.data.augmentations import check_rectangle
+from jreid.data.augmentations import check_rectangle, rectangle
 from jreid.data.stateless import sometimes, split, uniform
 from jreid.lazy import tf
 from jreid.shapes import Int, UInt8
-
-_ATTEMPTS = 10  # each fits with probability > 0.7: all fail once in 10^5
 
 
 @dataclass(slots=True)
@@ -91,29 +89,11 @@ class ChannelCutMix:
         def mixed(own: tf.Tensor) -> tf.Tensor:
             channel_seed, box_seed = split(own, 2)
             pair = tf.argsort(uniform(channel_seed, (3,)))[:2]
-            inside = self._rectangle(box_seed, tf.shape(image))
+            inside = rectangle(box_seed, tf.shape(image), self.area, self.aspect)
             behind, before = (tf.gather(image, pair[k], axis=-1) for k in (0, 1))
-            return _three_times(tf.where(inside, before, behind))
+            return _three_times(tf.where(inside[..., 0], before, behind))
 
         return sometimes(self.p, image, seed, mixed)
-
-    def _rectangle(self, seed, shape):
-        """Boolean [h w], true inside the first of ten random rectangles that fits."""
-        h, w = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
-        u = uniform(seed, (4, _ATTEMPTS))
-        areas = h * w * (self.area[0] + (self.area[1] - self.area[0]) * u[0])
-        aspects = self.aspect[0] + (self.aspect[1] - self.aspect[0]) * u[1]
-        heights = tf.round(tf.sqrt(areas * aspects))
-        widths = tf.round(tf.sqrt(areas / aspects))
-        fits = (heights < h) & (widths < w)
-        first = tf.argmax(tf.cast(fits, tf.int32))
-        height = tf.where(tf.reduce_any(fits), heights[first], 0.0)
-        width = widths[first]
-        top = tf.floor(u[2, first] * (h - height + 1))
-        left = tf.floor(u[3, first] * (w - width + 1))
-        rows, columns = tf.range(h)[:, None], tf.range(w)[None, :]
-        in_rows = (rows >= top) & (rows < top + height)
-        return in_rows & (columns >= left) & (columns < left + width)
 
 
 @dataclass(slots=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jreid.bounds import at_least, between
-from jreid.data.augmentations import check_rectangle
-from jreid.data.stateless import beta, numbered, sometimes, split, uniform
+from jreid.data.augmentations import check_rectangle, rectangle
+from jreid.data.stateless import beta, numbered, sometimes, split
 from jreid.lazy import tf
 from jreid.shapes import Int, UInt8
 
@@ -101,7 +101,9 @@ class LinearPatches:
     def _turn(self, seed, turn, image, product):
         """One rectangle: the turn's number, the image and the running product."""
         box_seed, factor_seed = split(numbered(seed, turn), 2)
-        inside, fits = self._rectangle(box_seed, tf.shape(image))
+        inside = rectangle(
+            box_seed, tf.shape(image), self.area, self.aspect, attempts=1
+        )
         brightest = tf.reduce_max(tf.where(inside, image, 0), axis=(0, 1))
         # A channel that is black there stays so, whatever its factor.
         factors = tf.where(
@@ -110,22 +112,8 @@ class LinearPatches:
             1,
         )
         changed = tf.where(inside, image * factors, image)
-        return turn + 1, changed, tf.where(fits, product * factors, product)
-
-    def _rectangle(self, seed, shape):
-        """Boolean [h w 1], true inside if it fits, and whether it does."""
-        h, w = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
-        u = uniform(seed, (4,))
-        area = h * w * (self.area[0] + (self.area[1] - self.area[0]) * u[0])
-        aspect = self.aspect[0] + (self.aspect[1] - self.aspect[0]) * u[1]
-        height, width = (
-            tf.round(tf.sqrt(area * aspect)),
-            tf.round(tf.sqrt(area / aspect)),
+        return (
+            turn + 1,
+            changed,
+            tf.where(tf.reduce_any(inside), product * factors, product),
         )
-        fits = (height < h) & (width < w)
-        top = tf.floor(u[2] * (h - height + 1))
-        left = tf.floor(u[3] * (w - width + 1))
-        rows, columns = tf.range(h)[:, None, None], tf.range(w)[None, :, None]
-        inside = (rows >= top) & (rows < top + height)
-        inside &= (columns >= left) & (columns < left + width)
-        return inside & fits, fits
