@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jreid.bounds import at_least
 from jreid.lazy import jax, jnp
@@ -19,6 +20,12 @@ from jreid.shapes import Bool, Float, Int
 
 Block = tuple[int, int]
 """Rows of one modality (0 visible, 1 infrared) and one copy (0: the images' own)."""
+
+
+def rows_of_block(block: Block, batch: Mapping[str, Any]) -> Bool[jax.Array, " r"]:
+    """Whether each row is in the block."""
+    modality, copy = block
+    return (batch["modality"] == modality) & (batch["copy"] == copy)
 
 
 def batch_hard_among(
@@ -89,8 +96,4 @@ class BatchHardAmong:
 
 
 def _rows_of(union, batch):
-    blocks = [
-        (batch["modality"] == modality) & (batch["copy"] == copy)
-        for modality, copy in union
-    ]
-    return jnp.any(jnp.stack(blocks), axis=0)
+    return jnp.any(jnp.stack([rows_of_block(block, batch) for block in union]), axis=0)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from jreid.bounds import at_least
 from jreid.lazy import jax, jnp
-from jreid.losses.batch_hard_among import Block
+from jreid.losses.batch_hard_among import Block, rows_of_block
 from jreid.losses.primitives import (
     equal,
     euclidean_distances,
     group_means,
+    in_both,
     nearest,
     widen,
 )
@@ -37,9 +38,7 @@ def both_sides_triplet(
     a = group_means(features, same & first[None, :])
     b = group_means(features, same & second[None, :])
     distances = euclidean_distances(a, b)
-    whole = jnp.any(same & first[None, :], axis=1) & jnp.any(
-        same & second[None, :], axis=1
-    )
+    whole = in_both(same, first, second)
     others = ~same & whole[None, :]
     closest = jnp.minimum(nearest(distances, others), nearest(distances.T, others))
     losses = jax.nn.relu(margin + jnp.diagonal(distances) - closest)
@@ -73,10 +72,7 @@ class BothSidesTriplet:
 
     def __call__(self, outputs, batch, rng=None) -> Float[jax.Array, ""]:
         """The term's value, not yet weighted."""
-        blocks = [
-            (batch["modality"] == modality) & (batch["copy"] == copy)
-            for modality, copy in (self.first, self.second)
-        ]
+        blocks = [rows_of_block(b, batch) for b in (self.first, self.second)]
         return shared(
             self.on,
             outputs,

@@ -14,11 +14,12 @@ from jreid.losses.primitives import (
     equal,
     euclidean_distances,
     group_means,
+    in_both,
     nearest,
     widen,
 )
 from jreid.losses.standing import On, check_weight_and_on, shared, total
-from jreid.shapes import Bool, Float, Int
+from jreid.shapes import Float, Int
 
 
 def pair_mining(
@@ -50,13 +51,14 @@ def pair_mining(
     total = jnp.zeros((), features.dtype)
     for value in (0, 1):
         own, other = modality == value, modality != value
+        whole = in_both(same, own, other)
         v, v_made, i = (
             group_means(features, same & rows[None, :])
             for rows in (own & (copy == 0), own & (copy == made), other & (copy == 0))
         )
         total = total + jnp.sum(
-            _weights(same, own, other, features.dtype)
-            * _half(v, v_made, i, ~same & _whole(same, own, other), margin)
+            _weights(same, whole, features.dtype)
+            * _half(v, v_made, i, ~same & whole[None, :], margin)
         )
     return total / 2
 
@@ -72,15 +74,9 @@ def _half(v, v_made, i, others, margin):
     return hinge
 
 
-def _whole(same, own, other) -> Bool[jax.Array, "1 r"]:
-    """Whether a row's identity has rows of both modalities."""
-    both = jnp.any(same & own[None, :], axis=1) & jnp.any(same & other[None, :], axis=1)
-    return both[None, :]
-
-
-def _weights(same, own, other, dtype):
+def _weights(same, whole, dtype):
     """1 / (rows of the identity) / (identities): an identity counts once."""
-    there = _whole(same, own, other)[0] / jnp.sum(same, axis=1)
+    there = whole / jnp.sum(same, axis=1)
     return (there / jnp.maximum(jnp.sum(there), 1e-9)).astype(dtype)
 
 

@@ -33,6 +33,16 @@ def euclidean_distances(
     return jnp.sqrt(jnp.where(squared <= eps, eps, squared))
 
 
+def in_both(
+    same: Bool[jax.Array, "r r"],
+    first: Bool[jax.Array, " r"],
+    second: Bool[jax.Array, " r"],
+) -> Bool[jax.Array, " r"]:
+    """Whether a row's group has rows among the first and among the second."""
+    among = [jnp.any(same & rows[None, :], axis=1) for rows in (first, second)]
+    return among[0] & among[1]
+
+
 def group_means(
     features: Float[jax.Array, "b d"], members: Bool[jax.Array, "n b"]
 ) -> Float[jax.Array, "n d"]:
