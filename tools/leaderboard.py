@@ -124,7 +124,8 @@ def planned(
         if config.evaluation.draw != draw:  # one protocol for all
             own.append(f"--config.evaluation.draw={draw}")
         if options.images:
-            steps = options.images / images_per_step(config) / config.schedule.epochs
+            step = images_per_step(config, config.data.read().train)
+            steps = options.images / step / config.schedule.epochs
             own.append(f"--config.steps_per_epoch={max(1, round(steps))}")
         config = parse(Nothing, arguments=own).config
         yield Planned(system, seed, folder, config, [*own, "--workdir", str(folder)])

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jreid.config import Config
+from jreid.data.datasets import Images
 from jreid.run.leaves import named_leaves
 from jreid.training.build import build_embed, network_maker
 from jreid.training.learner import abstract_params_and_stats, data_mesh
@@ -27,9 +28,9 @@ class Cost:
     images: int  # seen in training, rows of all views
 
 
-def images_per_step(config: Config) -> int:
-    """Rows of a batch, of all views."""
-    rows = _sampler(config)(0)
+def images_per_step(config: Config, train: Images) -> int:
+    """Rows of a batch of the training images, of all views."""
+    rows = config.sampling.make(train, config.views, config.seed)(0)
     return sum(len(view) for view in rows.values())
 
 
@@ -51,9 +52,5 @@ def measured_cost(config: Config) -> Cost:
         ),
         gflops=program.cost_analysis()["flops"] / 1e9,
         width=program.out_info["fused"].shape[1],
-        images=steps * images_per_step(config),
+        images=steps * images_per_step(config, train),
     )
-
-
-def _sampler(config: Config):
-    return config.sampling.make(config.data.read().train, config.views, config.seed)
