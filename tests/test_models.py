@@ -320,6 +320,37 @@ def test_a_neck_stands_between_z_and_its_classifier(rng):
     assert network.bottleneck.neck.bias is None
 
 
+def test_what_a_branch_adds_can_be_detached_or_normalised(rng):
+    images = random_views(rng, {"visible": 3, "infrared": 3})
+    images["visible"] = images["visible"].at[0].set(0)
+
+    def parts_of(added):
+        branches = Branch("v1"), Branch("v2", adds="v1", added=added)
+        graphdef, params, rest = nnx.split(build(small(*branches)), nnx.Param, ...)
+
+        def features(params):
+            network = nnx.merge(graphdef, params, rest, copy=True)
+            outputs = network(images, STEMS)
+            return outputs["features"]["v2"], outputs["embeddings"]["v1"]
+
+        def loss(params):
+            u2, _ = features(params)
+            return jnp.sum(jnp.sin(u2))
+
+        slopes = nnx.to_pure_dict(jax.grad(loss)(params))["branches"]["v1"]["neck"]
+        return *features(params), slopes["scale"]
+
+    whole, v1, slope = parts_of("whole")
+    detached, _, no_slope = parts_of("detached")
+    np.testing.assert_array_equal(whole, detached)
+    assert np.any(slope) and not np.any(no_slope)
+    normalised, _, finite = parts_of("normalised")
+    summands = np.stack([whole - v1, v1]).astype(np.float64)
+    units = summands / np.linalg.norm(summands, axis=-1, keepdims=True)
+    np.testing.assert_allclose(normalised, units.sum(0), atol=1e-5)
+    assert np.isfinite(finite).all()
+
+
 def test_bfloat16_activations_leave_float32_parameters_and_logits(rng):
     part = paper_parts.network(after=("1.1",), stages=1)
     network = build(part, dtype=jnp.bfloat16)

@@ -34,7 +34,7 @@ from jreid.models.pooling import Average, GeM
 from jreid.models.torch_names import Conversion, agw_name, convert
 from jreid.parts import check
 from jreid.run.checkpoint import Checkpoints
-from jreid.run.images import RunImages, digest, write_training_set
+from jreid.run.images import RunImages, described, write_training_set
 from jreid.run.leaves import named_leaves
 from jreid.run.workdir import open_workdir, write_text
 from jreid.training.build import network_maker
@@ -231,23 +231,14 @@ def training_images(config: Config, classes: int) -> RunImages:
     """The data set's training images, of which the classes must be the identities."""
     dataset = config.data.read()
     train = drop_unpaired(dataset.train, dataset.names)
-    identities, labels = np.unique(train.ids, return_inverse=True)
-    if len(identities) != classes:
+    images = described(dataset, train, dataset.val, dataset.test)
+    if len(images.identities) != classes:
         raise ValueError(
             f"the classifier has {classes} classes, but {config.data.root} has "
-            f"{len(identities)} training identities; give the --root, --dataset and "
-            "--split that the checkpoint was trained on"
+            f"{len(images.identities)} training identities; give the --root, --dataset "
+            "and --split that the checkpoint was trained on"
         )
-    return RunImages(
-        train=train,
-        labels=labels,
-        identities=identities,
-        names=[dataset.names[i] for i in identities.tolist() if dataset.names],
-        digest=digest(train),
-        pixels=None,
-        val=dataset.val,
-        test=dataset.test,
-    )
+    return images
 
 
 def summary(given, config, tensors, conversion) -> str:

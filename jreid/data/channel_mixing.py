@@ -91,7 +91,7 @@ class ChannelCutMix:
             pair = tf.argsort(uniform(channel_seed, (3,)))[:2]
             inside = rectangle(box_seed, tf.shape(image), self.area, self.aspect)
             behind, before = (tf.gather(image, pair[k], axis=-1) for k in (0, 1))
-            return _three_times(tf.where(inside[..., 0], before, behind))
+            return _three_times(tf.where(tf.squeeze(inside, -1), before, behind))
 
         return sometimes(self.p, image, seed, mixed)
 

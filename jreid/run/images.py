@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jreid.config import Config
-from jreid.data.datasets import MODALITY_NAMES, Images, drop_unpaired
+from jreid.data.datasets import MODALITY_NAMES, Dataset, Images, drop_unpaired
 from jreid.data.grey16 import HIGH_BYTES, Grey16, window_of
 from jreid.data.rows import groups, joined
 from jreid.data.views import modalities_of
@@ -69,20 +69,31 @@ def read_images(config: Config) -> RunImages:
                 f"{config.data.root} has no split val; add one, or set it to 0"
             )
         val = readable(config, val, "validation").images
-    identities, labels = np.unique(train.images.ids, return_inverse=True)
     test = readable(config, replace(dataset.test, grey16=grey16), "test").images
-    contents = contents_of(train.images)
+    return described(dataset, train.images, val, test, train.pixels)
+
+
+def described(
+    dataset: Dataset,
+    train: Images,
+    val: Images,
+    test: Images,
+    pixels: np.ndarray | None = None,
+) -> RunImages:
+    """These images, with labels and the fingerprints that a run remembers."""
+    identities, labels = np.unique(train.ids, return_inverse=True)
+    contents = contents_of(train)
     return RunImages(
-        train=train.images,
+        train=train,
         labels=labels,
         identities=identities,
         names=[dataset.names[i] for i in identities.tolist() if dataset.names],
-        digest=digest(train.images),
-        pixels=train.pixels,
+        digest=digest(train),
+        pixels=pixels,
         val=val,
         test=test,
         contents=contents,
-        content=fingerprint(train.images, contents),
+        content=fingerprint(train, contents),
         test_content=fingerprint(test, contents_of(test)),
     )
 

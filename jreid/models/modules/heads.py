@@ -4,8 +4,8 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jreid.losses.directions import unit_rows
 from jreid.models import two_stream as parts
-from jreid.models.embedding import unit_rows
 from jreid.models.modules.layers import BatchNorm, Linear
 from jreid.models.two_stream import Branch, Project
 
