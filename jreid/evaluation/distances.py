@@ -37,8 +37,10 @@ def largest_length(*features: Float[np.ndarray, "_ d"]) -> float:
     It is what the functions below take as `length`, so that distances of one set of
     images that are computed in parts agree.
     """
-    wide = (rows.astype(np.float64, copy=False) for rows in features)
-    return max(float(np.vecdot(rows, rows).max()) for rows in wide)
+    # NumPy converts a little at a time where it is told the precision.
+    return max(
+        float(np.vecdot(rows, rows, dtype=np.float64).max()) for rows in features
+    )
 
 
 def squared_distances(

@@ -1,16 +1,12 @@
 """Nearest columns of each row of distances, with ties in order."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from jreid.evaluation.distances import largest_length, squared_distances
 from jreid.shapes import Float, Int
 
 _BLOCK_ENTRIES = 2**16
-# An odd number of cache lines: columns of a power of two fall into few cache sets.
-_TILE = 2056
 
 
 def nearest_columns(
@@ -90,53 +86,7 @@ def merge(first: Neighbours, second: Neighbours, offset: int) -> Neighbours:
     )
 
 
-def neighbours_within(
-    features: Float[np.ndarray, "n d"],
-    count: int,
-    *,
-    length: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Neighbours:
-    """Neighbours of all rows among all rows, in memory for n x count of them.
-
-    The distances' upper triangle is computed tile by tile, and a tile serves its rows
-    and, turned over, its columns.
-
-    Args:
-        length: see `largest_length`; that of `features` by default.
-        progress: called with the number of distances found and their total.
-    """
-    features = features.astype(np.float64, copy=False)
-    if length is None:
-        length = largest_length(features)
-    images = len(features)
-    count = min(count, images)
-    found = Neighbours(
-        np.zeros((images, count), np.int64),
-        np.full((images, count), np.inf),
-        np.zeros(images),
-    )
-    done = 0
-    for start in range(0, images, _TILE):
-        rows = slice(start, min(start + _TILE, images))
-        for other in range(start, images, _TILE):
-            columns = slice(other, min(other + _TILE, images))
-            tile = squared_distances(features[rows], features[columns], length=length)
-            _include(found, rows, tile, other)
-            if other > start:
-                _include(found, columns, tile.T, start)
-            done += tile.size if other == start else 2 * tile.size
-            if progress is not None:
-                progress(done, images**2)
-    return found
-
-
-def _include(
-    found: Neighbours, rows: slice, distances: Float[np.ndarray, "n m"], offset: int
-) -> None:
-    """Notes what is near among columns from `offset` on, which come after all found."""
-    count = found.columns.shape[1]
-    merged = merge(found.take(rows), neighbours(distances, count), offset)
-    found.columns[rows] = merged.columns[:, :count]
-    found.distances[rows] = merged.distances[:, :count]
-    found.largest[rows] = merged.largest
+def divisors(largest: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """What each image's distances are divided by, given the largest."""
+    # All images alike: every distance is 0 and stays 0.
+    return np.where(largest == 0, 1.0, largest)
