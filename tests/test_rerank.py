@@ -15,6 +15,7 @@ from jreid.evaluation.rerank.galleries import (
     rerank_top,
 )
 from jreid.evaluation.rerank.neighbours import nearest_columns
+from jreid.evaluation.rerank.options import RerankOptions
 
 
 def people(seed, queries, galleries, identities, noise=0.5, gap=0.5):
@@ -39,7 +40,8 @@ def people(seed, queries, galleries, identities, noise=0.5, gap=0.5):
 )
 def test_agrees_with_dense_implementation(identities, k1, k2, original_weight):
     query, gallery = people(identities, 90, 60, identities)
-    got = rerank(query, gallery, k1=k1, k2=k2, original_weight=original_weight)
+    options = RerankOptions(k1, k2, original_weight)
+    got = rerank(query, gallery, options=options)
     expected = naive_rerank(query, gallery, k1, k2, original_weight)
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
@@ -63,7 +65,7 @@ def test_equal_images_are_ordered_queries_first():
     query[10:20] = query[:10]
     gallery[:8] = query[:8]
     expected = naive_rerank(query, gallery, 7, 3, 0.3)
-    got = rerank(query, gallery, k1=7, k2=3)
+    got = rerank(query, gallery, options=RerankOptions(k1=7, k2=3))
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
@@ -106,15 +108,15 @@ def test_galleries_of_one_pool_equal_separate_calls():
 
 def test_blocks_and_top_are_parts_of_the_whole():
     query, gallery = people(9, 70, 50, 9)
-    options = {"k1": 7, "k2": 3, "original_weight": 0.2}
-    whole = rerank(query, gallery, **options)
-    columns, near = rerank_top(query, gallery, 5, **options)
+    options = RerankOptions(k1=7, k2=3, original_weight=0.2)
+    whole = rerank(query, gallery, options=options)
+    columns, near = rerank_top(query, gallery, 5, options=options)
     expected, distances = nearest_columns(whole, 5)
     np.testing.assert_array_equal(columns, expected)
     np.testing.assert_array_equal(near, distances)
     row = 0
     original = squared_distances(query, gallery)
-    for rows, plain, block in rerank_blocks(query, gallery, **options):
+    for rows, plain, block in rerank_blocks(query, gallery, options=options):
         assert rows.start == row
         np.testing.assert_array_equal(plain, original[rows])
         np.testing.assert_array_equal(block, whole[rows])
@@ -125,8 +127,8 @@ def test_blocks_and_top_are_parts_of_the_whole():
 
 
 def test_progress_counts_all_distances(monkeypatch):
-    monkeypatch.setattr("jreid.evaluation.rerank.neighbours._TILE", 32)
-    monkeypatch.setattr("jreid.evaluation.rerank.galleries._BLOCK_ENTRIES", 400)
+    monkeypatch.setattr("jreid.evaluation.rerank.search._TILE", 32)
+    monkeypatch.setattr("jreid.evaluation.rerank.joint_set._BLOCK_ENTRIES", 400)
     query, gallery = people(10, 60, 50, 9)
     calls = []
     rerank(query, gallery, progress=lambda *call: calls.append(call))
@@ -148,8 +150,8 @@ def test_an_interruption_comes_through():
 
 def test_memory_of_a_large_set(monkeypatch):
     """A dense matrix over these images would take 128 MB."""
-    monkeypatch.setattr("jreid.evaluation.rerank.neighbours._TILE", 512)
-    monkeypatch.setattr("jreid.evaluation.rerank.galleries._BLOCK_ENTRIES", 2**18)
+    monkeypatch.setattr("jreid.evaluation.rerank.search._TILE", 512)
+    monkeypatch.setattr("jreid.evaluation.rerank.joint_set._BLOCK_ENTRIES", 2**18)
     query, gallery = people(11, 1000, 3000, 300)
     tracemalloc.start()
     try:
@@ -170,9 +172,8 @@ def test_memory_of_a_large_set(monkeypatch):
     ],
 )
 def test_option_errors(options, message):
-    query, gallery = people(0, 5, 5, 2)
     with pytest.raises(ValueError, match=message):
-        rerank(query, gallery, **options)
+        RerankOptions(**options)
 
 
 def test_feature_errors(monkeypatch):

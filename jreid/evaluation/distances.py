@@ -13,6 +13,7 @@ _ERROR_BITS = 44
 _BLOCK_ENTRIES = 2**16
 _QUERY_BLOCK_ENTRIES = 2**23
 _PAIRS_AT_ONCE = 256
+_ROWS_AT_ONCE = 2048
 
 
 def check_features(name: str, features: Float[np.ndarray, "n d"]) -> None:
@@ -37,10 +38,19 @@ def largest_length(*features: Float[np.ndarray, "_ d"]) -> float:
     It is what the functions below take as `length`, so that distances of one set of
     images that are computed in parts agree.
     """
-    # NumPy converts a little at a time where it is told the precision.
     return max(
-        float(np.vecdot(rows, rows, dtype=np.float64).max()) for rows in features
+        float(np.vecdot(wide, wide).max())
+        for rows in features
+        for wide in _wide_blocks(rows)
     )
+
+
+def _wide_blocks(
+    rows: Float[np.ndarray, "n d"],
+) -> Iterator[Float[np.ndarray, "_ d"]]:
+    """The rows in float64, a few at a time: a large set fits in memory once."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        yield rows[start : start + _ROWS_AT_ONCE].astype(np.float64, copy=False)
 
 
 def squared_distances(

@@ -148,9 +148,12 @@ def rank_part(
         block = slice(start, start + rows_at_once)
         if len(counted) < len(distances[block]):
             block = counted
-        left = _without(distances[block], None if excluded is None else excluded[block])
         found = _rank_block(
-            left, row, columns[first:last], gallery_ids if count_identities else None
+            distances[block],
+            None if excluded is None else excluded[block],
+            row,
+            columns[first:last],
+            gallery_ids if count_identities else None,
         )
         parts.append(np.concatenate([counted[None], found]))
     query, first_hit, average_precision, inverse_negative_penalty = np.hstack(parts)
@@ -217,19 +220,9 @@ def _matches(
     return rows[left], columns[left]
 
 
-def _without(
-    distances: Float[np.ndarray, "n g"], excluded: Bool[np.ndarray, "n g"] | None
-) -> Float[np.ndarray, "n g"]:
-    """Excluded images come after all others."""
-    if excluded is None:
-        return distances
-    distances = distances.copy()
-    np.copyto(distances, np.inf, where=excluded)
-    return distances
-
-
 def _rank_block(
     distances: Float[np.ndarray, "n g"],
+    excluded: Bool[np.ndarray, "n g"] | None,
     rows: Int[np.ndarray, " matches"],
     columns: Int[np.ndarray, " matches"],
     identities: Int[np.ndarray, " g"] | None,
@@ -238,39 +231,92 @@ def _rank_block(
 
     Each row has a match. For the first hit, identities are counted, or images if None.
     """
-    matches_of_row = np.bincount(rows, minlength=len(distances))
+    result = np.empty((3, len(distances)))
+    left = np.arange(len(distances))
+    # Half the width takes half the time, and few matches then have an equal.
+    for keys_of in (_single, _double, _ranks):
+        keys = keys_of(distances, excluded)
+        result[:, left], tied = _rank_keys(keys, rows, columns, identities)
+        if not tied.size:
+            break
+        left, distances = left[tied], distances[tied]
+        excluded = None if excluded is None else excluded[tied]
+        of_tied = np.isin(rows, tied)
+        rows, columns = np.searchsorted(tied, rows[of_tied]), columns[of_tied]
+    return result
+
+
+def _single(
+    distances: Float[np.ndarray, "n g"], excluded: Bool[np.ndarray, "n g"] | None
+) -> Float[np.ndarray, "n g"]:
+    """Rounded keys: of two that differ, the nearer image has the smaller."""
+    with np.errstate(over="ignore"):
+        keys = distances.astype(np.float32)
+    return _without(keys, excluded)
+
+
+def _double(
+    distances: Float[np.ndarray, "n g"], excluded: Bool[np.ndarray, "n g"] | None
+) -> Float[np.ndarray, "n g"]:
+    return _without(distances.astype(np.float64), excluded)
+
+
+def _ranks(
+    distances: Float[np.ndarray, "n g"], excluded: Bool[np.ndarray, "n g"] | None
+) -> Float[np.ndarray, "n g"]:
+    """Keys without equals: the places in the stable ranking."""
+    keys = _double(distances, excluded)
+    order = np.argsort(keys, axis=1, kind="stable")
+    return np.argsort(order, axis=1).astype(np.float64)
+
+
+def _without(
+    keys: Float[np.ndarray, "n g"], excluded: Bool[np.ndarray, "n g"] | None
+) -> Float[np.ndarray, "n g"]:
+    """Excluded images come after all others."""
+    if excluded is not None:
+        np.copyto(keys, np.inf, where=excluded)
+    return keys
+
+
+def _rank_keys(
+    keys: Float[np.ndarray, "n g"],
+    rows: Int[np.ndarray, " matches"],
+    columns: Int[np.ndarray, " matches"],
+    identities: Int[np.ndarray, " g"] | None,
+) -> tuple[Float[np.ndarray, "3 n"], Int[np.ndarray, " tied"]]:
+    """As `_rank_block`, and the rows in which a match has an equal, which are void."""
+    matches_of_row = np.bincount(rows, minlength=len(keys))
     starts = np.cumsum(matches_of_row) - matches_of_row
-    positions, distances = _positions(distances, rows, columns, starts)
+    positions, tied = _positions(keys, rows, columns, starts)
     hit_number = np.arange(1, len(rows) + 1) - np.repeat(starts, matches_of_row)
     precision = hit_number / (positions + 1)
     first_hit = positions[starts] + 1
     if identities is not None:
-        nearest_match = np.minimum.reduceat(distances[rows, columns], starts)
-        first_hit = _identities_before(distances, nearest_match, identities) + 1
+        nearest_match = np.minimum.reduceat(keys[rows, columns], starts)
+        first_hit = _identities_before(keys, nearest_match, identities) + 1
     last_hit = positions[starts + matches_of_row - 1] + 1
-    return np.stack(
-        [
-            first_hit,
-            np.add.reduceat(precision, starts) / matches_of_row,
-            matches_of_row / last_hit,
-        ]
-    )
+    measures = [
+        first_hit,
+        np.add.reduceat(precision, starts) / matches_of_row,
+        matches_of_row / last_hit,
+    ]
+    return np.stack(measures), tied
 
 
 def _positions(
-    distances: Float[np.ndarray, "n g"],
+    keys: Float[np.ndarray, "n g"],
     rows: Int[np.ndarray, " matches"],
     columns: Int[np.ndarray, " matches"],
     starts: Int[np.ndarray, " n"],
-) -> tuple[Int[np.ndarray, " matches"], Float[np.ndarray, "n g"]]:
-    """0-based positions of the matches in the stable ranking, ascending in each row.
+) -> tuple[Int[np.ndarray, " matches"], Int[np.ndarray, " tied"]]:
+    """0-based positions of the matches, ascending in each row, and rows with ties.
 
     Sorting values is several times faster than sorting indices, and the position of a
-    match is the number of smaller values. Only rows in which a match has an equal need
-    the stable order: in the distances returned, such rows are replaced by their ranks.
+    match is the number of smaller values, unless it has an equal.
     """
-    values = distances[rows, columns]
-    ordered = np.sort(distances, axis=1)
+    values = keys[rows, columns]
+    ordered = np.sort(keys, axis=1)
     ends = np.append(starts[1:], len(rows))
     positions = np.concatenate(
         [
@@ -280,15 +326,8 @@ def _positions(
     )
     following = np.minimum(positions + 1, ordered.shape[1] - 1)
     tied = (following > positions) & (ordered[rows, following] == values)
-    tied_rows = np.unique(rows[tied])
-    if tied_rows.size:
-        order = np.argsort(distances[tied_rows], axis=1, kind="stable")
-        distances = distances.copy()
-        distances[tied_rows] = np.argsort(order, axis=1)
-        of_tied = np.isin(rows, tied_rows)
-        positions[of_tied] = distances[rows[of_tied], columns[of_tied]].astype(int)
     # Rows are ascending already; this orders the positions inside each row.
-    return positions[np.lexsort((positions, rows))], distances
+    return positions[np.lexsort((positions, rows))], np.unique(rows[tied])
 
 
 def _identities_before(

@@ -1,7 +1,6 @@
 """Columns that may be among the nearest of each row, by distances with an error."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -10,16 +9,20 @@ from jreid.shapes import Float, Int
 _ROWS_AT_ONCE = 512
 
 
-class InexactDistances(Protocol):
-    """Where distances come from.
+@dataclass
+class Kept:
+    """Candidates of some rows, in order of rows and columns.
 
     Attributes:
-        unit: the squared Euclidean distance that is 1 in their unit.
-        error: an upper bound of their error, as a squared Euclidean distance.
+        distances: squared Euclidean, wrong by up to `Candidates.error`.
+        limit: no other column of a row has a distance up to this, wrong by as much;
+            minus infinity for a crowded row.
     """
 
-    unit: float
-    error: float
+    rows: Int[np.ndarray, " kept"]
+    columns: Int[np.ndarray, " kept"]
+    distances: Float[np.ndarray, " kept"]
+    limit: Float[np.ndarray, " n"]
 
 
 class Candidates:
@@ -34,10 +37,10 @@ class Candidates:
         error: an upper bound of it, as a squared Euclidean distance.
     """
 
-    def __init__(self, rows: int, count: int, distances: "InexactDistances"):
-        self.error, self._unit = distances.error, distances.unit
-        self._count = count
-        self._doubt = np.float32(2 * self.error / self._unit)
+    def __init__(self, rows: int, count: int, *, error: float, unit: float):
+        """`unit`: the squared Euclidean distance that is 1 in the tiles."""
+        self.error, self._unit, self._count = error, unit, count
+        self._doubt = np.float32(2 * error / unit)
         self._most = 4 * count + 44
         self._distances = np.full((rows, self._most), np.inf, np.float32)
         self._columns = np.zeros((rows, self._most), np.int32)
@@ -72,7 +75,7 @@ class Candidates:
         self._columns[first_row + row, place] = first_column + column
         self._held[rows] += new
 
-    def of_rows(self, start: int, stop: int) -> "Kept":
+    def of_rows(self, start: int, stop: int) -> Kept:
         """The candidates of some rows, which are counted from `start`."""
         rows = np.arange(start, stop)
         self._prune(rows, np.empty((len(rows), 0), np.float32), 0)
@@ -109,22 +112,6 @@ class Candidates:
         self._distances[rows[row], place] = seen[keep]
         self._columns[rows[row], place] = columns[keep]
         self._held[rows], self._limit[rows] = held, limit
-
-
-@dataclass
-class Kept:
-    """Candidates of some rows, in order of rows and columns.
-
-    Attributes:
-        distances: squared Euclidean, wrong by up to `Candidates.error`.
-        limit: no other column of a row has a distance up to this, wrong by as much;
-            minus infinity for a crowded row.
-    """
-
-    rows: Int[np.ndarray, " kept"]
-    columns: Int[np.ndarray, " kept"]
-    distances: Float[np.ndarray, " kept"]
-    limit: Float[np.ndarray, " n"]
 
 
 def nearest_pairs(

@@ -10,7 +10,6 @@ from jreid.evaluation.distances import (
     pair_distances,
     squared_distances,
 )
-from jreid.evaluation.rerank.candidates import Candidates
 from jreid.evaluation.rerank.neighbours import Neighbours, divisors
 from jreid.evaluation.rerank.options import RerankOptions
 from jreid.evaluation.rerank.reciprocal import (
@@ -45,7 +44,7 @@ class JointSet:
         self.features = np.concatenate([query, gallery])
         self.length = largest_length(self.features)
         single = SinglePrecision(self.features, self.length)
-        self.near = Candidates(self.queries, nearest, single) if nearest else None
+        self.near = single.candidates(self.queries, nearest) if nearest else None
         near = neighbours_within(
             single,
             options.listed,

@@ -6,6 +6,7 @@ may be the nearest of an image. Only their distances are computed as `distances`
 and the lists are the same, bit for bit, as with all of them.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -42,8 +43,8 @@ def neighbours_within(
     """
     images = len(single.features)
     count = min(count, images)
-    near = Candidates(images, count, single)
-    far = Candidates(images, 1, single)
+    near = single.candidates(images, count)
+    far = single.candidates(images, 1)
     done = 0
     for start in range(0, images, _TILE):
         left = single.left(start, start + _TILE)
@@ -85,9 +86,10 @@ class SinglePrecision:
             np.vecdot(
                 moved, moved, dtype=np.float64, out=lengths[start : start + len(moved)]
             )
-        spread = lengths.max()
+        spread = float(lengths.max())
         # A power of two, which rounds nothing: lengths of about 1 are no overflow.
-        self._scale = 2.0 ** -np.round(np.log2(spread) / 2) if spread > 0 else 1.0
+        exponent = -round(math.log2(spread) / 2) if spread > 0 else 0
+        self._scale = 2.0**exponent
         self.unit = self._scale**-2
         self._lengths = lengths / self.unit
         width = features.shape[1]
@@ -97,13 +99,17 @@ class SinglePrecision:
         # Zeros up to whole cache lines; see `_TILE`.
         self._padded = 16 * (-(-(width + 2) // 16) | 1)
 
+    def candidates(self, rows: int, count: int) -> Candidates:
+        """Keeps what may be among the `count` nearest, by these distances."""
+        return Candidates(rows, count, error=self.error, unit=self.unit)
+
     def left(self, start: int, stop: int) -> Float[np.ndarray, "n padded"]:
         """Rows whose products with those of `right` are distances."""
-        return self._rows(start, stop, -2, 0)
+        return self._rows(start, stop, -2.0, 0)
 
     def right(self, start: int, stop: int) -> Float[np.ndarray, "n padded"]:
         """Rows for the other side."""
-        return self._rows(start, stop, 1, 1)
+        return self._rows(start, stop, 1.0, 1)
 
     def _rows(
         self, start: int, stop: int, factor: float, ones: int
