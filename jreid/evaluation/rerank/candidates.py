@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jreid.evaluation.rerank.neighbours import running
 from jreid.shapes import Float, Int
 
 _ROWS_AT_ONCE = 512
@@ -70,7 +71,7 @@ class Candidates:
             near = near[:, ~full[near[0]]]
             new[full] = 0
         row, column = near
-        place = self._held[first_row + row] + _running(new)
+        place = self._held[first_row + row] + running(new)
         self._distances[first_row + row, place] = distances[row, column]
         self._columns[first_row + row, place] = first_column + column
         self._held[rows] += new
@@ -107,35 +108,11 @@ class Candidates:
         crowded = held > self._most
         limit[crowded], keep[crowded], held[crowded] = -np.inf, False, 0
         row = np.repeat(np.arange(len(rows)), held)
-        place = _running(held)
+        place = running(held)
         self._distances[rows] = np.inf
         self._distances[rows[row], place] = seen[keep]
         self._columns[rows[row], place] = columns[keep]
         self._held[rows], self._limit[rows] = held, limit
-
-
-def nearest_pairs(
-    rows: Int[np.ndarray, " pairs"],
-    columns: Int[np.ndarray, " pairs"],
-    distances: Float[np.ndarray, " pairs"],
-    shape: tuple[int, int],
-) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
-    """The k nearest columns of each of n rows, given pairs in order of both.
-
-    Equal distances are ordered by column. Rows with fewer pairs end with distances of
-    infinity.
-    """
-    images, count = shape
-    held = np.bincount(rows, minlength=images)
-    place = _running(held)
-    width = max(count, held.max(initial=0))
-    listed, near = np.zeros((images, width), np.int64), np.full((images, width), np.inf)
-    listed[rows, place], near[rows, place] = columns, distances
-    order = np.argsort(near, axis=1, kind="stable")[:, :count]
-    return (
-        np.take_along_axis(listed, order, axis=1),
-        np.take_along_axis(near, order, axis=1),
-    )
 
 
 def _at_most(
@@ -150,9 +127,3 @@ def _at_most(
     column, row = np.divmod(np.flatnonzero(limit >= distances.T), len(distances))
     order = np.argsort(row, kind="stable")
     return np.stack([row[order], column[order]])
-
-
-def _running(counts: Int[np.ndarray, " n"]) -> Int[np.ndarray, " sum"]:
-    """0, 1, ... of each count, one after the other."""
-    ends = np.cumsum(counts)
-    return np.arange(counts.sum()) - np.repeat(ends - counts, counts)

@@ -7,6 +7,8 @@ import numpy as np
 from jreid.shapes import Float, Int
 
 _BLOCK_ENTRIES = 2**16
+# Times as many columns as are sought are sorted rather than partitioned.
+_FEW = 8
 
 
 def nearest_columns(
@@ -86,7 +88,74 @@ def merge(first: Neighbours, second: Neighbours, offset: int) -> Neighbours:
     )
 
 
+def merge_nearest(
+    first: Neighbours, distances: Float[np.ndarray, "n m"], count: int, offset: int
+) -> Neighbours:
+    """`merge` of lists with the nearest columns of `distances`, cut to `count`.
+
+    A column can be among them only if it is nearer than the last of a full list, and
+    where most are not, this takes less time than to seek the nearest columns.
+    """
+    if first.columns.shape[1] < count:
+        merged = merge(first, neighbours(distances, count), offset)
+    else:
+        near = _nearest_below(distances, first.distances[:, count - 1], count)
+        merged = merge(first, Neighbours(*near, distances.max(axis=1)), offset)
+    return Neighbours(
+        merged.columns[:, :count], merged.distances[:, :count], merged.largest
+    )
+
+
+def _nearest_below(
+    distances: Float[np.ndarray, "n m"], limit: Float[np.ndarray, " n"], count: int
+) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    """The nearest columns below a limit, lists ending with distances of infinity."""
+    rows, columns = distances.shape
+    row, column = np.divmod(np.flatnonzero(distances < limit[:, None]), columns)
+    held = np.bincount(row, minlength=rows)
+    many = held > _FEW * count
+    if many.any():
+        few = ~many[row]
+        row, column = row[few], column[few]
+    found = nearest_pairs(row, column, distances[row, column], (rows, count))
+    if many.any():
+        sought = nearest_columns(distances[many], count)
+        for listed, values in zip(found, sought, strict=True):
+            listed[many, : values.shape[1]] = values
+    return found
+
+
 def divisors(largest: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """What each image's distances are divided by, given the largest."""
     # All images alike: every distance is 0 and stays 0.
     return np.where(largest == 0, 1.0, largest)
+
+
+def nearest_pairs(
+    rows: Int[np.ndarray, " pairs"],
+    columns: Int[np.ndarray, " pairs"],
+    distances: Float[np.ndarray, " pairs"],
+    shape: tuple[int, int],
+) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    """The k nearest columns of each of n rows, given pairs in order of both.
+
+    Equal distances are ordered by column. Rows with fewer pairs end with distances of
+    infinity.
+    """
+    images, count = shape
+    held = np.bincount(rows, minlength=images)
+    place = running(held)
+    width = max(count, held.max(initial=0))
+    listed, near = np.zeros((images, width), np.int64), np.full((images, width), np.inf)
+    listed[rows, place], near[rows, place] = columns, distances
+    order = np.argsort(near, axis=1, kind="stable")[:, :count]
+    return (
+        np.take_along_axis(listed, order, axis=1),
+        np.take_along_axis(near, order, axis=1),
+    )
+
+
+def running(counts: Int[np.ndarray, " n"]) -> Int[np.ndarray, " sum"]:
+    """0, 1, ... of each count, one after the other."""
+    ends = np.cumsum(counts)
+    return np.arange(counts.sum()) - np.repeat(ends - counts, counts)

@@ -101,7 +101,11 @@ def weighted_jaccard(
     shared: Float[np.ndarray, "..."], weight: float
 ) -> Float[np.ndarray, "..."]:
     """`weight` times the Jaccard distance, given what two vectors share."""
-    return weight * (1 - shared / (2 - shared))
+    distances = 2 - shared
+    np.divide(shared, distances, out=distances)
+    np.subtract(1, distances, out=distances)
+    distances *= weight
+    return distances
 
 
 def shared_weights(

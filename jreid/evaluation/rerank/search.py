@@ -15,8 +15,13 @@ from jreid.evaluation.distances import (
     pair_distances,
     squared_distances,
 )
-from jreid.evaluation.rerank.candidates import Candidates, nearest_pairs
-from jreid.evaluation.rerank.neighbours import Neighbours, merge, neighbours
+from jreid.evaluation.rerank.candidates import Candidates
+from jreid.evaluation.rerank.neighbours import (
+    Neighbours,
+    merge_nearest,
+    nearest_pairs,
+    neighbours,
+)
 from jreid.shapes import Float, Int
 
 # An odd number of cache lines: columns of a power of two fall into few cache sets.
@@ -180,14 +185,12 @@ def _fill_exactly(
     """Computes all distances of some rows in float64."""
     count = found.columns.shape[1]
     some = features[rows].astype(np.float64)
-    nearest = None
-    for start in range(0, len(features), _TILE):
+    first = squared_distances(some, features[:_TILE], length=length)
+    nearest = neighbours(first, count)
+    for start in range(_TILE, len(features), _TILE):
         columns = features[start : start + _TILE]
-        new = neighbours(squared_distances(some, columns, length=length), count)
-        nearest = new if nearest is None else merge(nearest, new, start)
-        nearest = Neighbours(
-            nearest.columns[:, :count], nearest.distances[:, :count], nearest.largest
-        )
+        distances = squared_distances(some, columns, length=length)
+        nearest = merge_nearest(nearest, distances, count, start)
     found.columns[rows] = nearest.columns
     found.distances[rows] = nearest.distances
     found.largest[rows] = nearest.largest

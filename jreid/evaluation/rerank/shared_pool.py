@@ -4,7 +4,12 @@ import numpy as np
 import scipy.sparse
 
 from jreid.evaluation.distances import largest_length, squared_distances
-from jreid.evaluation.rerank.neighbours import Neighbours, divisors, merge, neighbours
+from jreid.evaluation.rerank.neighbours import (
+    Neighbours,
+    divisors,
+    merge_nearest,
+    neighbours,
+)
 from jreid.evaluation.rerank.options import RerankOptions
 from jreid.evaluation.rerank.reciprocal import add_jaccard, reciprocal_vectors
 from jreid.shapes import Float, Int
@@ -46,14 +51,8 @@ class SharedPool:
         """Fills `result` for a gallery whose original distances are `to_gallery`."""
         queries = len(to_gallery)
         within, place = self._within(gallery)
-        near_queries = merge(
-            self._query_near, neighbours(to_gallery, self._count), queries
-        )
-        near_gallery = merge(
-            self._pool_near_queries.take(gallery),
-            self._near_within(within, place),
-            queries,
-        )
+        near_queries = merge_nearest(self._query_near, to_gallery, self._count, queries)
+        near_gallery = self._near_gallery(gallery, within, place, queries)
         order = np.concatenate([near_queries.columns, near_gallery.columns])
         largest = divisors(np.concatenate([near_queries.largest, near_gallery.largest]))
 
@@ -72,7 +71,7 @@ class SharedPool:
             return values
 
         vectors = reciprocal_vectors(
-            order[:, : self._count],
+            order,
             largest,
             pair_distances,
             k1=self._options.k1,
@@ -97,13 +96,20 @@ class SharedPool:
         distances = squared_distances(images, images, length=self._length)
         return distances, np.arange(len(gallery))
 
-    def _near_within(
-        self, distances: Float[np.ndarray, "n n"], rows: Int[np.ndarray, " g"]
+    def _near_gallery(
+        self,
+        gallery: Int[np.ndarray, " g"],
+        within: Float[np.ndarray, "n n"],
+        place: Int[np.ndarray, " g"],
+        queries: int,
     ) -> Neighbours:
+        """Of the gallery's images, among the queries and the gallery."""
         parts = []
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            of_rows = distances[rows[start : start + _ROWS_AT_ONCE]]
-            parts.append(neighbours(of_rows.take(rows, axis=1), self._count))
+        for start in range(0, len(gallery), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            distances = within[place[rows]].take(place, axis=1)
+            among_queries = self._pool_near_queries.take(gallery[rows])
+            parts.append(merge_nearest(among_queries, distances, self._count, queries))
         return Neighbours(
             np.concatenate([part.columns for part in parts]),
             np.concatenate([part.distances for part in parts]),

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from jreid.evaluation.distances import pair_distances
-from jreid.evaluation.rerank.candidates import Kept, nearest_pairs
+from jreid.evaluation.rerank.candidates import Kept
 from jreid.evaluation.rerank.joint_set import JointSet
+from jreid.evaluation.rerank.neighbours import nearest_pairs
 from jreid.evaluation.rerank.reciprocal import shared_weights, weighted_jaccard
 from jreid.shapes import Float, Int
 
