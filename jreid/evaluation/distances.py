@@ -12,7 +12,7 @@ _GRID_BITS = 33
 _ERROR_BITS = 44
 _BLOCK_ENTRIES = 2**16
 _QUERY_BLOCK_ENTRIES = 2**23
-_PAIRS_AT_ONCE = 256
+_PAIRS_AT_ONCE = 32
 _ROWS_AT_ONCE = 2048
 
 
@@ -76,6 +76,7 @@ def squared_distances(
     distances = rows @ columns.T
     row_lengths = np.vecdot(rows, rows)[:, None]
     column_lengths = np.vecdot(columns, columns)
+    doubtful = []
     # Blocks of rows that stay in the processor's cache.
     rows_at_once = max(1, _BLOCK_ENTRIES // len(columns))
     for start in range(0, len(rows), rows_at_once):
@@ -85,11 +86,19 @@ def squared_distances(
         block += column_lengths
         rounded = _round(block, grid)
         block -= rounded
-        near, far = np.divmod(
-            np.flatnonzero(np.abs(block, out=block) > doubt), len(columns)
-        )
+        found = np.flatnonzero(np.abs(block, out=block) > doubt)
+        doubtful.append(start * len(columns) + found)
         np.maximum(rounded, 0.0, out=block)
-        block[near, far] = _pairs(rows, columns, start + near, far, grid)
+    near, far = np.divmod(np.concatenate(doubtful), len(columns))
+    if rows is columns:
+        # The same number twice.
+        upper = near <= far
+        near, far = near[upper], far[upper]
+        distances[far, near] = distances[near, far] = _pairs(
+            rows, columns, near, far, grid
+        )
+    else:
+        distances[near, far] = _pairs(rows, columns, near, far, grid)
     return distances
 
 

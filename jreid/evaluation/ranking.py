@@ -8,7 +8,9 @@ import numpy as np
 from jreid.evaluation.rerank.neighbours import nearest_columns
 from jreid.shapes import Bool, Float, Int
 
-_BLOCK_ENTRIES = 2**18
+_BLOCK_ENTRIES = 2**17
+# Matches of a row whose smaller values are counted rather than sorted.
+_FEW_MATCHES = 5
 
 
 @dataclass(frozen=True)
@@ -312,10 +314,27 @@ def _positions(
 ) -> tuple[Int[np.ndarray, " matches"], Int[np.ndarray, " tied"]]:
     """0-based positions of the matches, ascending in each row, and rows with ties.
 
-    Sorting values is several times faster than sorting indices, and the position of a
-    match is the number of smaller values, unless it has an equal.
+    The position of a match is the number of smaller values, unless it has an equal.
     """
     values = keys[rows, columns]
+    if len(rows) <= _FEW_MATCHES * len(keys):
+        of_rows = keys[rows]
+        positions = np.count_nonzero(of_rows < values[:, None], axis=1)
+        equal = np.count_nonzero(of_rows == values[:, None], axis=1)
+        tied = equal > 1
+    else:
+        positions, tied = _positions_sorted(keys, rows, values, starts)
+    # Rows are ascending already; this orders the positions inside each row.
+    return positions[np.lexsort((positions, rows))], np.unique(rows[tied])
+
+
+def _positions_sorted(
+    keys: Float[np.ndarray, "n g"],
+    rows: Int[np.ndarray, " matches"],
+    values: Float[np.ndarray, " matches"],
+    starts: Int[np.ndarray, " n"],
+) -> tuple[Int[np.ndarray, " matches"], Bool[np.ndarray, " matches"]]:
+    """Sorting values is several times faster than sorting indices."""
     ordered = np.sort(keys, axis=1)
     ends = np.append(starts[1:], len(rows))
     positions = np.concatenate(
@@ -326,8 +345,7 @@ def _positions(
     )
     following = np.minimum(positions + 1, ordered.shape[1] - 1)
     tied = (following > positions) & (ordered[rows, following] == values)
-    # Rows are ascending already; this orders the positions inside each row.
-    return positions[np.lexsort((positions, rows))], np.unique(rows[tied])
+    return positions, tied
 
 
 def _identities_before(
