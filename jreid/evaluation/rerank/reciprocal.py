@@ -136,4 +136,6 @@ def shared_weights(
         first_cell = np.repeat(np.arange(shape[0]) * images, np.diff(ends))
         cell = np.repeat(first_cell, meets)
         cell += of_gallery.indices[partner]
-        yield rows, np.bincount(cell, smaller, shape[0] * images).reshape(shape)
+        shared = np.bincount(cell, smaller, shape[0] * images)
+        # Of no meetings at all, counts are integers.
+        yield rows, shared.astype(np.float64, copy=False).reshape(shape)
