@@ -1,7 +1,5 @@
 """Columns that may be among the nearest of each row, by distances with an error."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from jreid.evaluation.rerank.neighbours import running
@@ -10,38 +8,17 @@ from jreid.shapes import Float, Int
 _ROWS_AT_ONCE = 512
 
 
-@dataclass
-class Kept:
-    """Candidates of some rows, in order of rows and columns.
-
-    Attributes:
-        distances: squared Euclidean, wrong by up to `Candidates.error`.
-        limit: no other column of a row has a distance up to this, wrong by as much;
-            minus infinity for a crowded row.
-    """
-
-    rows: Int[np.ndarray, " kept"]
-    columns: Int[np.ndarray, " kept"]
-    distances: Float[np.ndarray, " kept"]
-    limit: Float[np.ndarray, " n"]
-
-
 class Candidates:
     """Keeps, for each row, every column that may be among its `count` nearest.
 
-    Distances come tile by tile, in a unit of their own and wrong by a little. Then a
+    Distances come tile by tile, in any unit, and are wrong by up to `error`. Then a
     column that is farther than `count` others by more than twice the error is none of
     the `count` nearest, and every other column is kept. A row with too many such
     columns is crowded: it keeps none, and all columns may be among its nearest.
-
-    Attributes:
-        error: an upper bound of it, as a squared Euclidean distance.
     """
 
-    def __init__(self, rows: int, count: int, *, error: float, unit: float):
-        """`unit`: the squared Euclidean distance that is 1 in the tiles."""
-        self.error, self._unit, self._count = error, unit, count
-        self._doubt = np.float32(2 * error / unit)
+    def __init__(self, rows: int, count: int, error: float):
+        self._count, self._doubt = count, np.float32(2 * error)
         self._most = 4 * count + 44
         self._distances = np.full((rows, self._most), np.inf, np.float32)
         self._columns = np.zeros((rows, self._most), np.int32)
@@ -76,16 +53,16 @@ class Candidates:
         self._columns[first_row + row, place] = first_column + column
         self._held[rows] += new
 
-    def of_rows(self, start: int, stop: int) -> Kept:
-        """The candidates of some rows, which are counted from `start`."""
+    def of_rows(
+        self, start: int, stop: int
+    ) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " kept"]]:
+        """Rows, counted from `start`, and columns of some candidates, in order."""
         rows = np.arange(start, stop)
         self._prune(rows, np.empty((len(rows), 0), np.float32), 0)
         row, place = np.nonzero(np.arange(self._most) < self._held[rows, None])
         columns = self._columns[start + row, place].astype(np.int64)
         order = np.lexsort((columns, row))
-        distances = self._unit * self._distances[start + row, place].astype(np.float64)
-        limit = self._unit * self._limit[rows].astype(np.float64)
-        return Kept(row[order], columns[order], distances[order], limit)
+        return row[order], columns[order]
 
     def _prune(
         self,

@@ -27,6 +27,8 @@ from jreid.shapes import Float, Int
 # An odd number of cache lines: columns of a power of two fall into few cache sets.
 _TILE = 2056
 _ROWS_AT_ONCE = 2048
+# Lengths within 2 to the power of twice this are no overflow in float32.
+_SAFE_EXPONENT = 20
 
 
 def neighbours_within(
@@ -75,9 +77,8 @@ class SinglePrecision:
 
     Attributes:
         features, length: see `distances`.
-        unit: the squared Euclidean distance that is 1 in the products.
-        error: an upper bound of the products' error, as a squared Euclidean distance,
-            beside those that `distances` computes.
+        error: an upper bound, in their unit, of the products' error beside the
+            distances that `distances` computes.
     """
 
     def __init__(self, features: Float[np.ndarray, "n d"], length: float):
@@ -85,28 +86,22 @@ class SinglePrecision:
         exact_enough = np.result_type(features, np.float32)
         # Any one vector may be taken from all: nearer to zero, products are more exact.
         self._middle = features.mean(axis=0, dtype=np.float64).astype(exact_enough)
-        lengths = np.empty(len(features))
-        for start in range(0, len(features), _ROWS_AT_ONCE):
-            moved = features[start : start + _ROWS_AT_ONCE] - self._middle
-            np.vecdot(
-                moved, moved, dtype=np.float64, out=lengths[start : start + len(moved)]
-            )
+        lengths = _lengths(features, self._middle)
         spread = float(lengths.max())
         # A power of two, which rounds nothing: lengths of about 1 are no overflow.
         exponent = -round(math.log2(spread) / 2) if spread > 0 else 0
         self._scale = 2.0**exponent
-        self.unit = self._scale**-2
-        self._lengths = lengths / self.unit
+        self._lengths = lengths * self._scale**2
         width = features.shape[1]
         # Of the sums of width + 2 products, and of rounding the features and lengths.
         sums = 1.01 * (4 * width + 32) * 2.0**-24 * spread
-        self.error = sums + 2.0**-32 * length
+        self.error = (sums + 2.0**-32 * length) * self._scale**2
         # Zeros up to whole cache lines; see `_TILE`.
         self._padded = 16 * (-(-(width + 2) // 16) | 1)
 
     def candidates(self, rows: int, count: int) -> Candidates:
         """Keeps what may be among the `count` nearest, by these distances."""
-        return Candidates(rows, count, error=self.error, unit=self.unit)
+        return Candidates(rows, count, self.error)
 
     def left(self, start: int, stop: int) -> Float[np.ndarray, "n padded"]:
         """Rows whose products with those of `right` are distances."""
@@ -127,6 +122,54 @@ class SinglePrecision:
         rows[:, width + ones] = self._lengths[start:stop]
         rows[:, width + 1 - ones] = 1
         return rows
+
+
+class SinglePrecisionPairs:
+    """Squared distances of one image to some, in float32 and where they stand.
+
+    Attributes:
+        error: an upper bound of it, as a squared Euclidean distance.
+    """
+
+    def __init__(self, features: Float[np.ndarray, "n d"], length: float):
+        self._features = features
+        self._lengths = _lengths(features, np.zeros(1, features.dtype))
+        # The same for each image, which saves the system's time for new memory.
+        self._memory = np.empty((0, features.shape[1]), features.dtype)
+        # A power of two, as for tiles, but none where numbers are no danger.
+        exponent = -round(math.log2(length) / 2) if length > 0 else 0
+        self._scale = 2.0**exponent if abs(exponent) > _SAFE_EXPONENT else 1.0
+        terms = 2 * features.shape[1] + 8
+        self.error = (1.01 * terms * 2.0**-24 + 2.0**-32) * length
+
+    def distances(
+        self, image: int, others: Int[np.ndarray, " m"]
+    ) -> Float[np.ndarray, " m"]:
+        """Squared Euclidean distances of an image to others, in float64."""
+        if len(others) > len(self._memory):
+            self._memory = np.empty(
+                (2 * len(others), self._features.shape[1]), self._features.dtype
+            )
+        rows = self._memory[: len(others)]
+        # Without a mode, `take` would first fill an array of its own.
+        self._features.take(others, axis=0, out=rows, mode="clip")
+        one = self._features[image]
+        if self._scale != 1:
+            rows, one = rows * self._scale, one * self._scale
+        products = rows.astype(np.float32, copy=False) @ one.astype(np.float32)
+        products = products.astype(np.float64) * (-2 * self._scale**-2)
+        return products + self._lengths[others] + self._lengths[image]
+
+
+def _lengths(
+    features: Float[np.ndarray, "n d"], middle: Float[np.ndarray, " _"]
+) -> Float[np.ndarray, " n"]:
+    """Squared lengths in float64 after `middle` is taken away, a few at a time."""
+    lengths = np.empty(len(features))
+    for start in range(0, len(features), _ROWS_AT_ONCE):
+        moved = (features[start : start + _ROWS_AT_ONCE] - middle).astype(np.float64)
+        lengths[start : start + len(moved)] = np.vecdot(moved, moved)
+    return lengths
 
 
 def _offer_gallery(
@@ -159,17 +202,14 @@ def _settled(
 
     for start in range(0, images, _ROWS_AT_ONCE):
         rows = slice(start, min(start + _ROWS_AT_ONCE, images))
-        kept = near.of_rows(rows.start, rows.stop)
-        exact = pair_distances(features, start + kept.rows, kept.columns, length)
-        found.columns[rows], found.distances[rows] = nearest_pairs(
-            kept.rows, kept.columns, exact, (rows.stop - start, count)
-        )
-        kept = far.of_rows(rows.start, rows.stop)
-        exact = pair_distances(features, start + kept.rows, kept.columns, length)
-        _, least = nearest_pairs(
-            kept.rows, kept.columns, -exact, (rows.stop - start, 1)
-        )
-        found.largest[rows] = -least[:, 0]
+        size = rows.stop - start
+        row, column = near.of_rows(start, rows.stop)
+        exact = pair_distances(features, start + row, column, length)
+        nearest = nearest_pairs(row, column, exact, (size, count))
+        found.columns[rows], found.distances[rows] = nearest
+        row, column = far.of_rows(start, rows.stop)
+        exact = pair_distances(features, start + row, column, length)
+        found.largest[rows] = -nearest_pairs(row, column, -exact, (size, 1))[1][:, 0]
     crowded = np.union1d(near.crowded, far.crowded)
     for start in range(0, len(crowded), _TILE):
         _fill_exactly(found, crowded[start : start + _TILE], features, length)

@@ -1,15 +1,14 @@
 """The nearest of the gallery after re-ranking, without the distances of all others."""
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
 
 from jreid.evaluation.distances import pair_distances
-from jreid.evaluation.rerank.candidates import Kept
 from jreid.evaluation.rerank.joint_set import JointSet
 from jreid.evaluation.rerank.neighbours import nearest_pairs
 from jreid.evaluation.rerank.reciprocal import shared_weights, weighted_jaccard
+from jreid.evaluation.rerank.search import SinglePrecisionPairs
 from jreid.shapes import Float, Int
 
 # Of the original distance: below, far images may tie that differ in their distance.
@@ -30,15 +29,18 @@ def top_blocks(
         joint: with the candidates for `count` nearest, an original weight of
             `LEAST_WEIGHT` or more, and at least `count` images in its gallery.
     """
-    weight = 1 - joint.weight
+    single = SinglePrecisionPairs(joint.features, joint.length)
+    crowded = set(joint.near.crowded.tolist())
     for rows, shared in shared_weights(joint.of_query, joint.of_gallery):
-        kept = joint.near.of_rows(rows.start, rows.stop)
-        found = [
-            _may_be_near(part, of_query, scale, joint.near.error, weight, count)
-            for part, of_query, scale in zip(
-                _of_each(kept), shared, joint.scale[rows], strict=True
-            )
-        ]
+        row, column = joint.near.of_rows(rows.start, rows.stop)
+        near = np.split(column, np.searchsorted(row, np.arange(1, len(shared))))
+        found = []
+        for query, of_query, columns in zip(
+            range(rows.start, rows.stop), shared, near, strict=True
+        ):
+            if query in crowded:
+                columns = np.arange(len(of_query))
+            found.append(_may_be_near(joint, single, query, of_query, columns, count))
         row = np.repeat(np.arange(len(shared)), [len(columns) for columns in found])
         column = np.concatenate(found)
         query = rows.start + row
@@ -46,40 +48,26 @@ def top_blocks(
             joint.features, query, joint.queries + column, joint.length
         )
         distances *= joint.scale[query]
-        distances += weighted_jaccard(shared[row, column], weight)
+        distances += weighted_jaccard(shared[row, column], 1 - joint.weight)
         joint.report(rows.stop)
         yield nearest_pairs(row, column, distances, (len(shared), count))
 
 
-def _of_each(kept: Kept) -> Iterator[Kept]:
-    """The candidates row by row."""
-    ends = np.searchsorted(kept.rows, np.arange(len(kept.limit) + 1))
-    for row, (start, stop) in enumerate(itertools.pairwise(ends)):
-        part = slice(start, stop)
-        yield Kept(
-            kept.rows[part],
-            kept.columns[part],
-            kept.distances[part],
-            kept.limit[row : row + 1],
-        )
-
-
 def _may_be_near(
-    kept: Kept,
+    joint: JointSet,
+    single: SinglePrecisionPairs,
+    query: int,
     shared: Float[np.ndarray, " g"],
-    scale: float,
-    error: float,
-    weight: float,
+    near: Int[np.ndarray, " n"],
     count: int,
 ) -> Int[np.ndarray, " m"]:
     """Columns that may be among the `count` nearest of one query, in order."""
-    if kept.limit[0] == -np.inf:
-        return np.arange(len(shared))
-    most = scale * (kept.distances + error)
-    most += weighted_jaccard(shared[kept.columns], weight)
-    bound = np.partition(most, count - 1)[count - 1]
-    columns = np.union1d(np.flatnonzero(shared), kept.columns)
-    distances = np.full(len(columns), kept.limit[0])
-    distances[np.searchsorted(columns, kept.columns)] = kept.distances
-    least = scale * (distances - error) + weighted_jaccard(shared[columns], weight)
-    return columns[least <= bound + _ROUNDING]
+    chosen = shared > 0
+    chosen[near] = True
+    columns = np.flatnonzero(chosen)
+    distances = single.distances(query, joint.queries + columns)
+    distances *= joint.scale[query]
+    distances += weighted_jaccard(shared[columns], 1 - joint.weight)
+    bound = np.partition(distances, count - 1)[count - 1]
+    bound += 2 * joint.scale[query] * single.error + _ROUNDING
+    return columns[distances <= bound]
