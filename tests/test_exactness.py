@@ -18,9 +18,11 @@ from jreid.evaluation.distances import (
     squared_distances,
 )
 from jreid.evaluation.ranking import nearest_gallery, rank
-from jreid.evaluation.rerank import blocks, neighbours
-from jreid.evaluation.rerank.blocks import KReciprocal, rerank
+from jreid.evaluation.rerank import blocks, joint_set, search
+from jreid.evaluation.rerank.blocks import rerank, rerank_top
 from jreid.evaluation.rerank.galleries import rerank_galleries
+from jreid.evaluation.rerank.neighbours import neighbours
+from jreid.evaluation.rerank.options import KReciprocal
 
 K1, K2, ORIGINAL_WEIGHT = 20, 6, 0.3
 
@@ -168,9 +170,63 @@ def test_threads_do_not_matter():
 def test_tiles_and_blocks_do_not_matter(monkeypatch):
     query, gallery = unit_features(7, 130), unit_features(8, 95)
     whole = rerank(query, gallery)
-    monkeypatch.setattr(neighbours, "_TILE", 16)
-    monkeypatch.setattr(blocks, "_BLOCK_ENTRIES", 700)
+    monkeypatch.setattr(search, "_TILE", 16)
+    monkeypatch.setattr(joint_set, "_BLOCK_ENTRIES", 700)
     np.testing.assert_array_equal(rerank(query, gallery), whole)
+
+
+def odd_features(kind):
+    """Sets on which a search in single precision has little to go by, or much to do."""
+    generator = np.random.default_rng(18)
+    wide = generator.standard_normal((300, 70))
+    whole = generator.integers(-2, 3, (300, 3)).astype(np.float64)
+    return {
+        "unit": unit_features(18, 300),
+        "half precision": unit_features(18, 300).astype(np.float16),
+        "far from zero": (5 + 1e-3 * wide).astype(np.float32),
+        "differences below single precision": 1 + 1e-9 * wide,
+        "many ties": whole,
+        "twins": np.repeat(unit_features(18, 3), 100, axis=0),
+        "all alike": np.full((300, 5), 0.3, np.float32),
+        "huge": (1e25 * wide).astype(np.float32),
+        "tiny": 1e-25 * wide,
+        "fewer than neighbours": unit_features(18, 15),
+        "one": unit_features(18, 1),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("unit", "half precision", "far from zero"),
+        *("differences below single precision", "many ties", "twins", "all alike"),
+        *("huge", "tiny", "fewer than neighbours", "one"),
+    ],
+)
+def test_search_in_single_precision_finds_the_lists_of_float64(kind, monkeypatch):
+    monkeypatch.setattr(search, "_TILE", 48)
+    monkeypatch.setattr(search, "_ROWS_AT_ONCE", 100)
+    features = odd_features(kind)
+    single = search.SinglePrecision(features, largest_length(features))
+    got = search.neighbours_within(single, 21)
+    expected = neighbours(squared_distances(features, features), 21)
+    np.testing.assert_array_equal(got.columns, expected.columns)
+    np.testing.assert_array_equal(got.distances, expected.distances)
+    np.testing.assert_array_equal(got.largest, expected.largest)
+
+
+@pytest.mark.parametrize("original_weight", [0.0, 1e-9, 0.3, 1.0])
+@pytest.mark.parametrize("kind", ["unit", "far from zero", "many ties", "twins"])
+def test_choosing_what_to_compare_does_not_matter(kind, original_weight, monkeypatch):
+    monkeypatch.setattr(blocks, "_MANY_IMAGES", 0)
+    monkeypatch.setattr(search, "_TILE", 48)
+    query, gallery = np.split(odd_features(kind), [60])
+    options = KReciprocal(9, 4, original_weight)
+    columns, near = rerank_top(query, gallery, 12, options)
+    whole = rerank(query, gallery, options)
+    expected = np.argsort(whole, axis=1, kind="stable")[:, :12]
+    np.testing.assert_array_equal(columns, expected)
+    np.testing.assert_array_equal(near, np.take_along_axis(whole, expected, axis=1))
 
 
 def test_one_gallery_and_several_of_one_pool_score_the_same():

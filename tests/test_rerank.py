@@ -8,9 +8,10 @@ import pytest
 from naive_scores import naive_rerank
 
 from jreid.evaluation.distances import squared_distances
-from jreid.evaluation.rerank.blocks import KReciprocal, rerank, rerank_blocks
+from jreid.evaluation.rerank.blocks import rerank, rerank_blocks, rerank_top
 from jreid.evaluation.rerank.galleries import rerank_galleries
 from jreid.evaluation.rerank.neighbours import nearest_columns
+from jreid.evaluation.rerank.options import KReciprocal
 
 
 def people(seed, queries, galleries, identities, noise=0.5, gap=0.5):
@@ -100,10 +101,14 @@ def test_galleries_of_one_pool_equal_separate_calls():
         np.testing.assert_allclose(got, rerank(query, pool[gallery]), atol=1e-9)
 
 
-def test_blocks_are_parts_of_the_whole():
+def test_blocks_and_top_are_parts_of_the_whole():
     query, gallery = people(9, 70, 50, 9)
     options = KReciprocal(k1=7, k2=3, original_weight=0.2)
     whole = rerank(query, gallery, options)
+    columns, near = rerank_top(query, gallery, 5, options)
+    expected, distances = nearest_columns(whole, 5)
+    np.testing.assert_array_equal(columns, expected)
+    np.testing.assert_array_equal(near, distances)
     row = 0
     original = squared_distances(query, gallery)
     for rows, plain, block in rerank_blocks(query, gallery, options):
@@ -112,11 +117,13 @@ def test_blocks_are_parts_of_the_whole():
         np.testing.assert_array_equal(block, whole[rows])
         row = rows.stop
     assert row == len(query)
+    columns, near = rerank_top(query, gallery, 99)
+    assert columns.shape == near.shape == (70, 50)
 
 
 def test_progress_counts_all_distances(monkeypatch):
-    monkeypatch.setattr("jreid.evaluation.rerank.neighbours._TILE", 32)
-    monkeypatch.setattr("jreid.evaluation.rerank.blocks._BLOCK_ENTRIES", 400)
+    monkeypatch.setattr("jreid.evaluation.rerank.search._TILE", 32)
+    monkeypatch.setattr("jreid.evaluation.rerank.joint_set._BLOCK_ENTRIES", 400)
     query, gallery = people(10, 60, 50, 9)
     calls = []
     rerank(query, gallery, progress=lambda *call: calls.append(call))
@@ -138,8 +145,8 @@ def test_an_interruption_comes_through():
 
 def test_memory_of_a_large_set(monkeypatch):
     """A dense matrix over these images would take 128 MB."""
-    monkeypatch.setattr("jreid.evaluation.rerank.neighbours._TILE", 512)
-    monkeypatch.setattr("jreid.evaluation.rerank.blocks._BLOCK_ENTRIES", 2**18)
+    monkeypatch.setattr("jreid.evaluation.rerank.search._TILE", 512)
+    monkeypatch.setattr("jreid.evaluation.rerank.joint_set._BLOCK_ENTRIES", 2**18)
     query, gallery = people(11, 1000, 3000, 300)
     tracemalloc.start()
     try:

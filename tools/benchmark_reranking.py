@@ -1,11 +1,13 @@
 """Time and memory of re-ranking as the set grows: docs/reranking.{json,md,png}.
 
-    python tools/benchmark_reranking.py [--images 4000 10000 20000 50000]
+    python tools/benchmark_reranking.py [--images 4000 10000 20000 50000 200000]
+    python tools/benchmark_reranking.py --same-lists 20000
 
 Half of the images are queries, half gallery; the 100 nearest of each query are kept.
 Each size runs in a process of its own with one BLAS thread, so that CPU seconds are
 those of the work and the peak memory is that of the size. A size is noted as soon as it
-is measured, and stays in the table until it is measured again.
+is measured, and stays in the table until it is measured again. `--same-lists` seeks
+neighbours in float32, as re-ranking does, and in float64, and compares the lists.
 """
 
 import argparse
@@ -20,8 +22,10 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from jreid.evaluation.rerank.blocks import rerank_blocks
-from jreid.evaluation.rerank.neighbours import nearest_columns
+from jreid.evaluation.distances import largest_length, squared_distances
+from jreid.evaluation.rerank.neighbours import neighbours
+from jreid.evaluation.rerank.options import PUBLISHED
+from jreid.evaluation.rerank.search import SinglePrecision, neighbours_within
 from jreid.progress import Progress
 from jreid.run.workdir import write_text
 
@@ -40,7 +44,11 @@ def main() -> None:
     )
     parser.add_argument("--width", type=int, default=2048, help="of the features")
     parser.add_argument("--alone", action="store_true", help="print one measurement")
+    parser.add_argument("--same-lists", type=int, help="compare searches of so many")
     options = parser.parse_args()
+    if options.same_lists:
+        compare_searches(make_features(options.same_lists, options.width))
+        return
     if options.alone:
         print(json.dumps(measure(options.images[0], options.width)))
         return
@@ -97,6 +105,29 @@ def measure(images: int, width: int) -> dict[str, float]:
         # Linux gives kilobytes.
         "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 3),
     }
+
+
+def compare_searches(features: np.ndarray) -> None:
+    """Prints whether both searches find the same, and their CPU seconds."""
+    length, count = largest_length(features), PUBLISHED.neighbours
+    start = time.process_time()
+    found = neighbours_within(SinglePrecision(features, length), count)
+    single, start = time.process_time() - start, time.process_time()
+    wide, same = features.astype(np.float64), 0
+    for row in range(0, len(wide), 1000):
+        rows = slice(row, row + 1000)
+        exact = neighbours(squared_distances(wide[rows], wide, length=length), count)
+        here = found.take(rows)
+        equal = here.largest == exact.largest
+        equal &= (here.columns == exact.columns).all(axis=1)
+        same += np.count_nonzero(
+            equal & (here.distances == exact.distances).all(axis=1)
+        )
+    double = time.process_time() - start
+    print(
+        f"{len(features)} images: neighbours, distances and largest distance are those"
+        f" of float64 for {same}; {single:.0f} CPU s, in float64 {double:.0f}"
+    )
 
 
 def make_features(images: int, width: int) -> np.ndarray:

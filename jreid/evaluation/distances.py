@@ -12,7 +12,8 @@ _GRID_BITS = 33
 _ERROR_BITS = 44
 _BLOCK_ENTRIES = 2**16
 _QUERY_BLOCK_ENTRIES = 2**23
-_PAIRS_AT_ONCE = 256
+_PAIRS_AT_ONCE = 32
+_ROWS_AT_ONCE = 2048
 
 
 def check_features(name: str, features: Float[np.ndarray, "n d"]) -> None:
@@ -37,8 +38,19 @@ def largest_length(*features: Float[np.ndarray, "_ d"]) -> float:
     It is what the functions below take as `length`, so that distances of one set of
     images that are computed in parts agree.
     """
-    wide = (rows.astype(np.float64, copy=False) for rows in features)
-    return max(float(np.vecdot(rows, rows).max()) for rows in wide)
+    return max(
+        float(np.vecdot(wide, wide).max())
+        for rows in features
+        for wide in _wide_blocks(rows)
+    )
+
+
+def _wide_blocks(
+    rows: Float[np.ndarray, "n d"],
+) -> Iterator[Float[np.ndarray, "_ d"]]:
+    """The rows in float64, a few at a time: a large set fits in memory once."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        yield rows[start : start + _ROWS_AT_ONCE].astype(np.float64, copy=False)
 
 
 def squared_distances(
@@ -64,6 +76,7 @@ def squared_distances(
     distances = rows @ columns.T
     row_lengths = np.vecdot(rows, rows)[:, None]
     column_lengths = np.vecdot(columns, columns)
+    doubtful = []
     # Blocks of rows that stay in the processor's cache.
     rows_at_once = max(1, _BLOCK_ENTRIES // len(columns))
     for start in range(0, len(rows), rows_at_once):
@@ -73,11 +86,19 @@ def squared_distances(
         block += column_lengths
         rounded = _round(block, grid)
         block -= rounded
-        near, far = np.divmod(
-            np.flatnonzero(np.abs(block, out=block) > doubt), len(columns)
-        )
+        found = np.flatnonzero(np.abs(block, out=block) > doubt)
+        doubtful.append(start * len(columns) + found)
         np.maximum(rounded, 0.0, out=block)
-        block[near, far] = _pairs(rows, columns, start + near, far, grid)
+    near, far = np.divmod(np.concatenate(doubtful), len(columns))
+    if rows is columns:
+        # The same number twice.
+        upper = near <= far
+        near, far = near[upper], far[upper]
+        distances[far, near] = distances[near, far] = _pairs(
+            rows, columns, near, far, grid
+        )
+    else:
+        distances[near, far] = _pairs(rows, columns, near, far, grid)
     return distances
 
 

@@ -123,10 +123,8 @@ def _of_same_queries(
     """Of several galleries; what they share is computed once."""
     # Once in float64, as the distances need them.
     query = features.query[trials[0].query].astype(np.float64)
-    # Trials draw many images twice: the distances of a drawn image are computed once.
-    drawn = np.unique(np.concatenate([trial.gallery for trial in trials]))
+    drawn, galleries = _pool([trial.gallery for trial in trials])
     pool = features.gallery[drawn].astype(np.float64)
-    galleries = [np.searchsorted(drawn, trial.gallery) for trial in trials]
     between = squared_distances(query, pool)
     if reranking:
         distances = rerank_galleries(query, pool, between, galleries, overwrite=True)
@@ -144,3 +142,19 @@ def _of_same_queries(
             )
             for kind in kinds
         ]
+
+
+def _pool(
+    galleries: Sequence[Int[np.ndarray, "_"]],
+) -> tuple[Int[np.ndarray, " pool"], list[Int[np.ndarray, "_"]]]:
+    """The images of all galleries, each once, and where those of a gallery stand.
+
+    Trials draw many images twice: the distances of a drawn image are computed once.
+    Images stand about as in their galleries, which is how these are read from memory.
+    """
+    images = np.concatenate(galleries)
+    share = np.concatenate([np.arange(len(one)) / len(one) for one in galleries])
+    drawn, first = np.unique(images, return_index=True)
+    order = np.argsort(share[first], kind="stable")
+    place = np.argsort(order)
+    return drawn[order], [place[np.searchsorted(drawn, one)] for one in galleries]

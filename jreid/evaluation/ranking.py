@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from jreid.evaluation.rank_block import SIDES, rank_block
 from jreid.evaluation.rerank.neighbours import nearest_columns
 from jreid.shapes import Bool, Float, Int
 
-SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
-_BLOCK_ENTRIES = 2**18
+_BLOCK_ENTRIES = 2**17
 
 
 @dataclass(frozen=True)
@@ -154,9 +153,12 @@ def rank_part(
         block = slice(start, start + rows_at_once)
         if len(counted) < len(distances[block]):
             block = counted
-        left = _without(distances[block], None if excluded is None else excluded[block])
-        found = _rank_block(
-            left, row, columns[first:last], gallery_ids if count_identities else None
+        found = rank_block(
+            distances[block],
+            None if excluded is None else excluded[block],
+            row,
+            columns[first:last],
+            gallery_ids if count_identities else None,
         )
         parts.append(np.concatenate([counted[None], found]))
     query, first_hit, average_precision, inverse_penalty, tied = np.hstack(parts)
@@ -221,100 +223,3 @@ def _matches(
         return rows, columns
     left = ~excluded[rows, columns]
     return rows[left], columns[left]
-
-
-def _without(
-    distances: Float[np.ndarray, "n g"], excluded: Bool[np.ndarray, "n g"] | None
-) -> Float[np.ndarray, "n g"]:
-    """Excluded images come after all others."""
-    if excluded is None:
-        return distances
-    distances = distances.copy()
-    np.copyto(distances, np.inf, where=excluded)
-    return distances
-
-
-def _rank_block(
-    distances: Float[np.ndarray, "n g"],
-    rows: Int[np.ndarray, " matches"],
-    columns: Int[np.ndarray, " matches"],
-    identities: Int[np.ndarray, " g"] | None,
-) -> Float[np.ndarray, "4 n"]:
-    """First hit, average precision, inverse penalty, and is it tied, of each row.
-
-    Each row has a match. For the first hit, identities are counted, or images if None.
-    """
-    matches_of_row = np.bincount(rows, minlength=len(distances))
-    starts = np.cumsum(matches_of_row) - matches_of_row
-    positions, distances, tied = _positions(distances, rows, columns, starts)
-    hit_number = np.arange(1, len(rows) + 1) - np.repeat(starts, matches_of_row)
-    precision = hit_number / (positions + 1)
-    first_hit = positions[starts] + 1
-    if identities is not None:
-        nearest_match = np.minimum.reduceat(distances[rows, columns], starts)
-        first_hit = _identities_before(distances, nearest_match, identities) + 1
-    last_hit = positions[starts + matches_of_row - 1] + 1
-    return np.stack(
-        [
-            first_hit,
-            np.add.reduceat(precision, starts) / matches_of_row,
-            matches_of_row / last_hit,
-            tied,
-        ]
-    )
-
-
-def _positions(
-    distances: Float[np.ndarray, "n g"],
-    rows: Int[np.ndarray, " matches"],
-    columns: Int[np.ndarray, " matches"],
-    starts: Int[np.ndarray, " n"],
-) -> tuple[
-    Int[np.ndarray, " matches"], Float[np.ndarray, "n g"], Bool[np.ndarray, " n"]
-]:
-    """0-based positions of the matches in the stable ranking, ascending in each row.
-
-    Sorting values is several times faster than sorting indices, and the position of a
-    match is the number of smaller values. Only rows in which a match has an equal need
-    the stable order: in the distances returned, such rows are replaced by their ranks.
-    Last, whether another image is as far as a match of the row.
-    """
-    values = distances[rows, columns]
-    ordered = np.sort(distances, axis=1)
-    ends = np.append(starts[1:], len(rows))
-    positions = np.concatenate(
-        [
-            row.searchsorted(values[start:end])
-            for row, start, end in zip(ordered, starts, ends, strict=True)
-        ]
-    )
-    following = np.minimum(positions + 1, ordered.shape[1] - 1)
-    tied = (following > positions) & (ordered[rows, following] == values)
-    tied_rows = np.unique(rows[tied])
-    decided = np.zeros(len(distances), bool)
-    for row in tied_rows:
-        own, times = np.unique(values[starts[row] : ends[row]], return_counts=True)
-        alike = np.diff([ordered[row].searchsorted(own, s) for s in SIDES], axis=0)
-        decided[row] = (alike > times).any()
-    if tied_rows.size:
-        order = np.argsort(distances[tied_rows], axis=1, kind="stable")
-        distances = distances.copy()
-        distances[tied_rows] = np.argsort(order, axis=1)
-        of_tied = np.isin(rows, tied_rows)
-        positions[of_tied] = distances[rows[of_tied], columns[of_tied]].astype(int)
-    # Rows are ascending already; this orders the positions inside each row.
-    return positions[np.lexsort((positions, rows))], distances, decided
-
-
-def _identities_before(
-    distances: Float[np.ndarray, "n g"],
-    nearest_match: Float[np.ndarray, " n"],
-    gallery_ids: Int[np.ndarray, " g"],
-) -> Int[np.ndarray, " n"]:
-    """Number of identities with an image nearer than the nearest match."""
-    identities, identity_of_column = np.unique(gallery_ids, return_inverse=True)
-    seen = np.zeros((len(distances), len(identities)), bool)
-    nearer = np.flatnonzero(distances < nearest_match[:, None])
-    nearer_rows, nearer_columns = np.divmod(nearer, distances.shape[1])
-    seen[nearer_rows, identity_of_column[nearer_columns]] = True
-    return np.count_nonzero(seen, axis=1)

@@ -1,16 +1,14 @@
 """Nearest columns of each row of distances, with ties in order."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from jreid.evaluation.distances import largest_length, squared_distances
 from jreid.shapes import Float, Int
 
 _BLOCK_ENTRIES = 2**16
-# An odd number of cache lines: columns of a power of two fall into few cache sets.
-_TILE = 2056
+# Times as many columns as are sought are sorted rather than partitioned.
+_FEW = 8
 
 
 def nearest_columns(
@@ -90,53 +88,74 @@ def merge(first: Neighbours, second: Neighbours, offset: int) -> Neighbours:
     )
 
 
-def neighbours_within(
-    features: Float[np.ndarray, "n d"],
-    count: int,
-    *,
-    length: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+def merge_nearest(
+    first: Neighbours, distances: Float[np.ndarray, "n m"], count: int, offset: int
 ) -> Neighbours:
-    """Neighbours of all rows among all rows, in memory for n x count of them.
+    """`merge` of lists with the nearest columns of `distances`, cut to `count`.
 
-    The distances' upper triangle is computed tile by tile, and a tile serves its rows
-    and, turned over, its columns.
-
-    Args:
-        length: see `largest_length`; that of `features` by default.
-        progress: called with the number of distances found and their total.
+    A column can be among them only if it is nearer than the last of a full list, and
+    where most are not, this takes less time than to seek the nearest columns.
     """
-    features = features.astype(np.float64, copy=False)
-    if length is None:
-        length = largest_length(features)
-    images = len(features)
-    count = min(count, images)
-    found = Neighbours(
-        np.zeros((images, count), np.int64),
-        np.full((images, count), np.inf),
-        np.zeros(images),
+    if first.columns.shape[1] < count:
+        merged = merge(first, neighbours(distances, count), offset)
+    else:
+        near = _nearest_below(distances, first.distances[:, count - 1], count)
+        merged = merge(first, Neighbours(*near, distances.max(axis=1)), offset)
+    return Neighbours(
+        merged.columns[:, :count], merged.distances[:, :count], merged.largest
     )
-    done = 0
-    for start in range(0, images, _TILE):
-        rows = slice(start, min(start + _TILE, images))
-        for other in range(start, images, _TILE):
-            columns = slice(other, min(other + _TILE, images))
-            tile = squared_distances(features[rows], features[columns], length=length)
-            _include(found, rows, tile, other)
-            if other > start:
-                _include(found, columns, tile.T, start)
-            done += tile.size if other == start else 2 * tile.size
-            if progress is not None:
-                progress(done, images**2)
+
+
+def _nearest_below(
+    distances: Float[np.ndarray, "n m"], limit: Float[np.ndarray, " n"], count: int
+) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    """The nearest columns below a limit, lists ending with distances of infinity."""
+    rows, columns = distances.shape
+    row, column = np.divmod(np.flatnonzero(distances < limit[:, None]), columns)
+    held = np.bincount(row, minlength=rows)
+    many = held > _FEW * count
+    if many.any():
+        few = ~many[row]
+        row, column = row[few], column[few]
+    found = nearest_pairs(row, column, distances[row, column], (rows, count))
+    if many.any():
+        sought = nearest_columns(distances[many], count)
+        for listed, values in zip(found, sought, strict=True):
+            listed[many, : values.shape[1]] = values
     return found
 
 
-def _include(
-    found: Neighbours, rows: slice, distances: Float[np.ndarray, "n m"], offset: int
-) -> None:
-    """Notes what is near among columns from `offset` on, which come after all found."""
-    count = found.columns.shape[1]
-    merged = merge(found.take(rows), neighbours(distances, count), offset)
-    found.columns[rows] = merged.columns[:, :count]
-    found.distances[rows] = merged.distances[:, :count]
-    found.largest[rows] = merged.largest
+def divisors(largest: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """What each image's distances are divided by, given the largest."""
+    # All images alike: every distance is 0 and stays 0.
+    return np.where(largest == 0, 1.0, largest)
+
+
+def nearest_pairs(
+    rows: Int[np.ndarray, " pairs"],
+    columns: Int[np.ndarray, " pairs"],
+    distances: Float[np.ndarray, " pairs"],
+    shape: tuple[int, int],
+) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    """The k nearest columns of each of n rows, given pairs in order of both.
+
+    Equal distances are ordered by column. Rows with fewer pairs end with distances of
+    infinity.
+    """
+    images, count = shape
+    held = np.bincount(rows, minlength=images)
+    place = running(held)
+    width = max(count, held.max(initial=0))
+    listed, near = np.zeros((images, width), np.int64), np.full((images, width), np.inf)
+    listed[rows, place], near[rows, place] = columns, distances
+    order = np.argsort(near, axis=1, kind="stable")[:, :count]
+    return (
+        np.take_along_axis(listed, order, axis=1),
+        np.take_along_axis(near, order, axis=1),
+    )
+
+
+def running(counts: Int[np.ndarray, " n"]) -> Int[np.ndarray, " sum"]:
+    """0, 1, ... of each count, one after the other."""
+    ends = np.cumsum(counts)
+    return np.arange(counts.sum()) - np.repeat(ends - counts, counts)

@@ -5,14 +5,14 @@ The published algorithm (Zhong et al., CVPR 2017) fills dense matrices over all 
 here a vector is a sparse row of a few dozen to a few hundred entries.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import scipy.sparse
 
 from jreid.shapes import Float, Int
 
-_BLOCK_ENTRIES = 2**17
+_BLOCK_ENTRIES = 2**15
 
 
 def reciprocal_vectors(
@@ -92,18 +92,37 @@ def add_jaccard(
     of_gallery: scipy.sparse.csc_array,
     weight: float,
 ) -> None:
-    """Adds `weight` times the Jaccard distance of each two vectors to `distances`.
+    """Adds `weight` times the Jaccard distance of each two vectors to `distances`."""
+    for rows, shared in shared_weights(of_query, of_gallery):
+        distances[rows] += weighted_jaccard(shared, weight)
 
-    The Jaccard distance of two vectors is 1 - shared / (2 - shared), where `shared` is
-    the sum of the elementwise minimum. Only columns in which both rows hold something
-    add to it, so each entry of a query meets the entries of its column in the gallery.
+
+def weighted_jaccard(
+    shared: Float[np.ndarray, "..."], weight: float
+) -> Float[np.ndarray, "..."]:
+    """`weight` times the Jaccard distance, given what two vectors share."""
+    distances = 2 - shared
+    np.divide(shared, distances, out=distances)
+    np.subtract(1, distances, out=distances)
+    distances *= weight
+    return distances
+
+
+def shared_weights(
+    of_query: scipy.sparse.csr_array, of_gallery: scipy.sparse.csc_array
+) -> Iterator[tuple[slice, Float[np.ndarray, "rows g"]]]:
+    """Yields some rows and the sums of their elementwise minima with the gallery's.
+
+    The Jaccard distance of two vectors, which sum to 1, is 1 - shared / (2 - shared).
+    Only columns in which both rows hold something add to what is shared, so each entry
+    of a query meets the entries of its column in the gallery.
     """
-    queries, images = distances.shape
+    queries, images = of_query.shape[0], of_gallery.shape[0]
     held = np.diff(of_gallery.indptr)
     rows_at_once = max(1, _BLOCK_ENTRIES // images)
     for start in range(0, queries, rows_at_once):
-        block = distances[start : start + rows_at_once]
-        ends = of_query.indptr[start : start + len(block) + 1]
+        rows = slice(start, min(start + rows_at_once, queries))
+        ends = of_query.indptr[start : rows.stop + 1]
         columns = of_query.indices[ends[0] : ends[-1]]
         values = of_query.data[ends[0] : ends[-1]]
         meets = held[columns]
@@ -113,8 +132,10 @@ def add_jaccard(
         partner = np.arange(meets.sum()) + np.repeat(shift, meets)
         smaller = np.repeat(values, meets)
         np.minimum(smaller, of_gallery.data[partner], out=smaller)
-        first_cell = np.repeat(np.arange(len(block)) * images, np.diff(ends))
+        shape = rows.stop - start, images
+        first_cell = np.repeat(np.arange(shape[0]) * images, np.diff(ends))
         cell = np.repeat(first_cell, meets)
         cell += of_gallery.indices[partner]
-        shared = np.bincount(cell, smaller, block.size).reshape(block.shape)
-        block += weight * (1 - shared / (2 - shared))
+        shared = np.bincount(cell, smaller, shape[0] * images)
+        # Of no meetings at all, counts are integers.
+        yield rows, shared.astype(np.float64, copy=False).reshape(shape)
