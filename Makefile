@@ -6,6 +6,8 @@ ARGS ?=
 WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# A step's temporaries come in huge pages, not in thousands of small ones: docs/benchmark.md.
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 RUN := $(VENV)/bin/python -m
 # A file's tests share what they compile, and so one worker.

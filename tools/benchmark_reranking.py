@@ -23,6 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from jreid.evaluation.distances import largest_length, squared_distances
+from jreid.evaluation.rerank.blocks import rerank_top
 from jreid.evaluation.rerank.neighbours import neighbours
 from jreid.evaluation.rerank.options import PUBLISHED
 from jreid.evaluation.rerank.search import SinglePrecision, neighbours_within
@@ -94,8 +95,7 @@ def measure(images: int, width: int) -> dict[str, float]:
             bars[stage].close()
 
     start, cpu_start = time.perf_counter(), time.process_time()
-    for _, _, distances in rerank_blocks(query, gallery, progress=progress):
-        nearest_columns(distances, KEPT)
+    rerank_top(query, gallery, KEPT, progress=progress)
     return {
         "images": images,
         "width": width,

@@ -103,7 +103,10 @@ def _side(result, kind, batch, flops, peak) -> dict[str, Any]:
     device = result["running"]["device"]
     return {
         "seconds": seconds,
-        "cpu_seconds": spread([turn["cpu_seconds"] for turn in result[kind]]),
+        **{
+            key: spread([turn[key] for turn in result[kind]])
+            for key in ("cpu_seconds", "system_seconds", "page_faults")
+        },
         "images_per_second": {
             "median": batch / seconds["median"],
             "low": batch / seconds["high"],
@@ -128,8 +131,9 @@ def markdown(summary: dict[str, Any], machine: str) -> str:
         "sides in this run. Shares are of this rate.",
         "",
         "| program | batch | size | GFLOP | JAX images/s | PyTorch images/s | "
-        "JAX / PyTorch | JAX GFLOP/s | PyTorch GFLOP/s | warm-up s | peak memory GB |",
-        "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "JAX / PyTorch | JAX GFLOP/s | PyTorch GFLOP/s | warm-up s | peak memory GB | "
+        "page faults | system s |",
+        "|---|--:|---|" + "--:|" * 10,
     ]
     for row in summary["rows"]:
         names = list(row["sides"])
@@ -168,6 +172,8 @@ def _line(row, ours: str, theirs: str | None) -> str:
         *(rate(side) if side else "-" for side in sides),
         pair(lambda side: f"{side['warm_up_seconds']:.1f}"),
         pair(lambda side: f"{side['peak_bytes'] / 1e9:.2f}"),
+        pair(lambda side: f"{side['page_faults']['median']:,.0f}"),
+        pair(lambda side: f"{side['system_seconds']['median']:.2f}"),
     ]
     return "| " + " | ".join(cells) + " |"
 

@@ -3,12 +3,13 @@
     python -m tools.throughput.worker
 
 The first line of the standard input says what to build; then one command per line, each
-answered by one line with the wall-clock and CPU seconds it took. So two sides can take
+answered by one line with the seconds and page faults it took. So two sides can take
 turns without sharing the machine, and each has its own peak of memory.
 """
 
 import json
 import os
+import resource
 import sys
 import time
 import traceback
@@ -36,12 +37,17 @@ def make_side(setup: dict[str, Any]):
 
 
 def timed(work, *arguments) -> dict[str, float]:
-    """Wall-clock seconds, and CPU seconds of all threads."""
-    cpu, start = time.process_time(), time.perf_counter()
+    """Wall-clock seconds, and of all threads CPU and system seconds and page faults."""
+    before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     work(*arguments)
+    seconds = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    system = after.ru_stime - before.ru_stime
     return {
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": time.process_time() - cpu,
+        "seconds": seconds,
+        "cpu_seconds": after.ru_utime - before.ru_utime + system,
+        "system_seconds": system,
+        "page_faults": after.ru_minflt - before.ru_minflt,
     }
 
 
