@@ -3,6 +3,7 @@
 import collections
 import os
 import pathlib
+import signal
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def pytest_configure(config):
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # programs keep nohup's choice
     search.choose(config.getoption("hypothesis_seed"))
 
 

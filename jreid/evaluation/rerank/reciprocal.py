@@ -93,7 +93,7 @@ def add_jaccard(
     weight: float,
 ) -> None:
     """Adds `weight` times the Jaccard distance of each two vectors to `distances`."""
-    for rows, shared in shared_weights(of_query, of_gallery):
+    for rows, shared in shared_weights(of_query, of_gallery, distances.shape[1]):
         distances[rows] += weighted_jaccard(shared, weight)
 
 
@@ -109,15 +109,15 @@ def weighted_jaccard(
 
 
 def shared_weights(
-    of_query: scipy.sparse.csr_array, of_gallery: scipy.sparse.csc_array
+    of_query: scipy.sparse.csr_array, of_gallery: scipy.sparse.csc_array, images: int
 ) -> Iterator[tuple[slice, Float[np.ndarray, "rows g"]]]:
-    """Yields some rows and the sums of their elementwise minima with the gallery's.
+    """Yields some rows and their elementwise minima's sums with a gallery of `images`.
 
     The Jaccard distance of two vectors, which sum to 1, is 1 - shared / (2 - shared).
     Only columns in which both rows hold something add to what is shared, so each entry
     of a query meets the entries of its column in the gallery.
     """
-    queries, images = of_query.shape[0], of_gallery.shape[0]
+    queries = len(of_query.indptr) - 1
     held = np.diff(of_gallery.indptr)
     rows_at_once = max(1, _BLOCK_ENTRIES // images)
     for start in range(0, queries, rows_at_once):

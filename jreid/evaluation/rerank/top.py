@@ -29,10 +29,14 @@ def top_blocks(
         joint: with the candidates for `count` nearest, an original weight of
             `LEAST_WEIGHT` or more, and at least `count` images in its gallery.
     """
+    candidates = joint.near
+    if candidates is None:
+        raise ValueError("the joint set was made without `nearest`")
     single = SinglePrecisionPairs(joint.features, joint.length)
-    crowded = set(joint.near.crowded.tolist())
-    for rows, shared in shared_weights(joint.of_query, joint.of_gallery):
-        row, column = joint.near.of_rows(rows.start, rows.stop)
+    crowded = set(candidates.crowded.tolist())
+    images = len(joint.features) - joint.queries
+    for rows, shared in shared_weights(joint.of_query, joint.of_gallery, images):
+        row, column = candidates.of_rows(rows.start, rows.stop)
         near = np.split(column, np.searchsorted(row, np.arange(1, len(shared))))
         found = []
         for query, of_query, columns in zip(
