@@ -29,6 +29,7 @@ def tree(tmp_path_factory):
     return tiny.make_tree(tmp_path_factory.mktemp("data") / "tiny")
 
 
+@pytest.mark.slow
 def test_the_batch_of_a_divergence_is_listed(tree, tmp_path, monkeypatch):
     """Its files are those whose labels the step was given."""
     drawn = []
@@ -76,6 +77,7 @@ def full_disk(*_):
     raise OSError(28, "No space left on device")
 
 
+@pytest.mark.slow
 def test_the_log_says_how_long_a_step_waits_for_a_slow_disk(
     tree,
     tmp_path,

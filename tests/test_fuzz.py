@@ -364,6 +364,7 @@ class NoOptions:
     """Of a program that takes a config alone."""
 
 
+@pytest.mark.slow
 def test_overrides_of_a_config(tmp_path, capsys):
     """A config that was checked, or exit code 2 and no traceback."""
     overrides = st.lists(st.tuples(st.sampled_from(FIELDS), VALUES), max_size=3)

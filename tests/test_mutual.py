@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 from jreid.losses.identity import Identity
@@ -38,6 +39,7 @@ def test_parameters_at_395_identities_are_vsds():
     assert sum(leaf.size for leaf in leaves) + frozen == 82_091_559
 
 
+@pytest.mark.slow
 def test_every_part_is_trained_and_names_are_what_it_returns():
     part = narrow()
     graphdef, params, stats = nnx.split(

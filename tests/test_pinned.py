@@ -79,7 +79,8 @@ def make_images():
     return ((images / 255 - MEAN) / STD).astype(np.float32)
 
 
-@pytest.mark.parametrize("row", [pytest.param("full", marks=pytest.mark.slow), "base"])
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ["full", "base"])
 def test_a_row_of_the_paper_is_what_it_was(row, monkeypatch):
     monkeypatch.setitem(BLOCK_COUNTS, 10, (1, 1, 1, 1))
     pinned = ROWS[row]

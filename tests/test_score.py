@@ -34,6 +34,7 @@ def assert_consistent(score):
     assert len(kept.identities) == len(kept.queries) == len(set(kept.identities))
 
 
+@pytest.mark.slow
 @examples(15)
 @given(
     seed=st.integers(0, 99),

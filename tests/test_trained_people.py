@@ -140,6 +140,7 @@ def test_numbers_are_people_of_one_data_set(tmp_path, capsys):
     assert code == 2 and "1 of the 3 test people" in err and "trained on: 3." in err
 
 
+@pytest.mark.slow
 def test_what_is_not_the_runs_own_protocol_has_its_own_name(copied, capsys, finished):
     _, run = copied
     before = {path.name: path.read_bytes() for path in run.glob("*.*")}
