@@ -55,7 +55,6 @@ from jreid.processes.interrupt import Interrupt  # noqa: E402
 from jreid.progress import Progress  # noqa: E402
 from jreid.run import images as run_images  # noqa: E402
 from jreid.run import pretrained, results, split_training  # noqa: E402
-from jreid.run.about import about_run  # noqa: E402
 from jreid.run.build import Run, build_run  # noqa: E402
 from jreid.run.checkpoint import Checkpoints, resume  # noqa: E402
 from jreid.run.finished import print_finished, scores_of_finished  # noqa: E402
@@ -93,7 +92,8 @@ def train(config: Config, workdir: Path) -> int:
         if main and weights:
             pretrained.write_record(workdir, weights, run.state.params)
 
-        if exit_code := _loop(config, workdir, run, weights):
+        about = pretrained.describe(weights, run.state.params) if weights else ""
+        if exit_code := _loop(config, workdir, run, about):
             return exit_code
         if not len(images.test):
             run_images.say_untested()
@@ -101,20 +101,13 @@ def train(config: Config, workdir: Path) -> int:
         params, stats = run.state.params, run.state.stats
         features = run.embedder(params, stats, images.test, "embed test images")
         if main:
-            step = int(run.state.step)
-            about = about_run(config, step, content=images.test_content)
-            scores = results.write_report(
-                config, workdir, step, features, images.test, None, about
-            )
-            results.print_report(scores, about, workdir)
+            step, content = int(run.state.step), images.test_content
+            results.report(config, workdir, step, features, images.test, content)
         return 0
 
 
-def _loop(
-    config: Config, workdir: Path, run: Run, weights: pretrained.Pretrained | None
-) -> int:
+def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
     """Takes the steps that are left; returns 0, or the code of a signal."""
-    about = weights and pretrained.describe(weights, run.state.params) or ""
     stop = min(config.steps or run.last_step, run.last_step)
     rates = schedules(config, run.phases)
     listed = partial(run_images.list_batch, config, workdir, run.images, run.phases)
@@ -125,19 +118,15 @@ def _loop(
         vote = StopVote(run.mesh)
         run.state, start = resume(saved, run.state, config.checkpoint.step)
         window = ScalarWindow(start + 1, run.images_per_step, listed)
-        reporter = make_reporter(
+        with make_reporter(
             workdir,
             total_steps=stop,
             first_step=start + 1,
             images_per_step=run.images_per_step,
             writers=config.log.writers,
-        )
-        with reporter:
-            reporter.message(first_message(workdir, start, run.state.params, about))
-            if start < stop:
-                reporter.message(
-                    "compiling the step, then training: one or two minutes"
-                )
+        ) as reporter:
+            params = run.state.params
+            reporter.message(first_message(workdir, start, stop, params, about))
             batches = window.timed(run.batches(start, stop))
             for step, (phase, batch) in enumerate(batches, start + 1):
                 run.state, scalars = run.system.step(run.state, batch, phase.number)
@@ -148,8 +137,8 @@ def _loop(
                 validating = phase.ends_epoch(step, config.evaluation.every_epochs)
                 validating = validating and not stopping
                 if saving or validating or step % config.log.every_steps == 0:
-                    metrics = window.means()  # waits for the device
-                    metrics |= rates_at(rates, step - 1)
+                    # The means wait for the device.
+                    metrics = window.means() | rates_at(rates, step - 1)
                     if validating:
                         metrics |= run.embedder.validate(run.state, run.images.val)
                     reporter.scalars(step, metrics)
@@ -179,9 +168,7 @@ def program(arguments: list[str]) -> int:
         return train(config, workdir)
 
 
-def main(arguments: list[str]) -> int:
-    """The exit code, as above; an error becomes one line."""
-    return command_line.exit_code(program, arguments)
+main = partial(command_line.exit_code, program)  # an error becomes one line
 
 
 if __name__ == "__main__":

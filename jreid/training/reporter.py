@@ -148,20 +148,33 @@ def make_reporter(
 
 
 def first_message(
-    folder: pathlib.Path, start: int, params: Mapping[str, Any], weights: str = ""
+    folder: pathlib.Path,
+    start: int,
+    stop: int,
+    params: Mapping[str, Any],
+    weights: str = "",
 ) -> str:
     """That a run goes on after a step; of a new one its parameters and weights.
 
+    And that steps up to `stop` come now, unless none is left.
+
     The table of the parameters is wider and longer than terminals: it goes to a file.
     """
-    if start:
-        return f"continuing after step {start}"
+    told = (
+        [f"continuing after step {start}"] if start else _about(folder, params, weights)
+    )
+    if start < stop:
+        told.append("compiling the step, then training: one or two minutes")
+    return "\n".join(told)
+
+
+def _about(folder: pathlib.Path, params: Mapping[str, Any], weights: str) -> list[str]:
     table = parameter_table(params)
     if is_main():
         write_text(folder / PARAMETERS, f"{table}\n")
     count = table.splitlines()[-1].removeprefix("Total: ")
     told = f"parameters: {count}, listed in {folder / PARAMETERS}"
-    return "\n".join(filter(None, (told, weights)))
+    return [told, weights] if weights else [told]
 
 
 def parameter_table(params: Mapping[str, Any]) -> str:
