@@ -170,6 +170,8 @@ def test_ratio_is_against_the_fastest_pytorch_of_the_same_round(tmp_path):
     assert report["product_flops_per_second"] == 2 * 2048**3 / 0.25
     ours = row["sides"]["jax"]
     assert ours["images_per_second"] == {"median": 8.0, "low": 4.0, "high": 8.0}
+    assert ours["page_faults"]["median"] == 1500
+    assert "| 1,500 / 1,500 | 0.25 / 0.25 |" in summary.markdown(report, "a machine")
     counted = 8 * flops.train_flops(config.network, 64, 32, CLASSES)
     assert ours["flops_per_second"] == counted
     assert ours["share_of_product_rate"] == pytest.approx(

@@ -28,10 +28,6 @@ def rank_block(
     # Half the width takes half the time, and few matches then have an equal.
     for keys_of in (_single, _double, _ranks):
         keys = keys_of(distances, excluded)
-        if keys_of is _ranks:
-            result[3, left] = _order_decides(
-                _double(distances, excluded), rows, columns
-            )
         result[:3, left], tied = _rank_keys(keys, rows, columns, identities)
         if not tied.size:
             break
@@ -39,6 +35,8 @@ def rank_block(
         excluded = None if excluded is None else excluded[tied]
         of_tied = np.isin(rows, tied)
         rows, columns = np.searchsorted(tied, rows[of_tied]), columns[of_tied]
+        if keys_of is _double:
+            result[3, left] = _order_decides(keys[tied], rows, columns)
     return result
 
 
@@ -72,14 +70,10 @@ def _order_decides(
     columns: Int[np.ndarray, " matches"],
 ) -> Bool[np.ndarray, " n"]:
     """Whether an image that is no match has the key of a match of its row."""
-    ordered, values = np.sort(keys, axis=1), keys[rows, columns]
+    ordered, starts = np.sort(keys, axis=1), np.searchsorted(rows, np.arange(len(keys)))
     decided = np.zeros(len(keys), bool)
-    for row, start, stop in zip(
-        np.arange(len(keys)),
-        *(np.searchsorted(rows, np.arange(len(keys)), side) for side in SIDES),
-        strict=True,
-    ):
-        own, times = np.unique(values[start:stop], return_counts=True)
+    for row, matches in enumerate(np.split(keys[rows, columns], starts[1:])):
+        own, times = np.unique(matches, return_counts=True)
         alike = np.diff([ordered[row].searchsorted(own, s) for s in SIDES], axis=0)
         decided[row] = (alike > times).any()
     return decided

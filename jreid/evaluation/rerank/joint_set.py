@@ -12,10 +12,7 @@ from jreid.evaluation.distances import (
 )
 from jreid.evaluation.rerank.neighbours import Neighbours, divisors
 from jreid.evaluation.rerank.options import KReciprocal
-from jreid.evaluation.rerank.reciprocal import (
-    add_jaccard,
-    reciprocal_vectors,
-)
+from jreid.evaluation.rerank.reciprocal import add_jaccard, reciprocal_vectors
 from jreid.evaluation.rerank.search import SinglePrecision, neighbours_within
 from jreid.shapes import Float
 

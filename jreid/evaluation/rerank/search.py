@@ -11,10 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jreid.evaluation.distances import (
-    pair_distances,
-    squared_distances,
-)
+from jreid.evaluation.distances import pair_distances, squared_distances
 from jreid.evaluation.rerank.candidates import Candidates
 from jreid.evaluation.rerank.neighbours import (
     Neighbours,
