@@ -23,8 +23,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def pytest_configure(config):
+    # Programs keep what nohup, and a shell for what runs in its background, ignore.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # programs keep nohup's choice
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     search.choose(config.getoption("hypothesis_seed"))
 
 
