@@ -40,7 +40,8 @@ run.about run.pretrained run.results
 run.people
 run.embedder run.images
 run.*
-embed evaluate train prepare
+search.*
+embed evaluate train prepare search.__main__
 __main__
 """
 LEVELS = {
@@ -58,7 +59,14 @@ NUMPY_ONLY = (
         "data.regdb",
         "data.llcm",
     ),
-    *("data.image_file", "data.entries", "data.csv_file", "data.folder", "data.views"),
+    *(
+        "data.image_file",
+        "data.single_image",
+        "data.entries",
+        "data.csv_file",
+        "data.folder",
+        "data.views",
+    ),
     *("data.sampling", "data.synvi", "data.rows", "data.data_sets"),
 )
 # Library -> the only modules that import it.
