@@ -28,6 +28,7 @@ data.sysu_mm01 data.regdb data.llcm data.csv_file data.decoding data.builders
 data.folder data.pipeline
 data.data_sets
 training.patterns training.subtrees training.schedules training.optimizers
+data.single_image
 run.checkpoint run.embedding_job training.objective training.scalars
 training.phases training.players training.memory training.writers training.reporter
 config_checks
