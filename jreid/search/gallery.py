@@ -9,11 +9,13 @@ import numpy as np
 
 from jreid.data.single_image import AnyImage, pixels_of, to_size
 from jreid.search import refine
+from jreid.search.calibrations import Calibrations
 from jreid.search.embedder import Embedder
+from jreid.search.guard import recognise
 from jreid.search.places import make_store, open_store
 from jreid.search.records import EVERYWHERE, Hit, Record, Where, key_of
-from jreid.search.store import FORMAT, Store
-from jreid.shapes import Float32
+from jreid.search.store import FORMAT, Store, distances
+from jreid.shapes import Bool, Float, Float32
 
 _MANY = 8  # images that are looked at for each track that is wanted, at first
 
@@ -24,7 +26,7 @@ class Gallery:
     def __init__(self, store: Store, embedder: Embedder | None):
         self.store, self._embedder = store, embedder
         self._settings = store.settings()
-        self._probability = None
+        self._calibrations: tuple[Calibrations | None, str] | None = None
 
     @classmethod
     def open(
@@ -54,8 +56,13 @@ class Gallery:
         place: str | os.PathLike[str],
         embedder: Embedder,
         images: str | os.PathLike[str],
+        *,
+        int8: bool = False,
     ) -> "Gallery":
-        """A new and empty gallery of the images below a folder."""
+        """A new and empty gallery of the images below a folder.
+
+        With `int8` a folder's file has a byte for each number, see `projection`.
+        """
         settings: dict[str, Any] = {
             "format": FORMAT,
             "dim": embedder.dim,
@@ -64,6 +71,8 @@ class Gallery:
             "run": None if embedder.workdir is None else str(embedder.workdir),
             "images": str(Path(images).absolute()),
         }
+        if int8:
+            settings["int8"] = True
         return cls(make_store(os.fspath(place), settings), embedder)
 
     def _check(self) -> None:
@@ -132,8 +141,13 @@ class Gallery:
         rerank: int = 0,
         liked: Sequence[str] = (),
         disliked: Sequence[str] = (),
+        false_match_rate: float | None = None,
+        prior: float | None = None,
     ) -> list[Hit]:
         """The images that are most like the person of the query, nearest first.
+
+        They have probabilities where the run is calibrated; else `why_no_probability`
+        tells why not.
 
         Args:
             images: one, or a list of several of one person, see `Embedder`.
@@ -145,6 +159,9 @@ class Gallery:
                 re-ranking; their distances stay what they are.
             liked, disliked: keys of images that do, and do not, show the person: the
                 query is moved (see `refine`), and those disliked are left out.
+            false_match_rate: leave out images beyond the calibrated threshold; where
+                none is left, nobody of the gallery is the person.
+            prior: of the probabilities, see `Calibration`.
 
         Raises:
             UnreadableImageError, TypeError, ValueError: see `Embedder`.
@@ -171,7 +188,10 @@ class Gallery:
         found = (
             _first_of_tracks(nearest, k) if by_track else nearest(max(k, rerank))[:k]
         )
-        probabilities = self._probabilities(own, modalities, [r for r, _ in found])
+        if false_match_rate is not None and found:
+            matches = self._matches(own, modalities, found, false_match_rate)
+            found = [one for one, match in zip(found, matches, strict=True) if match]
+        probabilities = self._probabilities(own, modalities, found, prior)
         return [
             _hit(record, distance, probability)
             for (record, distance), probability in zip(
@@ -193,7 +213,7 @@ class Gallery:
         embedder, vectors, modalities = self.embedder, [], []
         for image, own in zip(images, given, strict=True):
             pixels = pixels_of(image)
-            modalities.append(own or recognised(pixels))
+            modalities.append(own or recognise(pixels).modality)
             read = to_size(pixels, embedder.size, embedder.resize, embedder.grey16)
             vectors.append(embedder.embed(read[None], modalities[-1])[0])
         return np.stack(vectors), modalities
@@ -214,13 +234,56 @@ class Gallery:
         distances = rerank(vector[None], kept.astype(np.float32))[0]
         return [near[place] for place in np.argsort(distances, kind="stable")] + far
 
+    @property
+    def why_no_probability(self) -> str:
+        """The reason, and what to do; "" where the run is calibrated."""
+        return self._calibrated()[1]
+
+    def _calibrated(self) -> tuple[Calibrations | None, str]:
+        if self._calibrations is None:
+            run, fingerprint = self.embedder.workdir, self.embedder.fingerprint
+            self._calibrations = Calibrations.from_run(run, fingerprint)
+        return self._calibrations
+
     def _probabilities(
         self,
         own: Float32[np.ndarray, "n d"],
         modalities: list[str],
-        records: list[Record],
+        found: list[tuple[Record, float]],
+        prior: float | None,
     ) -> Sequence[float | None]:
-        return [None] * len(records)
+        calibrations, _ = self._calibrated()
+        if calibrations is None or not found:
+            return [None] * len(found)
+        if prior is not None:
+            calibrations = calibrations.with_prior(prior)
+        return calibrations.probabilities(
+            self._distances(own, found), modalities, [r.modality for r, _ in found]
+        )
+
+    def _matches(
+        self,
+        own: Float32[np.ndarray, "n d"],
+        modalities: list[str],
+        found: list[tuple[Record, float]],
+        false_match_rate: float,
+    ) -> Bool[np.ndarray, " found"]:
+        calibrations, why = self._calibrated()
+        if calibrations is None:
+            raise ValueError(f"there is no threshold for a false-match rate: {why}")
+        return calibrations.matches(
+            self._distances(own, found),
+            modalities,
+            [record.modality for record, _ in found],
+            false_match_rate,
+        )
+
+    def _distances(
+        self, own: Float32[np.ndarray, "n d"], found: list[tuple[Record, float]]
+    ) -> Float[np.ndarray, "n found"]:
+        """Of the query's images as they are: curves are not fitted to fused vectors."""
+        kept = self.store.vectors([record.key for record, _ in found])
+        return np.stack([distances(vector, kept) for vector in own])
 
     def entry(self, key: str) -> Record:
         """What is known of an image; KeyError if there is none of this key."""
@@ -289,13 +352,6 @@ class Gallery:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def recognised(pixels: np.ndarray) -> str:
-    """The modality that an image looks to be of, see `guard`."""
-    from jreid.search.guard import recognise
-
-    return recognise(pixels).modality
 
 
 def _first_of_tracks(

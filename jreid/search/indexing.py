@@ -13,8 +13,11 @@ from jreid.data.image_folders import PassedOver
 from jreid.data.single_image import UnreadableImageError, pixels_of, to_size
 from jreid.processes.cores import cores
 from jreid.run.embedding_job import list_folder
+from jreid.search.crops import look_at_crop, perceptual_hash
+from jreid.search.doubts import Doubts
 from jreid.search.embedder import BATCH, Embedder
-from jreid.search.gallery import Gallery, recognised
+from jreid.search.gallery import Gallery
+from jreid.search.guard import recognise
 from jreid.search.labels import Labels
 from jreid.search.records import Record, content_of
 from jreid.shapes import UInt8
@@ -32,6 +35,7 @@ class Indexed:
     unchanged: int = 0
     removed: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # path, reason
+    doubts: Doubts = field(default_factory=Doubts)  # of those that were embedded
 
     @property
     def seen(self) -> int:
@@ -47,6 +51,8 @@ class _Prepared:
     record: Record
     pixels: UInt8[np.ndarray, "h w 3"] | None = None
     unreadable: str = ""
+    warnings: tuple[str, ...] = ()
+    hashed: int = 0  # see `crops.perceptual_hash`
 
 
 def list_images(folder: Path) -> dict[str, str]:
@@ -89,6 +95,7 @@ def index(
     done = Indexed()
     with gallery.store.writing():
         known = {record.path: record for record in gallery.store.all()}
+        done.doubts.contents.update({one.content: p for p, one in known.items()})
         _remove_missing(gallery, known, paths, done)
         for batch in _prepared(gallery, known, paths, labels_of):
             _keep(gallery, known, batch, done)
@@ -154,14 +161,22 @@ def _prepare(
             if record.modality == before.modality:
                 return _Prepared(record)
         pixels = pixels_of(contents)
+        warnings = look_at_crop(pixels).warnings
         if not record.modality:
-            record = replace(record, modality=recognised(pixels))
+            looks = recognise(pixels)
+            record = replace(record, modality=looks.modality)
+            warnings = looks.warnings
     except OSError as error:
         return _Prepared(record, unreadable=error.strerror or str(error))
     except UnreadableImageError as error:
         return _Prepared(record, unreadable=str(error))
     size, resize, grey16 = embedder.size, embedder.resize, embedder.grey16
-    return _Prepared(record, to_size(pixels, size, resize, grey16))
+    return _Prepared(
+        record,
+        to_size(pixels, size, resize, grey16),
+        warnings=warnings,
+        hashed=perceptual_hash(pixels),
+    )
 
 
 def _keep(
@@ -178,6 +193,10 @@ def _keep(
             rows = modalities == name
             vectors[rows] = gallery.embedder.embed(pixels[rows], name)
         gallery.store.put(records, vectors)
+        for one in new:
+            for warning in one.warnings:
+                done.doubts.add(one.record.path, warning)
+            done.doubts.look_for_copies(one.record.path, one.record.content, one.hashed)
     changed = sum(one.record.path in known for one in new)
     done.changed, done.added = done.changed + changed, done.added + len(new) - changed
     same = [one.record for one in batch if one.pixels is None and not one.unreadable]

@@ -7,6 +7,7 @@ towards the first and away from the others.
 
 import dataclasses
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -48,6 +49,11 @@ class Options:
     """Images of the gallery that show the person."""
     unlike: tuple[str, ...] = ()
     """Images of the gallery that show somebody else."""
+    false_match_rate: float | None = None
+    """Leave out what lies beyond the threshold at which so many pairs of different
+    persons match, as 0.01; needs `calibrate`."""
+    prior: float | None = None
+    """Of the probabilities: the share of the gallery's images that show the person."""
     picture: Path | None = None
     """A PNG file to write: the query, and what was found."""
     identity: str | None = None
@@ -91,8 +97,13 @@ def run(given: Options) -> None:
             rerank=given.rerank,
             liked=[_key(gallery, name) for name in given.like],
             disliked=[_key(gallery, name) for name in given.unlike],
+            false_match_rate=given.false_match_rate,
+            prior=given.prior,
         )
-        _print(hits, given.json)
+        _say_doubts(given)
+        _print(hits, given.json, given.false_match_rate)
+        if hits and gallery.why_no_probability:
+            print(gallery.why_no_probability, file=sys.stderr)
         if given.picture is not None:
             _draw(gallery, given, hits)
 
@@ -115,12 +126,33 @@ def _key(gallery: "Gallery", name: str) -> str:
     )
 
 
-def _print(hits: "list[Hit]", as_json: bool) -> None:
+def _say_doubts(given: Options) -> None:
+    """What the query's images look to be, and what is wrong with them."""
+    from jreid.data.single_image import pixels_of
+    from jreid.search.crops import look_at_crop
+    from jreid.search.guard import recognise
+
+    for path in given.images:
+        pixels = pixels_of(path)
+        if given.modality == "auto":
+            looks = recognise(pixels)
+            print(f"{path} is taken for {looks.kind}", file=sys.stderr)
+        else:
+            looks = look_at_crop(pixels)
+        for warning in looks.warnings:
+            print(f"{path}: {warning}", file=sys.stderr)
+
+
+def _print(hits: "list[Hit]", as_json: bool, rate: float | None) -> None:
     if as_json:
         for hit in hits:
             print(json.dumps(dataclasses.asdict(hit)))
         return
-    if not hits:
+    if not hits and rate is not None:
+        print(
+            f"nobody: no image within the threshold of a false-match rate of {rate:g}"
+        )
+    elif not hits:
         print("no image of the gallery is looked at: ask for less")
     names = ("camera", "time", "track", "modality", "identity")
     for rank, hit in enumerate(hits, 1):
