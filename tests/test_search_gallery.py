@@ -173,7 +173,7 @@ def test_probabilities_are_those_of_the_runs_curves(place, images, tmp_path, rng
     curve = Calibration.fit(distances, same)
     made = Calibrations(embedder.fingerprint, "a test", {"visible-visible": curve})
     with indexed(place, images, embedder)[0] as gallery:
-        assert "calibrate" in gallery.uncalibrated
+        assert "calibrate" in gallery.why_no_probability
         assert gallery.query(QUERY, "visible", k=1)[0].probability is None
         with pytest.raises(ValueError, match="not calibrated: python -m"):
             gallery.query(QUERY, "visible", false_match_rate=0.1)
@@ -181,18 +181,23 @@ def test_probabilities_are_those_of_the_runs_curves(place, images, tmp_path, rng
     visible = Where(modality="visible")
     with Gallery.open(place, embedder) as gallery:
         hits = gallery.query(QUERY, "visible", k=36)
-        assert gallery.uncalibrated == ""
+        assert gallery.why_no_probability == ""
         for hit in hits:
-            known = hit.modality == "visible"
-            p = curve.probability(hit.distance)[0] if known else None
-            assert hit.probability == (known and pytest.approx(p, rel=1e-6) or None)
+            if hit.modality == "infrared":
+                assert hit.probability is None
+            else:
+                p = curve.probability(hit.distance)[0]
+                assert hit.probability == pytest.approx(p, rel=1e-6)
         limit = curve.threshold(0.05)
         near = gallery.query(QUERY, "visible", 36, where=visible, false_match_rate=0.05)
         assert near == [h for h in hits if h.probability and h.distance <= limit]
         moved = gallery.query(QUERY, "visible", 36, liked=[near[0].key])
         assert {h.key: h.probability for h in moved} == {
-            h.key: pytest.approx(h.probability) for h in hits
+            h.key: h.probability and pytest.approx(h.probability) for h in hits
         }
+        prior = gallery.query(QUERY, "visible", 1, prior=0.5)[0]
+        p = curve.with_prior(0.5).probability(prior.distance)[0]
+        assert prior.probability == pytest.approx(p, rel=1e-6)
         stranger = 255 - np.asarray(QUERY)
         options = {"where": visible, "false_match_rate": 0.05}
         assert gallery.query(stranger, "visible", 36, **options) == []

@@ -129,6 +129,7 @@ class Gallery:
         liked: Sequence[str] = (),
         disliked: Sequence[str] = (),
         false_match_rate: float | None = None,
+        prior: float | None = None,
     ) -> list[Hit]:
         """The images that are most like the person of the query, nearest first.
 
@@ -144,6 +145,7 @@ class Gallery:
                 query is moved (see `refine`), and those disliked are left out.
             false_match_rate: only images are returned that lie within the threshold
                 that so many pairs of different persons pass; none where nobody does.
+            prior: of the probabilities, see `Calibration`.
 
         Raises:
             UnreadableImageError, TypeError, ValueError: see `Embedder`.
@@ -160,13 +162,16 @@ class Gallery:
         )
         several = list(images) if isinstance(images, list | tuple) else [images]
         query = embedded(self.embedder, several, modality)
-        return answer(self.store, query, question, self.calibrations)
+        calibrations = self.calibrations
+        if calibrations is not None and prior is not None:
+            calibrations = calibrations.with_prior(prior)
+        return answer(self.store, query, question, calibrations)
 
     @property
     def calibrations(self) -> Calibrations | None:
         """What tells probabilities of distances; None where nothing does.
 
-        `uncalibrated` then says why. Raises ValueError if the run's file is damaged.
+        `why_no_probability` then says why. Raises ValueError if the run's file is damaged.
         """
         if self._calibrations is None:
             embedder = self.embedder
@@ -176,7 +181,7 @@ class Gallery:
         return self._calibrations[0]
 
     @property
-    def uncalibrated(self) -> str:
+    def why_no_probability(self) -> str:
         """Why hits have no probability, and what to do; "" where they have."""
         return "" if self.calibrations is not None else self._calibrations[1]
 

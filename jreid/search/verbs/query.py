@@ -100,8 +100,8 @@ def run(given: Options) -> None:
             disliked=[_key(gallery, name) for name in given.unlike],
             false_match_rate=given.false_match_rate,
         )
-        if gallery.uncalibrated:
-            print(gallery.uncalibrated, file=told)
+        if gallery.why_no_probability:
+            print(gallery.why_no_probability, file=told)
         if not hits:
             print(_nobody(gallery, given), file=told)
         _print(hits, given.json)
