@@ -1,23 +1,17 @@
 """A gallery: images that were embedded once, and are searched for a person."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
-from jreid.data.single_image import AnyImage, pixels_of, to_size
-from jreid.search import refine
+from jreid.data.single_image import AnyImage
+from jreid.search.asking import Question, answer, embedded
 from jreid.search.calibrations import Calibrations
 from jreid.search.embedder import Embedder
-from jreid.search.guard import recognise
 from jreid.search.places import make_store, open_store
 from jreid.search.records import EVERYWHERE, Hit, Record, Where, key_of
-from jreid.search.store import FORMAT, Store, distances
-from jreid.shapes import Bool, Float, Float32
-
-_MANY = 8  # images that are looked at for each track that is wanted, at first
+from jreid.search.store import FORMAT, Store
 
 
 class Gallery:
@@ -146,9 +140,6 @@ class Gallery:
     ) -> list[Hit]:
         """The images that are most like the person of the query, nearest first.
 
-        They have probabilities where the run is calibrated; else `why_no_probability`
-        tells why not.
-
         Args:
             images: one, or a list of several of one person, see `Embedder`.
             modality: "visible" or "infrared", of all or of each; None: recognised.
@@ -159,131 +150,47 @@ class Gallery:
                 re-ranking; their distances stay what they are.
             liked, disliked: keys of images that do, and do not, show the person: the
                 query is moved (see `refine`), and those disliked are left out.
-            false_match_rate: leave out images beyond the calibrated threshold; where
-                none is left, nobody of the gallery is the person.
+            false_match_rate: only images are returned that lie within the threshold
+                that so many pairs of different persons pass; none where nobody does.
             prior: of the probabilities, see `Calibration`.
 
         Raises:
             UnreadableImageError, TypeError, ValueError: see `Embedder`.
             KeyError: a key that is not in the gallery.
         """
-        where = where or EVERYWHERE
-        where.check()
-        if k < 1:
-            raise ValueError(f"k is {k}; it must be at least 1")
+        question = Question(
+            k=k,
+            where=where or EVERYWHERE,
+            by_track=by_track,
+            rerank=rerank,
+            liked=tuple(liked),
+            disliked=tuple(disliked),
+            false_match_rate=false_match_rate,
+        )
         several = list(images) if isinstance(images, list | tuple) else [images]
-        if not several:
-            raise ValueError("no image: a query needs at least one")
-        own, modalities = self._embedded(several, modality)
-        vector = refine.refined(
-            refine.fused(own), self.store.vectors(liked), self.store.vectors(disliked)
-        )
-        left_out = {*disliked}
+        query = embedded(self.embedder, several, modality)
+        calibrations = self.calibrations
+        if calibrations is not None and prior is not None:
+            calibrations = calibrations.with_prior(prior)
+        return answer(self.store, query, question, calibrations)
 
-        def nearest(count: int) -> list[tuple[Record, float]]:
-            found = self.store.nearest(vector, count + len(left_out), where)
-            found = [one for one in found if one[0].key not in left_out]
-            return self._reranked(vector, found[:count], rerank)
+    @property
+    def calibrations(self) -> Calibrations | None:
+        """What tells probabilities of distances; None where nothing does.
 
-        found = (
-            _first_of_tracks(nearest, k) if by_track else nearest(max(k, rerank))[:k]
-        )
-        if false_match_rate is not None and found:
-            matches = self._matches(own, modalities, found, false_match_rate)
-            found = [one for one, match in zip(found, matches, strict=True) if match]
-        probabilities = self._probabilities(own, modalities, found, prior)
-        return [
-            _hit(record, distance, probability)
-            for (record, distance), probability in zip(
-                found, probabilities, strict=True
+        `why_no_probability` then says why. Raises ValueError if the run's file is damaged.
+        """
+        if self._calibrations is None:
+            embedder = self.embedder
+            self._calibrations = Calibrations.from_run(
+                embedder.workdir, embedder.fingerprint
             )
-        ]
-
-    def _embedded(
-        self, images: list[AnyImage], modality: str | None | Sequence[str | None]
-    ) -> tuple[Float32[np.ndarray, "n d"], list[str]]:
-        """Vectors and modalities of the images of a query."""
-        one = modality is None or isinstance(modality, str)
-        given = [modality] * len(images) if one else list(modality)
-        if len(given) != len(images):
-            raise ValueError(
-                f"{len(images)} images and {len(given)} modalities: give one for all, "
-                "or one for each"
-            )
-        embedder, vectors, modalities = self.embedder, [], []
-        for image, own in zip(images, given, strict=True):
-            pixels = pixels_of(image)
-            modalities.append(own or recognise(pixels).modality)
-            read = to_size(pixels, embedder.size, embedder.resize, embedder.grey16)
-            vectors.append(embedder.embed(read[None], modalities[-1])[0])
-        return np.stack(vectors), modalities
-
-    def _reranked(
-        self,
-        vector: Float32[np.ndarray, " d"],
-        found: list[tuple[Record, float]],
-        count: int,
-    ) -> list[tuple[Record, float]]:
-        """The first `count` in the order of k-reciprocal re-ranking."""
-        near, far = found[:count], found[count:]
-        if len(near) < 2:
-            return found
-        from jreid.evaluation.rerank.blocks import rerank
-
-        kept = self.store.vectors([record.key for record, _ in near])
-        distances = rerank(vector[None], kept.astype(np.float32))[0]
-        return [near[place] for place in np.argsort(distances, kind="stable")] + far
+        return self._calibrations[0]
 
     @property
     def why_no_probability(self) -> str:
-        """The reason, and what to do; "" where the run is calibrated."""
-        return self._calibrated()[1]
-
-    def _calibrated(self) -> tuple[Calibrations | None, str]:
-        if self._calibrations is None:
-            run, fingerprint = self.embedder.workdir, self.embedder.fingerprint
-            self._calibrations = Calibrations.from_run(run, fingerprint)
-        return self._calibrations
-
-    def _probabilities(
-        self,
-        own: Float32[np.ndarray, "n d"],
-        modalities: list[str],
-        found: list[tuple[Record, float]],
-        prior: float | None,
-    ) -> Sequence[float | None]:
-        calibrations, _ = self._calibrated()
-        if calibrations is None or not found:
-            return [None] * len(found)
-        if prior is not None:
-            calibrations = calibrations.with_prior(prior)
-        return calibrations.probabilities(
-            self._distances(own, found), modalities, [r.modality for r, _ in found]
-        )
-
-    def _matches(
-        self,
-        own: Float32[np.ndarray, "n d"],
-        modalities: list[str],
-        found: list[tuple[Record, float]],
-        false_match_rate: float,
-    ) -> Bool[np.ndarray, " found"]:
-        calibrations, why = self._calibrated()
-        if calibrations is None:
-            raise ValueError(f"there is no threshold for a false-match rate: {why}")
-        return calibrations.matches(
-            self._distances(own, found),
-            modalities,
-            [record.modality for record, _ in found],
-            false_match_rate,
-        )
-
-    def _distances(
-        self, own: Float32[np.ndarray, "n d"], found: list[tuple[Record, float]]
-    ) -> Float[np.ndarray, "n found"]:
-        """Of the query's images as they are: curves are not fitted to fused vectors."""
-        kept = self.store.vectors([record.key for record, _ in found])
-        return np.stack([distances(vector, kept) for vector in own])
+        """Why hits have no probability, and what to do; "" where they have."""
+        return "" if self.calibrations is not None else self._calibrations[1]
 
     def entry(self, key: str) -> Record:
         """What is known of an image; KeyError if there is none of this key."""
@@ -352,40 +259,6 @@ class Gallery:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _first_of_tracks(
-    nearest: Callable[[int], list[tuple[Record, float]]], k: int
-) -> list[tuple[Record, float]]:
-    """Of each of the k nearest tracks its first image; one without a track is its own.
-
-    A tracker counts for itself in each camera.
-    """
-    count = _MANY * k
-    while True:
-        found, first = nearest(count), {}
-        for record, distance in found:
-            track = (
-                record.key if record.track is None else (record.camera, record.track)
-            )
-            first.setdefault(track, (record, distance))
-        if len(first) >= k or len(found) < count:
-            return list(first.values())[:k]
-        count *= 4
-
-
-def _hit(record: Record, distance: float, probability: float | None) -> Hit:
-    return Hit(
-        key=record.key,
-        path=record.path,
-        distance=distance,
-        probability=probability,
-        camera=record.camera,
-        time=record.time,
-        track=record.track,
-        modality=record.modality,
-        identity=record.identity,
-    )
 
 
 def _told(about: dict[str, Any]) -> str:

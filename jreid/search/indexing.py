@@ -13,11 +13,11 @@ from jreid.data.image_folders import PassedOver
 from jreid.data.single_image import UnreadableImageError, pixels_of, to_size
 from jreid.processes.cores import cores
 from jreid.run.embedding_job import list_folder
-from jreid.search.crops import look_at_crop, perceptual_hash
-from jreid.search.doubts import Doubts
+from jreid.search.crops import perceptual_hash
+from jreid.search.duplicates import Duplicates
 from jreid.search.embedder import BATCH, Embedder
 from jreid.search.gallery import Gallery
-from jreid.search.guard import recognise
+from jreid.search.guard import Recognition, recognise
 from jreid.search.labels import Labels
 from jreid.search.records import Record, content_of
 from jreid.shapes import UInt8
@@ -35,7 +35,7 @@ class Indexed:
     unchanged: int = 0
     removed: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # path, reason
-    doubts: Doubts = field(default_factory=Doubts)  # of those that were embedded
+    doubtful: list[tuple[str, str]] = field(default_factory=list)  # path, what is odd
 
     @property
     def seen(self) -> int:
@@ -51,8 +51,8 @@ class _Prepared:
     record: Record
     pixels: UInt8[np.ndarray, "h w 3"] | None = None
     unreadable: str = ""
-    warnings: tuple[str, ...] = ()
-    hashed: int = 0  # see `crops.perceptual_hash`
+    doubts: tuple[str, ...] = ()
+    look: int = 0  # perceptual hash
 
 
 def list_images(folder: Path) -> dict[str, str]:
@@ -95,10 +95,12 @@ def index(
     done = Indexed()
     with gallery.store.writing():
         known = {record.path: record for record in gallery.store.all()}
-        done.doubts.contents.update({one.content: p for p, one in known.items()})
         _remove_missing(gallery, known, paths, done)
+        seen = Duplicates()
+        files = {record.content: path for path, record in known.items()}
         for batch in _prepared(gallery, known, paths, labels_of):
             _keep(gallery, known, batch, done)
+            _doubt(batch, seen, files, done)
             progress(done)
     return done
 
@@ -161,22 +163,29 @@ def _prepare(
             if record.modality == before.modality:
                 return _Prepared(record)
         pixels = pixels_of(contents)
-        warnings = look_at_crop(pixels).warnings
-        if not record.modality:
-            looks = recognise(pixels)
-            record = replace(record, modality=looks.modality)
-            warnings = looks.warnings
+        seen = recognise(pixels)
     except OSError as error:
         return _Prepared(record, unreadable=error.strerror or str(error))
     except UnreadableImageError as error:
         return _Prepared(record, unreadable=str(error))
-    size, resize, grey16 = embedder.size, embedder.resize, embedder.grey16
+    told, record = record, replace(record, modality=record.modality or seen.modality)
     return _Prepared(
         record,
-        to_size(pixels, size, resize, grey16),
-        warnings=warnings,
-        hashed=perceptual_hash(pixels),
+        to_size(pixels, embedder.size, embedder.resize, embedder.grey16),
+        doubts=_doubts(seen, told.modality),
+        look=perceptual_hash(pixels),
     )
+
+
+def _doubts(seen: Recognition, told: str) -> tuple[str, ...]:
+    """What is odd about a picture, and how it differs from what was told of it."""
+    if not told:
+        return seen.warnings
+    # That a grey picture may be of either kind is of no use where it is told.
+    odd = tuple(one for one in seen.warnings if not one.startswith("grey"))
+    if told == seen.modality:
+        return odd
+    return (f"looks {seen.kind}, and is said to be {told}", *odd)
 
 
 def _keep(
@@ -193,10 +202,6 @@ def _keep(
             rows = modalities == name
             vectors[rows] = gallery.embedder.embed(pixels[rows], name)
         gallery.store.put(records, vectors)
-        for one in new:
-            for warning in one.warnings:
-                done.doubts.add(one.record.path, warning)
-            done.doubts.look_for_copies(one.record.path, one.record.content, one.hashed)
     changed = sum(one.record.path in known for one in new)
     done.changed, done.added = done.changed + changed, done.added + len(new) - changed
     same = [one.record for one in batch if one.pixels is None and not one.unreadable]
@@ -208,3 +213,23 @@ def _keep(
     bad = [one for one in batch if one.unreadable]
     done.unreadable += [(one.record.path, one.unreadable) for one in bad]
     done.removed += gallery.store.remove([one.record.key for one in bad])
+
+
+def _doubt(
+    batch: list[_Prepared], seen: Duplicates, files: dict[str, str], done: Indexed
+) -> None:
+    """Notes what is odd about new images.
+
+    Copies of files are found among all of the gallery, which `files` has by content;
+    copies of pictures among the new ones.
+    """
+    for one in batch:
+        done.doubtful += [(one.record.path, doubt) for doubt in one.doubts]
+        if one.pixels is not None:
+            path, copy = one.record.path, seen.add(one.record.path, one.look)
+            same = files.setdefault(one.record.content, path)
+            if same != path:
+                done.doubtful.append((path, f"duplicate: the same file as {same}"))
+            elif copy is not None:
+                told = f"duplicate: {copy[1]} of 64 bits differ from {copy[0]}"
+                done.doubtful.append((path, told))

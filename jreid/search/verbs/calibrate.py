@@ -84,8 +84,8 @@ def _print_test(told: "dict[str, float]") -> None:
     for name in rates:
         asked = name.rpartition("_")[-1]
         print(
-            f"  threshold of a false-match rate of {asked}: {told[name]:.4f} there, and "
-            f"{told[f'true_match_rate_at_{asked}']:.3f} of pairs of one person match"
+            f"  threshold of a false-match rate of {asked}: {told[name]:.4f} there, "
+            f"and {told[f'true_match_rate_at_{asked}']:.3f} of one person's pairs match"
         )
 
 

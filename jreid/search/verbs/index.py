@@ -6,6 +6,7 @@ one is given, as --pattern 'cam(?P<camera>[0-9]+)/(?P<track>[0-9]+)_'. A command
 was stopped, or killed, is given again and goes on.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -166,3 +167,11 @@ def _report(gallery: "Gallery", done: "Indexed") -> None:
         print(f"{len(done.unreadable)} images cannot be read:")
         for path, reason in done.unreadable[:10]:
             print(f"  {path}: {reason}")
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for path, doubt in done.doubtful:
+        kinds.setdefault(re.split("[:,(]| of ", doubt)[0].strip(), []).append(
+            (path, doubt)
+        )
+    for kind, found in kinds.items():
+        path, doubt = found[0]
+        print(f"{kind}: {len(found)} images, the first is {path}: {doubt}")

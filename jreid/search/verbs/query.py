@@ -10,11 +10,13 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import tyro
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from jreid.search.gallery import Gallery
     from jreid.search.records import Hit
 
@@ -43,17 +45,16 @@ class Options:
     """Look at images of this modality only."""
     by_track: tyro.conf.FlagCreatePairsOff[bool] = False
     """Of each track the best image only."""
+    false_match_rate: float | None = None
+    """Print images only that so many pairs of different persons would pass for."""
+    prior: float | None = None
+    """Of the probabilities: the share of the gallery's images that show the person."""
     rerank: int = 0
     """Put so many of the nearest in the order of k-reciprocal re-ranking."""
     like: tuple[str, ...] = ()
     """Images of the gallery that show the person."""
     unlike: tuple[str, ...] = ()
     """Images of the gallery that show somebody else."""
-    false_match_rate: float | None = None
-    """Leave out what lies beyond the threshold at which so many pairs of different
-    persons match, as 0.01; needs `calibrate`."""
-    prior: float | None = None
-    """Of the probabilities: the share of the gallery's images that show the person."""
     picture: Path | None = None
     """A PNG file to write: the query, and what was found."""
     identity: str | None = None
@@ -85,12 +86,14 @@ def run(given: Options) -> None:
         tracks=given.track,
     )
     where.check()
+    told = sys.stderr if given.json else sys.stdout
+    pixels, modalities = _look(given, told)
     with open_with_network(
         given.gallery, given.workdir, given.step, given.config
     ) as gallery:
         hits = gallery.query(
-            list(given.images),
-            None if given.modality == "auto" else given.modality,
+            pixels,
+            modalities,
             given.k,
             where=where,
             by_track=given.by_track,
@@ -100,12 +103,43 @@ def run(given: Options) -> None:
             false_match_rate=given.false_match_rate,
             prior=given.prior,
         )
-        _say_doubts(given)
-        _print(hits, given.json, given.false_match_rate)
-        if hits and gallery.why_no_probability:
-            print(gallery.why_no_probability, file=sys.stderr)
+        if gallery.why_no_probability:
+            print(gallery.why_no_probability, file=told)
+        if not hits:
+            print(_nobody(gallery, given), file=told)
+        _print(hits, given.json)
         if given.picture is not None:
             _draw(gallery, given, hits)
+
+
+def _look(given: Options, out: TextIO) -> "tuple[list[np.ndarray], list[str]]":
+    """The query's pixels and modalities; prints what they look to be."""
+    from jreid.data.single_image import pixels_of
+    from jreid.search.guard import recognise
+
+    pixels = [pixels_of(path) for path in given.images]
+    modalities = []
+    for path, own in zip(given.images, pixels, strict=True):
+        seen, modality = recognise(own), given.modality
+        modalities.append(seen.modality if modality == "auto" else modality)
+        known = [f"{name} {value}" for name, value in seen.numbers.items()]
+        print(
+            f"{path}: {modalities[-1]}, looks {seen.kind} ({', '.join(known)})",
+            file=out,
+        )
+        for warning in seen.warnings:
+            if modality == "auto" or not warning.startswith("grey"):
+                print(f"  {warning}", file=out)
+    return pixels, modalities
+
+
+def _nobody(gallery: "Gallery", given: Options) -> str:
+    if given.false_match_rate is not None:
+        return (
+            f"nobody: no image of {len(gallery)} is within the threshold of a "
+            f"false-match rate of {given.false_match_rate:g}"
+        )
+    return f"no image of {len(gallery)} is looked at: ask for less"
 
 
 def _key(gallery: "Gallery", name: str) -> str:
@@ -126,34 +160,11 @@ def _key(gallery: "Gallery", name: str) -> str:
     )
 
 
-def _say_doubts(given: Options) -> None:
-    """What the query's images look to be, and what is wrong with them."""
-    from jreid.data.single_image import pixels_of
-    from jreid.search.crops import look_at_crop
-    from jreid.search.guard import recognise
-
-    for path in given.images:
-        pixels = pixels_of(path)
-        if given.modality == "auto":
-            looks = recognise(pixels)
-            print(f"{path} is taken for {looks.kind}", file=sys.stderr)
-        else:
-            looks = look_at_crop(pixels)
-        for warning in looks.warnings:
-            print(f"{path}: {warning}", file=sys.stderr)
-
-
-def _print(hits: "list[Hit]", as_json: bool, rate: float | None) -> None:
+def _print(hits: "list[Hit]", as_json: bool) -> None:
     if as_json:
         for hit in hits:
             print(json.dumps(dataclasses.asdict(hit)))
         return
-    if not hits and rate is not None:
-        print(
-            f"nobody: no image within the threshold of a false-match rate of {rate:g}"
-        )
-    elif not hits:
-        print("no image of the gallery is looked at: ask for less")
     names = ("camera", "time", "track", "modality", "identity")
     for rank, hit in enumerate(hits, 1):
         known = [
