@@ -161,8 +161,6 @@ def _report(gallery: "Gallery", done: "Indexed") -> None:
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     print(f"{len(gallery)} images in {gallery.store.place}: {told or 'none'}")
-    for line in done.doubts.lines():
-        print(line)
     if done.unreadable:
         print(f"{len(done.unreadable)} images cannot be read:")
         for path, reason in done.unreadable[:10]:
