@@ -3,7 +3,7 @@
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -70,6 +70,7 @@ def save_cmc_plot(
     canvas.print_figure(path, dpi=120, format="png")
 
 
+@runtime_checkable
 class Reliable(Protocol):
     """Probabilities in bins, see `jreid.search.reliability.Reliability`."""
 
