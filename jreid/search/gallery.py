@@ -50,8 +50,13 @@ class Gallery:
         place: str | os.PathLike[str],
         embedder: Embedder,
         images: str | os.PathLike[str],
+        *,
+        int8: bool = False,
     ) -> "Gallery":
-        """A new and empty gallery of the images below a folder."""
+        """A new and empty gallery of the images below a folder.
+
+        With `int8` a folder's file has a byte for each number, see `projection`.
+        """
         settings: dict[str, Any] = {
             "format": FORMAT,
             "dim": embedder.dim,
@@ -60,6 +65,8 @@ class Gallery:
             "run": None if embedder.workdir is None else str(embedder.workdir),
             "images": str(Path(images).absolute()),
         }
+        if int8:
+            settings["int8"] = True
         return cls(make_store(os.fspath(place), settings), embedder)
 
     def _check(self) -> None:

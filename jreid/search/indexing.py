@@ -97,9 +97,10 @@ def index(
         known = {record.path: record for record in gallery.store.all()}
         _remove_missing(gallery, known, paths, done)
         seen = Duplicates()
+        files = {record.content: path for path, record in known.items()}
         for batch in _prepared(gallery, known, paths, labels_of):
             _keep(gallery, known, batch, done)
-            _doubt(batch, seen, done)
+            _doubt(batch, seen, files, done)
             progress(done)
     return done
 
@@ -214,11 +215,21 @@ def _keep(
     done.removed += gallery.store.remove([one.record.key for one in bad])
 
 
-def _doubt(batch: list[_Prepared], seen: Duplicates, done: Indexed) -> None:
-    """Notes what is odd about new images; copies among these alone are found."""
+def _doubt(
+    batch: list[_Prepared], seen: Duplicates, files: dict[str, str], done: Indexed
+) -> None:
+    """Notes what is odd about new images.
+
+    Copies of files are found among all of the gallery, which `files` has by content;
+    copies of pictures among the new ones.
+    """
     for one in batch:
         done.doubtful += [(one.record.path, doubt) for doubt in one.doubts]
         if one.pixels is not None:
-            copy = seen.add(one.record.path, one.look)
-            if copy is not None:
-                done.doubtful.append((one.record.path, f"a copy of {copy[0]}"))
+            path, copy = one.record.path, seen.add(one.record.path, one.look)
+            same = files.setdefault(one.record.content, path)
+            if same != path:
+                done.doubtful.append((path, f"duplicate: the same file as {same}"))
+            elif copy is not None:
+                told = f"duplicate: {copy[1]} of 64 bits differ from {copy[0]}"
+                done.doubtful.append((path, told))

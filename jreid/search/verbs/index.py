@@ -34,6 +34,11 @@ class Options:
     """The checkpoint to use instead of the newest."""
     kind: str = "fused"
     """Of a new gallery, which embedding: fused, or the name of a branch."""
+    dim: int | None = None
+    """Of a new gallery: vectors of so many numbers, by principal axes of the run's
+    training images, which are embedded for it once."""
+    int8: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Of a new gallery in a folder: its file has a byte for each number, not two."""
     csv: Path | None = None
     """A file that lists the images with what is known of them."""
     pattern: str | None = None
@@ -110,14 +115,20 @@ def _gallery(given: Options) -> "Gallery":
     from jreid.search.verbs.opening import embedder_of, open_with_network
 
     if exists(given.gallery):
+        if given.dim is not None or given.int8:
+            raise ValueError(
+                f"{given.gallery} is there: --dim and --int8 are of new galleries"
+            )
         return open_with_network(given.gallery, given.workdir, given.step, given.config)
     if given.workdir is None:
         raise ValueError(
             f"{given.gallery} is to be a new gallery: give the run whose network "
             "embeds its images, --workdir RUN"
         )
-    embedder = embedder_of(given.workdir, given.step, given.kind, given.config)
-    return Gallery.create(given.gallery, embedder, given.images)
+    embedder = embedder_of(
+        given.workdir, given.step, given.kind, given.config, given.dim
+    )
+    return Gallery.create(given.gallery, embedder, given.images, int8=given.int8)
 
 
 def _inside(gallery: "Gallery", images: Path) -> str:
@@ -150,6 +161,8 @@ def _report(gallery: "Gallery", done: "Indexed") -> None:
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     print(f"{len(gallery)} images in {gallery.store.place}: {told or 'none'}")
+    for line in done.doubts.lines():
+        print(line)
     if done.unreadable:
         print(f"{len(done.unreadable)} images cannot be read:")
         for path, reason in done.unreadable[:10]:

@@ -47,6 +47,8 @@ class Options:
     """Of each track the best image only."""
     false_match_rate: float | None = None
     """Print images only that so many pairs of different persons would pass for."""
+    prior: float | None = None
+    """Of the probabilities: the share of the gallery's images that show the person."""
     rerank: int = 0
     """Put so many of the nearest in the order of k-reciprocal re-ranking."""
     like: tuple[str, ...] = ()
@@ -99,6 +101,7 @@ def run(given: Options) -> None:
             liked=[_key(gallery, name) for name in given.like],
             disliked=[_key(gallery, name) for name in given.unlike],
             false_match_rate=given.false_match_rate,
+            prior=given.prior,
         )
         if gallery.why_no_probability:
             print(gallery.why_no_probability, file=told)
