@@ -178,7 +178,7 @@ class Gallery:
     def calibrations(self) -> Calibrations | None:
         """What tells probabilities of distances; None where nothing does.
 
-        `why_no_probability` then says why. ValueError if the run's file is damaged.
+        `why_no_probability` then says why. Raises ValueError for a damaged file.
         """
         if self._calibrations is None:
             embedder = self.embedder

@@ -63,9 +63,13 @@ class VectorsFile:
 
     def move(self, moves: Mapping[int, int]) -> None:
         """Copies rows to other rows."""
-        if moves:
-            kept = self.map(max(*moves, *moves.values()) + 1)
-            self.write({target: kept[source] for source, target in moves.items()})
+        with open(self.path, "r+b") as file:
+            for source, target in moves.items():
+                file.seek(source * self._row)
+                vector = file.read(self._row)
+                file.seek(target * self._row)
+                file.write(vector)
+            _settle(file)
 
     def cut(self, rows: int) -> None:
         """Drops all but the first rows, and overwrites them before."""
