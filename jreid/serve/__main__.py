@@ -1,0 +1,173 @@
+"""Searches a gallery in the browser: `python -m jreid.serve`.
+
+    python -m jreid.serve --gallery gallery --workdir runs/demo
+
+prints the page's address. It is reached from this machine alone, unless --host names
+another address; that needs a --token_file. --gallery is what `python -m jreid.search
+index` has made with the same run. Ctrl-C ends it.
+"""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jreid import stopping
+
+if __name__ == "__main__":
+    stopping.end_quietly()  # while all else is imported
+
+import tyro  # noqa: E402
+
+from jreid import command_line  # noqa: E402
+from jreid.serve.limits import Limits  # noqa: E402
+
+if TYPE_CHECKING:
+    from jreid.serve.hosts import Hosts
+
+PROGRAM = "python -m jreid.serve"
+TOKEN = "JREID_TOKEN"
+_CONNECTIONS = 512  # further ones are told to come again
+_LINGER = 5  # seconds for requests in hand when the server ends
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    gallery: str
+    """The gallery: a folder, or http://host:19530/name."""
+    workdir: Path
+    """The run's folder."""
+    step: int | None = None
+    """The checkpoint that the gallery was made with, instead of the newest."""
+    host: str = "127.0.0.1"
+    """The address to listen at."""
+    port: int = 8000
+    """The port to listen at; 0: any free one."""
+    names: tuple[str, ...] = ()
+    """Further names of this server that browsers may use, as behind a proxy."""
+    token_file: Path | None = None
+    """A file with the token that clients must know; also the variable JREID_TOKEN."""
+    limits: Limits = field(default_factory=Limits)
+    config: Path | None = None
+    """A file of your own whose parts the run uses."""
+    traceback: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Show where an error was raised."""
+
+
+def serve(given: Options) -> None:
+    """Opens the gallery and answers until a signal comes."""
+    given.limits.check()
+    if not 0 <= given.port < 2**16:
+        raise ValueError(f"--port is {given.port}; allowed are 0 to 65535")
+    token = read_token(given.token_file)
+    needed()
+    from jreid.serve.hosts import listen_at
+
+    address, hosts = listen_at(given.host, token, given.names)
+    if given.config is not None:
+        from jreid.user_files import load_file
+
+        load_file(given.config)
+    _listen(given, address, hosts, token)
+
+
+def read_token(path: Path | None) -> str:
+    """The token of the file, or of the environment; "" without either.
+
+    Raises ValueError for one that is too short, and OSError.
+    """
+    from jreid.serve.hosts import check_token
+
+    token = os.environ.get(TOKEN, "")
+    if path is not None:
+        try:
+            token = path.read_text().strip()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"--token_file {path} is no text") from error
+    if token or path is not None:
+        check_token(token)
+    return token
+
+
+def needed() -> None:
+    """Raises ValueError, with the remedy, where the extra is not installed."""
+    try:
+        import fastapi  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import python_multipart  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import uvicorn  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError as error:
+        raise ValueError(
+            f"{error.name} is not installed: pip install 'jreid[serve]'"
+        ) from error
+
+
+def _listen(given: Options, address: str, hosts: "Hosts", token: str) -> None:
+    import socket
+
+    import uvicorn
+
+    from jreid.serve.app import make_app
+
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((address, given.port))
+        except OSError as error:
+            raise ValueError(
+                f"cannot listen at {given.host}:{given.port} ({error.strerror}): give "
+                "another --port, or 0 for any free one"
+            ) from error
+        app = make_app(*_opened(given), hosts=hosts, token=token, limits=given.limits)
+        config = uvicorn.Config(
+            app,
+            lifespan="on",
+            log_level="warning",
+            access_log=False,  # what people look at is nobody's business
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=_LINGER,
+        )
+        shown = f"[{address}]" if ":" in address else address
+        where = f"http://{shown}:{listening.getsockname()[1]}/"
+        print(where + ("#token=... (of the token file)" if token else ""), flush=True)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _opened(given: Options) -> tuple[Any, Any, Any]:
+    """The gallery, what recognises a modality, and what explains, if it is there."""
+    import numpy as np
+
+    from jreid.search import Embedder, Gallery
+    from jreid.search.guard import recognise
+
+    try:
+        from jreid.explanation import explain
+    except ImportError:
+        explain = None
+    embedder = Embedder.from_run(given.workdir, step=given.step)
+    gallery = Gallery.open(given.gallery, embedder)
+    blank = np.zeros((*embedder.size, 3), np.uint8)
+    for modality in ("visible", "infrared"):  # compiled before anyone waits
+        embedder([blank], modality)
+    return gallery, recognise, explain
+
+
+def program(arguments: list[str]) -> int:
+    """Exit codes: 130 or so, stopped; 2, refused."""
+    serve(command_line.parse(Options, PROGRAM, arguments, __doc__ or ""))
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code; an error becomes one line and code 2."""
+    return command_line.exit_code(program, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

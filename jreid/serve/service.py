@@ -1,0 +1,236 @@
+"""What the endpoints ask of the gallery, in the worker's thread."""
+
+import base64
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from jreid.data.image_file import read_rgb
+from jreid.serve import messages, pictures
+from jreid.serve.limits import Limits, TooLargeError, check_upload
+
+
+class UnknownKeyError(LookupError):
+    """No image of the gallery has this key."""
+
+
+class UnaskableError(ValueError):
+    """A request of which the parts do not go together."""
+
+
+@runtime_checkable
+class SearchedGallery(Protocol):
+    """What the page uses of a `jreid.search.Gallery`."""
+
+    embedder: Any
+
+    def __len__(self) -> int: ...
+    def info(self) -> dict[str, Any]: ...
+    def query(self, images: Any, modality: Any, **options: Any) -> list[Any]: ...
+    def entries(self, offset: int, limit: int) -> Sequence[Any]: ...
+    def entry(self, key: str) -> Any: ...
+    def image_path(self, key: str) -> Path: ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query: pictures of one person, sent or out of the gallery."""
+
+    files: Sequence[bytes]
+    keys: Sequence[str]
+    modality: messages.Modality | None
+    """Of the files; None: recognised."""
+    k: int = 20
+    where: dict[str, Any] = field(default_factory=dict)
+    """Of the images that are looked at: cameras, after, before, modality."""
+    liked: Sequence[str] = ()
+    disliked: Sequence[str] = ()
+    by_track: bool = False
+    rerank: int = 0
+
+
+class Service:
+    """A gallery and what tells about pictures.
+
+    Args:
+        gallery: what is searched.
+        recognise: pixels -> Recognition, as `jreid.search.guard.recognise`.
+        explain: as `jreid.explanation.explain`; None where that is missing.
+        limits: of pictures.
+    """
+
+    def __init__(
+        self,
+        gallery: SearchedGallery,
+        recognise: Callable[..., Any],
+        explain: Callable[..., Any] | None,
+        limits: Limits,
+    ):
+        self.gallery, self.limits = gallery, limits
+        self.recognise, self.explainer = recognise, explain
+
+    def info(self) -> messages.Info:
+        """What the page shows first."""
+        limits, known = self.limits, self.gallery.info()
+        return messages.Info(
+            images=len(self.gallery),
+            dimensions=self.gallery.embedder.dim,
+            model=self.gallery.embedder.fingerprint,
+            explains=self.explainer is not None,
+            recognises=True,
+            cameras=sorted(str(camera) for camera in known.get("cameras", ())),
+            limits=messages.Bounds(
+                files=limits.files,
+                file_bytes=limits.file_bytes,
+                request_bytes=limits.request_bytes,
+                pixels=limits.pixels,
+            ),
+        )
+
+    def page(self, offset: int, limit: int) -> messages.Page:
+        """Some of the gallery's images."""
+        found = self.gallery.entries(offset, limit)
+        return messages.Page(
+            images=[messages.Entry(**_entry(one)) for one in found],
+            total=len(self.gallery),
+        )
+
+    def query(self, asked: Asked) -> messages.Answer:
+        """The ranking; the gallery's images that are asked with are left out of it."""
+        begun = time.perf_counter()
+        if not asked.files and not asked.keys:
+            raise UnaskableError("no picture: send files or keys of gallery images")
+        if len(asked.files) + len(asked.keys) > self.limits.files:
+            raise TooLargeError(
+                f"{len(asked.files) + len(asked.keys)} pictures; allowed are "
+                f"{self.limits.files} of one person"
+            )
+        entries = [self._entry(key) for key in asked.keys]
+        liked = [self._entry(key) for key in asked.liked]
+        for key in asked.disliked:
+            self._entry(key)
+        seen = [self._seen(contents, asked.modality) for contents in asked.files]
+        images = [pixels for pixels, _ in seen]
+        images += [self.gallery.image_path(key) for key in asked.keys]
+        told = [recognised for _, recognised in seen]
+        modalities = [one.modality for one in told] + [one.modality for one in entries]
+        hits = self.gallery.query(
+            images,
+            modalities,
+            k=asked.k + len(asked.keys),
+            liked=tuple(asked.liked),
+            disliked=tuple(asked.disliked),
+            where=_where(asked.where),
+            by_track=asked.by_track,
+            rerank=asked.rerank,
+        )
+        hits = [hit for hit in hits if hit.key not in asked.keys][: asked.k]
+        identities = {one.identity for one in (*entries, *liked)} - {None}
+        return messages.Answer(
+            hits=[_hit(hit) for hit in hits],
+            query=told,
+            identity=str(identities.pop()) if len(identities) == 1 else None,
+            milliseconds=(time.perf_counter() - begun) * 1000,
+        )
+
+    def explain(
+        self,
+        contents: bytes | None,
+        query_key: str | None,
+        modality: messages.Modality | None,
+        key: str,
+    ) -> messages.Explanation:
+        """Which regions make the picture, or the gallery's image, similar to another."""
+        if self.explainer is None:
+            raise NotImplementedError("this installation cannot explain a match")
+        if (contents is None) == (query_key is None):
+            raise UnaskableError("send either a file or the query_key of an image")
+        entry = self._entry(key)
+        if contents is not None:
+            query, seen = self._seen(contents, modality)
+            query_modality = seen.modality
+        else:
+            query_modality = self._entry(str(query_key)).modality
+            query = self.gallery.image_path(str(query_key))
+        made = self.explainer(
+            self.gallery.embedder,
+            query,
+            query_modality,
+            self.gallery.image_path(key),
+            entry.modality,
+        )
+        return messages.Explanation(
+            similarity=float(made.similarity),
+            kind=made.kind,
+            query_map=made.query_map.tolist(),
+            gallery_map=made.gallery_map.tolist(),
+            picture=base64.b64encode(made.picture()).decode(),
+        )
+
+    def image(self, key: str) -> tuple[bytes, str]:
+        """The file of the gallery's image, and its media type; in any thread."""
+        return pictures.whole_file(self._path(key))
+
+    def thumbnail(self, key: str) -> bytes:
+        """The gallery's image as a small JPEG; in any thread."""
+        return pictures.thumbnail(self._path(key))
+
+    def _path(self, key: str) -> Path:
+        self._entry(key)
+        return self.gallery.image_path(key)
+
+    def _entry(self, key: str) -> Any:
+        try:
+            return self.gallery.entry(key)
+        except (KeyError, ValueError):
+            raise UnknownKeyError("the gallery has no image of this key") from None
+
+    def _seen(
+        self, contents: bytes, modality: messages.Modality | None
+    ) -> tuple[Any, messages.Recognised]:
+        check_upload(contents, self.limits)
+        pixels = read_rgb(contents)
+        found = self.recognise(pixels)
+        numbers = {name: float(value) for name, value in found.numbers.items()}
+        return pixels, messages.Recognised(
+            modality=modality or found.modality,
+            kind=found.kind,
+            warnings=list(found.warnings),
+            numbers={n: value for n, value in numbers.items() if math.isfinite(value)},
+        )
+
+
+def _where(filters: dict[str, Any]) -> Any:
+    """The filters as the gallery takes them; None without any."""
+    if not any(filters.values()):
+        return None
+    from jreid.search import Where
+
+    return Where(**{name: value for name, value in filters.items() if value})
+
+
+def _entry(one: Any) -> dict[str, Any]:
+    when = one.time
+    return {
+        "key": one.key,
+        "path": str(one.path),
+        "modality": one.modality,
+        "camera": _text(one.camera),
+        "time": when.isoformat() if isinstance(when, datetime) else _text(when),
+        "track": _text(one.track),
+        "identity": _text(one.identity),
+    }
+
+
+def _hit(hit: Any) -> messages.Hit:
+    return messages.Hit(
+        **_entry(hit), distance=float(hit.distance), probability=hit.probability
+    )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
