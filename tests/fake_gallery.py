@@ -7,8 +7,7 @@ infrared: an embedding is the image's brightness, bar by bar.
 import dataclasses
 import hashlib
 import io
-import pathlib
-import time
+import threading
 
 import numpy as np
 from PIL import Image
@@ -23,9 +22,9 @@ class Hit:
     path: str
     distance: float
     probability: float | None
-    camera: int | None
+    camera: str | None
     time: str | None
-    track: int | None
+    track: str | None
     modality: str
     identity: str | None
 
@@ -56,32 +55,34 @@ class FakeEmbedder:
 
     def vector(self, image):
         pixels = image
-        if isinstance(image, pathlib.Path):
-            pixels = np.asarray(Image.open(image).convert("RGB"))
+        if isinstance(image, bytes):
+            pixels = np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))
         bright = [part.mean() for part in np.array_split(pixels.max(axis=-1), BARS)]
         centred = np.asarray(bright) - np.mean(bright) + 1e-3
         return centred / np.linalg.norm(centred)
 
 
 class FakeGallery:
-    """Keys are digests of paths; liked images pull the query, disliked ones push it."""
+    """Liked images pull the query, disliked ones push it; `goes_on` delays all."""
 
-    def __init__(self, root, seconds=0.0):
-        self.root, self.embedder, self.seconds = root, FakeEmbedder(), seconds
+    def __init__(self, root):
+        self.root, self.embedder = root, FakeEmbedder()
+        self.goes_on = threading.Event()
+        self.goes_on.set()
         self.asked = []
         self.rows = {}
         for path in sorted(root.rglob("*.png")):
             name = str(path.relative_to(root))
             identity, modality, camera = path.stem.split("_")
             key = hashlib.sha256(name.encode()).hexdigest()[:16]
-            row = Hit(key, name, 0.0, None, int(camera), None, None, modality, identity)
-            self.rows[key] = row, self.embedder.vector(path)
+            row = Hit(key, name, 0.0, None, camera, None, None, modality, identity)
+            self.rows[key] = row, self.embedder.vector(path.read_bytes())
 
     def __len__(self):
         return len(self.rows)
 
     def info(self):
-        return {"images": len(self), "cameras": [1, 2, 3]}
+        return {"images": len(self), "cameras": {"1": 6, "2": 6, "3": 6}}
 
     def entries(self, offset, limit):
         return [row for row, _ in self.rows.values()][offset : offset + limit]
@@ -93,7 +94,7 @@ class FakeGallery:
         return self.root / self.rows[key][0].path
 
     def query(self, images, modality, *, k, liked=(), disliked=(), **options):
-        time.sleep(self.seconds)
+        assert self.goes_on.wait(60)
         self.asked.append({"images": images, "modality": modality, "k": k, **options})
         query = np.mean([self.embedder.vector(image) for image in images], axis=0)
         for keys, weight in ((liked, 2.0), (disliked, -2.0)):
@@ -135,10 +136,10 @@ def encoded(pixels, kind="PNG"):
     return written.getvalue()
 
 
-def make_gallery(root, people=6, seconds=0.0):
+def make_gallery(root, people=6):
     """Each person by two visible cameras and an infrared one."""
     for identity in range(people):
         for camera, modality in ((1, "visible"), (2, "visible"), (3, "infrared")):
             path = root / f"{identity:04d}_{modality}_{camera}.png"
             path.write_bytes(encoded(person(identity, modality, camera)))
-    return FakeGallery(root, seconds)
+    return FakeGallery(root)

@@ -2,37 +2,27 @@
 
 import asyncio
 import contextlib
-import socket
 import threading
+import time
 
-import uvicorn
+from jreid.serve.server import listening_socket, make_server
 
 
 @contextlib.contextmanager
 def served(app):
     """Yields `127.0.0.1:PORT`; the server has ended when the block has."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            app, lifespan="on", log_level="warning", access_log=False, ws="none"
-        )
-        server = uvicorn.Server(config)
-        begun = threading.Event()
-        config.load()
-        startup = server.startup
-
-        async def started(sockets=None):
-            await startup(sockets)
-            begun.set()
-
-        server.startup = started
+    with listening_socket("127.0.0.1", 0) as listening:
+        server = make_server(app)
         thread = threading.Thread(
             target=lambda: asyncio.run(server.serve([listening])), daemon=True
         )
         thread.start()
+        end = time.monotonic() + 60
+        while not server.started:
+            assert thread.is_alive() and time.monotonic() < end
+            time.sleep(0.01)
         try:
-            assert begun.wait(30)
             yield f"127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(30)
+            thread.join(60)

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m jreid.serve"
 TOKEN = "JREID_TOKEN"
-_CONNECTIONS = 512  # further ones are told to come again
-_LINGER = 5  # seconds for requests in hand when the server ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,38 +103,15 @@ def needed() -> None:
 
 
 def _listen(given: Options, address: str, hosts: "Hosts", token: str) -> None:
-    import socket
-
-    import uvicorn
-
     from jreid.serve.app import make_app
+    from jreid.serve.server import listening_socket, make_server
 
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((address, given.port))
-        except OSError as error:
-            raise ValueError(
-                f"cannot listen at {given.host}:{given.port} ({error.strerror}): give "
-                "another --port, or 0 for any free one"
-            ) from error
+    with listening_socket(address, given.port) as listening:
         app = make_app(*_opened(given), hosts=hosts, token=token, limits=given.limits)
-        config = uvicorn.Config(
-            app,
-            lifespan="on",
-            log_level="warning",
-            access_log=False,  # what people look at is nobody's business
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            limit_concurrency=_CONNECTIONS,
-            timeout_graceful_shutdown=_LINGER,
-        )
         shown = f"[{address}]" if ":" in address else address
         where = f"http://{shown}:{listening.getsockname()[1]}/"
         print(where + ("#token=... (of the token file)" if token else ""), flush=True)
-        uvicorn.Server(config).run(sockets=[listening])
+        make_server(app).run(sockets=[listening])
 
 
 def _opened(given: Options) -> tuple[Any, Any, Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -39,6 +38,9 @@ OwnHeader = Annotated[
 ]
 Modality = Annotated[
     messages.Modality | None, Form(description="of the files; none: recognised")
+]
+Time = Annotated[
+    str | None, Form(max_length=64, description="ISO 8601, or a number as images have")
 ]
 
 
@@ -170,17 +172,15 @@ def _asked(
     modality: Modality = None,
     k: Annotated[int, Form(ge=1, le=200)] = 20,
     search: Annotated[messages.Modality | None, Form()] = None,
-    after: Annotated[datetime | None, Form()] = None,
-    before: Annotated[datetime | None, Form()] = None,
+    after: Time = None,
+    before: Time = None,
     by_track: Annotated[bool, Form()] = False,
     rerank: Annotated[int, Form(ge=0, le=1000)] = 0,
 ) -> Asked:
     where = {
-        "cameras": tuple(cameras) or None,
+        "cameras": tuple(cameras),
         "after": after,
         "before": before,
         "modality": search,
     }
-    return Asked(
-        files, keys, modality, k, where, liked, disliked, by_track, rerank
-    )
+    return Asked(files, keys, modality, k, where, liked, disliked, by_track, rerank)

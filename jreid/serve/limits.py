@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from jreid.data.image_file import KINDS, MAX_SIDE, UnreadableImageError
 
-# A progressive JPEG of few bytes may ask for its every pixel to be visited in each scan.
+# A progressive JPEG of few bytes may have every pixel visited by each of many scans.
 _SCANS = 64
-_START_OF_SCAN = b"\xff\xda"  # never within the compressed data, where ff is followed by 0
+_START_OF_SCAN = (
+    b"\xff\xda"  # never within the compressed data, where ff is followed by 0
+)
 
 
 class TooLargeError(ValueError):

@@ -35,10 +35,10 @@ class Info(BaseModel):
     dimensions: Annotated[int, Field(description="of an embedding")]
     model: Annotated[str, Field(description="fingerprint of config, step and weights")]
     explains: bool
-    recognises: Annotated[
-        bool, Field(description="the modality of a picture, so that none need be given")
-    ]
     cameras: list[str]
+    times: Annotated[
+        Literal["none", "dates", "numbers"], Field(description="that images have")
+    ]
     limits: Bounds
 
 
@@ -49,7 +49,7 @@ class Entry(BaseModel):
     path: Annotated[str, Field(description="relative to the indexed folder")]
     modality: Modality
     camera: str | None
-    time: Annotated[str | None, Field(description="ISO 8601, where it is known")]
+    time: Annotated[str | None, Field(description="ISO 8601 or a number")]
     track: str | None
     identity: str | None
 

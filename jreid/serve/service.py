@@ -5,13 +5,15 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from jreid.data.image_file import read_rgb
+from jreid.data.single_image import pixels_of
 from jreid.serve import messages, pictures
 from jreid.serve.limits import Limits, TooLargeError, check_upload
+
+_UNKNOWN = "the gallery has no image of this key"
+_LOOKED_AT = 50  # images of which the times are looked at
 
 
 class UnknownKeyError(LookupError):
@@ -81,8 +83,8 @@ class Service:
             dimensions=self.gallery.embedder.dim,
             model=self.gallery.embedder.fingerprint,
             explains=self.explainer is not None,
-            recognises=True,
-            cameras=sorted(str(camera) for camera in known.get("cameras", ())),
+            cameras=sorted(camera for camera in known["cameras"] if camera),
+            times=_times(self.gallery.entries(0, _LOOKED_AT)),
             limits=messages.Bounds(
                 files=limits.files,
                 file_bytes=limits.file_bytes,
@@ -115,25 +117,28 @@ class Service:
             self._entry(key)
         seen = [self._seen(contents, asked.modality) for contents in asked.files]
         images = [pixels for pixels, _ in seen]
-        images += [self.gallery.image_path(key) for key in asked.keys]
+        images += [self.image(key)[0] for key in asked.keys]
         told = [recognised for _, recognised in seen]
         modalities = [one.modality for one in told] + [one.modality for one in entries]
-        hits = self.gallery.query(
-            images,
-            modalities,
-            k=asked.k + len(asked.keys),
-            liked=tuple(asked.liked),
-            disliked=tuple(asked.disliked),
-            where=_where(asked.where),
-            by_track=asked.by_track,
-            rerank=asked.rerank,
-        )
+        try:
+            hits = self.gallery.query(
+                images,
+                modalities,
+                k=asked.k + len(asked.keys),
+                liked=tuple(asked.liked),
+                disliked=tuple(asked.disliked),
+                where=_where(asked.where),
+                by_track=asked.by_track,
+                rerank=asked.rerank,
+            )
+        except KeyError:  # removed in the meantime
+            raise UnknownKeyError(_UNKNOWN) from None
         hits = [hit for hit in hits if hit.key not in asked.keys][: asked.k]
         identities = {one.identity for one in (*entries, *liked)} - {None}
         return messages.Answer(
             hits=[_hit(hit) for hit in hits],
             query=told,
-            identity=str(identities.pop()) if len(identities) == 1 else None,
+            identity=identities.pop() if len(identities) == 1 else None,
             milliseconds=(time.perf_counter() - begun) * 1000,
         )
 
@@ -144,7 +149,7 @@ class Service:
         modality: messages.Modality | None,
         key: str,
     ) -> messages.Explanation:
-        """Which regions make the picture, or the gallery's image, similar to another."""
+        """Which regions make a picture, or an image of the gallery, like another."""
         if self.explainer is None:
             raise NotImplementedError("this installation cannot explain a match")
         if (contents is None) == (query_key is None):
@@ -155,12 +160,12 @@ class Service:
             query_modality = seen.modality
         else:
             query_modality = self._entry(str(query_key)).modality
-            query = self.gallery.image_path(str(query_key))
+            query, _ = self.image(str(query_key))
         made = self.explainer(
             self.gallery.embedder,
             query,
             query_modality,
-            self.gallery.image_path(key),
+            self.image(key)[0],
             entry.modality,
         )
         return messages.Explanation(
@@ -180,20 +185,22 @@ class Service:
         return pictures.thumbnail(self._path(key))
 
     def _path(self, key: str) -> Path:
-        self._entry(key)
-        return self.gallery.image_path(key)
+        try:
+            return self.gallery.image_path(key)
+        except (KeyError, ValueError):
+            raise UnknownKeyError(_UNKNOWN) from None
 
     def _entry(self, key: str) -> Any:
         try:
             return self.gallery.entry(key)
-        except (KeyError, ValueError):
-            raise UnknownKeyError("the gallery has no image of this key") from None
+        except KeyError:
+            raise UnknownKeyError(_UNKNOWN) from None
 
     def _seen(
         self, contents: bytes, modality: messages.Modality | None
     ) -> tuple[Any, messages.Recognised]:
         check_upload(contents, self.limits)
-        pixels = read_rgb(contents)
+        pixels = pixels_of(contents)
         found = self.recognise(pixels)
         numbers = {name: float(value) for name, value in found.numbers.items()}
         return pixels, messages.Recognised(
@@ -206,31 +213,36 @@ class Service:
 
 def _where(filters: dict[str, Any]) -> Any:
     """The filters as the gallery takes them; None without any."""
-    if not any(filters.values()):
+    given = {name: value for name, value in filters.items() if value}
+    if not given:
         return None
     from jreid.search import Where
 
-    return Where(**{name: value for name, value in filters.items() if value})
+    where = Where(**given)
+    try:
+        where.check()
+    except ValueError as error:
+        raise UnaskableError(str(error)) from error
+    return where
 
 
 def _entry(one: Any) -> dict[str, Any]:
-    when = one.time
-    return {
-        "key": one.key,
-        "path": str(one.path),
-        "modality": one.modality,
-        "camera": _text(one.camera),
-        "time": when.isoformat() if isinstance(when, datetime) else _text(when),
-        "track": _text(one.track),
-        "identity": _text(one.identity),
-    }
+    names = ("key", "path", "modality", "camera", "time", "track", "identity")
+    return {name: getattr(one, name) for name in names}
+
+
+def _times(entries: Sequence[Any]) -> Literal["none", "dates", "numbers"]:
+    known = [one.time for one in entries if one.time is not None]
+    if not known:
+        return "none"
+    try:
+        float(known[0])
+    except ValueError:
+        return "dates"
+    return "numbers"
 
 
 def _hit(hit: Any) -> messages.Hit:
     return messages.Hit(
         **_entry(hit), distance=float(hit.distance), probability=hit.probability
     )
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

@@ -26,7 +26,10 @@ class Worker:
         self._thread = ThreadPoolExecutor(1, "jreid-serve")
 
     async def run(
-        self, function: Callable[Given, Result], *args: Given.args, **words: Given.kwargs
+        self,
+        function: Callable[Given, Result],
+        *args: Given.args,
+        **words: Given.kwargs,
     ) -> Result:
         """The function's result; called in the event loop's thread only.
 

@@ -33,6 +33,7 @@ export const facts = (one) => [
 ].filter((fact) => fact !== null);
 
 function when(time) {
+  if (!Number.isNaN(Number(time))) return `time ${time}`;
   const date = new Date(time);
   if (Number.isNaN(date.valueOf())) return time;
   return date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });

@@ -26,6 +26,12 @@ async function open() {
   const count = known.images.toLocaleString();
   byId("gallery").textContent =
     `${count} images · ${known.dimensions} dimensions · model ${known.model.slice(0, 10)}`;
+  for (const label of document.querySelectorAll(".time")) {
+    label.hidden = known.times === "none";
+    const input = label.querySelector("input");
+    input.type = known.times === "dates" ? "datetime-local" : "number";
+    input.step = known.times === "dates" ? "1" : "any";
+  }
   byId("cameras").hidden = known.cameras.length < 2;
   byId("cameras").querySelector("div").replaceChildren(
     ...known.cameras.map((camera) =>
@@ -200,6 +206,8 @@ function present(answer) {
     (marked ? `, refined by ${marked} marked` : "") +
     ` · ${Math.round(answer.milliseconds)} ms`;
   show(answer, marks, { mark, open: (hit) => showDetail(hit, explained(hit), { use }) });
+  const below = byId("results").getBoundingClientRect().top > innerHeight * 0.7;
+  if (below && !marked) byId("results").scrollIntoView();
 }
 
 function mark(key, name) {

@@ -74,8 +74,8 @@ function empty(hit) {
     element(
       "div",
       { className: "feedback" },
-      button("liked", "✓", "is", "This one is the person"),
-      button("disliked", "✗", "is not", "This one is not the person"),
+      button("liked", "✓", "Same", "Same person: this one is"),
+      button("disliked", "✗", "Other", "Other person: this one is not"),
     ),
   );
 }
