@@ -1,10 +1,10 @@
 """Searches a gallery in the browser: `python -m jreid.serve`.
 
-    python -m jreid.serve --gallery gallery --workdir runs/demo
+    python -m jreid.serve --gallery gallery
 
 prints the page's address. It is reached from this machine alone, unless --host names
 another address; that needs a --token_file. --gallery is what `python -m jreid.search
-index` has made with the same run. Ctrl-C ends it.
+index` has made. Ctrl-C ends it.
 """
 
 import os
@@ -36,10 +36,10 @@ class Options:
 
     gallery: str
     """The gallery: a folder, or http://host:19530/name."""
-    workdir: Path
-    """The run's folder."""
+    workdir: Path | None = None
+    """The run's folder; by default the one that the gallery was made with."""
     step: int | None = None
-    """The checkpoint that the gallery was made with, instead of the newest."""
+    """The checkpoint to use instead of the newest."""
     host: str = "127.0.0.1"
     """The address to listen at."""
     port: int = 8000
@@ -65,10 +65,6 @@ def serve(given: Options) -> None:
     from jreid.serve.hosts import listen_at
 
     address, hosts = listen_at(given.host, token, given.names)
-    if given.config is not None:
-        from jreid.user_files import load_file
-
-        load_file(given.config)
     _listen(given, address, hosts, token)
 
 
@@ -118,18 +114,19 @@ def _opened(given: Options) -> tuple[Any, Any, Any]:
     """The gallery, what recognises a modality, and what explains, if it is there."""
     import numpy as np
 
-    from jreid.search import Embedder, Gallery
     from jreid.search.guard import recognise
+    from jreid.search.verbs.opening import open_with_network
 
     try:
         from jreid.explanation import explain
     except ImportError:
         explain = None
-    embedder = Embedder.from_run(given.workdir, step=given.step)
-    gallery = Gallery.open(given.gallery, embedder)
-    blank = np.zeros((*embedder.size, 3), np.uint8)
+    gallery = open_with_network(
+        given.gallery, given.workdir, given.step, given.config
+    )
+    blank = np.zeros((1, *gallery.embedder.size, 3), np.uint8)
     for modality in ("visible", "infrared"):  # compiled before anyone waits
-        embedder([blank], modality)
+        gallery.embedder.network(blank, modality)
     return gallery, recognise, explain
 
 
