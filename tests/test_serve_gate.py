@@ -1,6 +1,7 @@
 """Foreign hosts, other sites' pages, wrong tokens, too much at once: all refused."""
 
 import concurrent.futures
+import re
 import socket
 
 import fake_gallery
@@ -163,8 +164,14 @@ def test_the_token_opens_the_gallery_and_the_page_needs_none(locked):
     headers = {"Authorization": f"Bearer {TOKEN}"}
     assert httpx.get(f"http://{locked}/api/info", headers=headers).status_code == 200
     assert post(locked, {**OWN, **headers}).status_code == 200
-    for path in ("/", "/page.js", "/api/health", "/api/openapi.json"):
-        assert httpx.get(f"http://{locked}{path}").status_code == 200
+    page = httpx.get(f"http://{locked}/").text
+    files = re.findall(r'(?:src|href)="(/[^"]+)"', page)
+    assert {"/page.js", "/page.css", "/icon.svg"} <= set(files)
+    script = httpx.get(f"http://{locked}/page.js").text
+    files += re.findall(r'from "(/[^"]+)"', script)
+    assert "/api.js" in files
+    for path in ("/", "/api/health", "/api/openapi.json", *files):
+        assert httpx.get(f"http://{locked}{path}").status_code == 200, path
 
 
 @pytest.mark.parametrize(

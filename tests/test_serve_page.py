@@ -62,22 +62,18 @@ def test_a_crop_is_dropped_explained_and_marked(gallery, width, scheme):
         assert page.inner_text("#hits li:first-child .verdict") == "person 0002"
 
         page.click("#hits li:first-child .open")
-        page.wait_for_function("explained.textContent.startsWith('Similarity 0.750')")
+        page.wait_for_selector("#explained:has-text('Similarity 0.750')")
         assert page.eval_on_selector("#pair img", "image => image.naturalWidth") == 60
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement.dataset.part") == "open"
 
         page.click("#hits li:first-child [data-part=disliked]")
-        page.wait_for_function(
-            "status.textContent.includes('refined by 1')", timeout=9000
-        )
+        page.wait_for_selector("#status:has-text('refined by 1')")
         second = order(page)
         assert second != first and second[0] != first[0]
         right = next(k for k in second if gallery.entry(k).identity == "0002")
         page.click(f"[data-key='{right}'] [data-part=liked]")
-        page.wait_for_function(
-            "status.textContent.includes('refined by 2')", timeout=9000
-        )
+        page.wait_for_selector("#status:has-text('refined by 2')")
         frames = page.eval_on_selector_all(
             "#hits li", "all => all.map(x => x.className)"
         )
@@ -112,9 +108,7 @@ def test_the_keyboard_is_enough(gallery):
         focused = page.evaluate("document.activeElement.closest('li').dataset.key")
         assert focused == shown[1]
         page.keyboard.press("n")
-        page.wait_for_function(
-            "status.textContent.includes('refined by 1')", timeout=9000
-        )
+        page.wait_for_selector("#status:has-text('refined by 1')")
         order(page)
         kept = page.evaluate("document.activeElement.closest('li')?.dataset.key")
         assert kept == focused
@@ -128,7 +122,7 @@ def test_errors_are_said_and_the_token_is_asked_for(gallery):
     with served(app) as where, opened(f"http://{where}/", 360) as (page, wrong):
         page.fill("#token", "wrong")
         page.click("#token-form button")
-        page.wait_for_function("document.querySelector('#token-error').textContent")
+        page.wait_for_selector("#token-error:has-text('wrong')")
         page.fill("#token", TOKEN)
         page.click("#token-form button")
         page.wait_for_selector("#main:not([hidden])")

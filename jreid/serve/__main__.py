@@ -121,9 +121,7 @@ def _opened(given: Options) -> tuple[Any, Any, Any]:
         from jreid.explanation import explain
     except ImportError:
         explain = None
-    gallery = open_with_network(
-        given.gallery, given.workdir, given.step, given.config
-    )
+    gallery = open_with_network(given.gallery, given.workdir, given.step, given.config)
     blank = np.zeros((1, *gallery.embedder.size, 3), np.uint8)
     for modality in ("visible", "infrared"):  # compiled before anyone waits
         gallery.embedder.network(blank, modality)

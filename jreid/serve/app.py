@@ -84,20 +84,24 @@ def make_app(
     )
     refusals.handle(app)
     app.include_router(static_routes())
+    app.add_api_route(
+        "/api/health", _health, methods=["GET"], responses=refusals.documented(403, 421)
+    )
     secured = [Security(HTTPBearer(auto_error=False))] if token else []
     for routes in (_reading(service), _asking(service, worker)):
         app.include_router(routes, prefix="/api", dependencies=secured)
     return Gate(app, hosts, token, limits)
 
 
+async def _health() -> messages.Health:
+    """For who watches the server; needs no token."""
+    return messages.Health()
+
+
 def _reading(service: Service) -> APIRouter:
     """What is there: of the gallery, and its images."""
     router = APIRouter(responses=refusals.documented(400, 401, 403, 421, 422, 503))
     drawing = anyio.CapacityLimiter(_DRAWING)
-
-    @router.get("/health")
-    async def health() -> messages.Health:
-        return messages.Health()
 
     async def drawn(make: Callable[..., Any], *given: Any) -> Any:
         return await anyio.to_thread.run_sync(make, *given, limiter=drawing)

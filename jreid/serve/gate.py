@@ -96,15 +96,16 @@ class Gate:
         if host is None or not self.hosts.allows(host):
             raise RefusedError(421, "this server has no such name: see --names")
         site = _only(scope, b"sec-fetch-site")
-        if scope["method"] not in ("GET", "HEAD") or scope["path"].startswith("/api"):
+        is_read = scope["method"] in ("GET", "HEAD")
+        is_api = scope["path"].startswith("/api/")
+        if is_api or not is_read:
             origin = _only(scope, b"origin")
             own = origin is None or origin.split("://")[-1] == host
             if not own or site in ("cross-site", "same-site"):
                 raise RefusedError(403, "asked for by a page of another site")
-        if scope["method"] not in ("GET", "HEAD") and not _only(scope, OWN_HEADER):
+        if not is_read and not _only(scope, OWN_HEADER):
             raise RefusedError(403, "the header X-Jreid is missing: send X-Jreid: 1")
-        is_open = scope["path"] in OPEN or not scope["path"].startswith("/api")
-        if self._token and not is_open:
+        if self._token and is_api and scope["path"] not in OPEN:
             given = (_only(scope, b"authorization") or "").encode("latin-1")
             if not hmac.compare_digest(given, b"Bearer " + self._token):
                 raise RefusedError(

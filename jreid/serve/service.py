@@ -5,12 +5,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from jreid.data.single_image import pixels_of
 from jreid.serve import messages, pictures
-from jreid.serve.limits import Limits, TooLargeError, check_upload
+from jreid.serve.limits import Limits, TooLargeError
+from jreid.serve.uploads import check_upload
 
 _UNKNOWN = "the gallery has no image of this key"
 _LOOKED_AT = 50  # images of which the times are looked at
@@ -202,12 +204,12 @@ class Service:
         check_upload(contents, self.limits)
         pixels = pixels_of(contents)
         found = self.recognise(pixels)
-        numbers = {name: float(value) for name, value in found.numbers.items()}
+        told = {n: v for n, v in found.numbers.items() if isinstance(v, Real)}
         return pixels, messages.Recognised(
             modality=modality or found.modality,
             kind=found.kind,
             warnings=list(found.warnings),
-            numbers={n: value for n, value in numbers.items() if math.isfinite(value)},
+            numbers={n: float(v) for n, v in told.items() if math.isfinite(v)},
         )
 
 

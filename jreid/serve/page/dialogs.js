@@ -5,14 +5,20 @@ import { byId, element, facts, likeness, picture } from "/elements.js";
 
 let explaining = null;
 
-/** Shows a hit; `body` is the form that asks for its explanation, null if none can be. */
-export async function showDetail(hit, body, on) {
+/**
+ * Shows a hit beside the query's picture, whose address is `query`. `body` is the form
+ * that asks for their explanation, null if none can be had.
+ */
+export async function showDetail(hit, query, body, on) {
   explaining?.abort();
   explaining = new AbortController();
   const { signal } = explaining;
   byId("detail-title").textContent = hit.path;
   byId("detail-facts").textContent = [likeness(hit), hit.modality, ...facts(hit)].join(" · ");
-  byId("pair").replaceChildren(picture(api.thumbnail(hit.key), "The image that was found"));
+  byId("pair").replaceChildren(
+    picture(query, "The query"),
+    picture(api.thumbnail(hit.key), "The image that was found"),
+  );
   byId("explained").className = "";
   byId("explained").textContent = body
     ? "Looking for the regions that make the two alike…"

@@ -205,7 +205,10 @@ function present(answer) {
     `${hits.length} of ${known.images.toLocaleString()} images` +
     (marked ? `, refined by ${marked} marked` : "") +
     ` · ${Math.round(answer.milliseconds)} ms`;
-  show(answer, marks, { mark, open: (hit) => showDetail(hit, explained(hit), { use }) });
+  const [first] = pictures;
+  const address = first.key ? api.thumbnail(first.key) : first.url;
+  const open = (hit) => showDetail(hit, address, explained(hit), { use });
+  show(answer, marks, { mark, open });
   const below = byId("results").getBoundingClientRect().top > innerHeight * 0.7;
   if (below && !marked) byId("results").scrollIntoView();
 }

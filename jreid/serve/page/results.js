@@ -84,15 +84,15 @@ function empty(hit) {
 function framed(hit, identity) {
   if (hit.identity === null) return ["unknown", ""];
   if (identity === null) return ["known", `person ${hit.identity}`];
-  if (hit.identity === identity) return ["right", `same person (${hit.identity})`];
-  return ["wrong", `other person (${hit.identity})`];
+  if (hit.identity === identity) return ["right", `same: ${hit.identity}`];
+  return ["wrong", `other: ${hit.identity}`];
 }
 
-/** A colour of its own for each identity: neighbours in the alphabet lie far apart. */
+/** A colour for an identity, from cyan to magenta: green and red say right and wrong. */
 function hue(identity) {
   let sum = 0;
   for (const letter of identity ?? "") sum = (sum * 31 + letter.charCodeAt(0)) % 3600;
-  return `${((sum * 137.508) % 360).toFixed(0)}deg`;
+  return `${(180 + ((sum * 81.7) % 140)).toFixed(0)}deg`;
 }
 
 /** Arrow keys go from card to card, y and n mark the card that has the focus. */
