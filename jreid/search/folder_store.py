@@ -17,6 +17,7 @@ import numpy as np
 from jreid.processes.cores import cores
 from jreid.search import catalogue, vectors_file
 from jreid.search.catalogue import Catalogue
+from jreid.search.locking import only_writer
 from jreid.search.records import EVERYWHERE, Record, Where
 from jreid.search.store import distances, in_order
 from jreid.search.vectors_file import VectorsFile
@@ -183,20 +184,6 @@ def _refuse_others(folder: Path) -> None:
             raise FileExistsError(
                 f"{folder} is no gallery and holds {path.name}: give another --gallery"
             )
-
-
-@contextlib.contextmanager
-def only_writer(path: Path, place: str) -> Iterator[None]:
-    """Holds the lock of a gallery's writer, which ends with the process."""
-    import filelock
-
-    try:
-        with filelock.FileLock(path, timeout=0):
-            yield
-    except filelock.Timeout:
-        raise OSError(
-            f"{place} is being written by another process: wait for its end"
-        ) from None
 
 
 @contextlib.contextmanager
