@@ -21,11 +21,12 @@ from fastapi.security import HTTPBearer
 
 import jreid
 from jreid.serve import messages, refusals
+from jreid.serve.asked import Asked, SearchedGallery
 from jreid.serve.form import FormRoute
 from jreid.serve.gate import Application, Gate
 from jreid.serve.hosts import Hosts
 from jreid.serve.limits import Limits
-from jreid.serve.service import Asked, SearchedGallery, Service
+from jreid.serve.service import Service
 from jreid.serve.static import static_routes
 from jreid.serve.worker import Worker
 
@@ -68,6 +69,20 @@ def make_app(
     service = Service(gallery, recognise, explain, limits)
     worker = Worker(limits.waiting)
 
+    app = _empty_app(worker)
+    app.include_router(static_routes())
+    app.add_api_route(
+        "/api/health", _health, methods=["GET"], responses=refusals.documented(403, 421)
+    )
+    secured = [Security(HTTPBearer(auto_error=False))] if token else []
+    for routes in (_reading(service), _asking(service, worker)):
+        app.include_router(routes, prefix="/api", dependencies=secured)
+    return Gate(app, hosts, token, limits)
+
+
+def _empty_app(worker: Worker) -> FastAPI:
+    """An application without routes, which ends the worker when it ends."""
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
@@ -83,14 +98,7 @@ def make_app(
         redoc_url=None,
     )
     refusals.handle(app)
-    app.include_router(static_routes())
-    app.add_api_route(
-        "/api/health", _health, methods=["GET"], responses=refusals.documented(403, 421)
-    )
-    secured = [Security(HTTPBearer(auto_error=False))] if token else []
-    for routes in (_reading(service), _asking(service, worker)):
-        app.include_router(routes, prefix="/api", dependencies=secured)
-    return Gate(app, hosts, token, limits)
+    return app
 
 
 async def _health() -> messages.Health:

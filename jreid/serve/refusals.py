@@ -9,11 +9,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from jreid.data.image_file import UnreadableImageError
+from jreid.serve.asked import UnaskableError, UnknownKeyError
 from jreid.serve.gate import RETRY_AFTER
 from jreid.serve.limits import TooLargeError
 from jreid.serve.messages import Refusal
 from jreid.serve.pictures import GoneError
-from jreid.serve.service import UnaskableError, UnknownKeyError
 from jreid.serve.worker import BusyError
 
 _STATUS: dict[type[Exception], int] = {

@@ -4,57 +4,18 @@ import base64
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 from jreid.data.single_image import pixels_of
 from jreid.serve import messages, pictures
+from jreid.serve.asked import Asked, SearchedGallery, UnaskableError, UnknownKeyError
 from jreid.serve.limits import Limits, TooLargeError
 from jreid.serve.uploads import check_upload
 
 _UNKNOWN = "the gallery has no image of this key"
 _LOOKED_AT = 50  # images of which the times are looked at
-
-
-class UnknownKeyError(LookupError):
-    """No image of the gallery has this key."""
-
-
-class UnaskableError(ValueError):
-    """A request of which the parts do not go together."""
-
-
-@runtime_checkable
-class SearchedGallery(Protocol):
-    """What the page uses of a `jreid.search.Gallery`."""
-
-    embedder: Any
-
-    def __len__(self) -> int: ...
-    def info(self) -> dict[str, Any]: ...
-    def query(self, images: Any, modality: Any, **options: Any) -> list[Any]: ...
-    def entries(self, offset: int, limit: int) -> Sequence[Any]: ...
-    def entry(self, key: str) -> Any: ...
-    def image_path(self, key: str) -> Path: ...
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A query: pictures of one person, sent or out of the gallery."""
-
-    files: Sequence[bytes]
-    keys: Sequence[str]
-    modality: messages.Modality | None
-    """Of the files; None: recognised."""
-    k: int = 20
-    where: dict[str, Any] = field(default_factory=dict)
-    """Of the images that are looked at: cameras, after, before, modality."""
-    liked: Sequence[str] = ()
-    disliked: Sequence[str] = ()
-    by_track: bool = False
-    rerank: int = 0
 
 
 class Service:
@@ -129,7 +90,7 @@ class Service:
                 k=asked.k + len(asked.keys),
                 liked=tuple(asked.liked),
                 disliked=tuple(asked.disliked),
-                where=_where(asked.where),
+                where=asked.looked_at(),
                 by_track=asked.by_track,
                 rerank=asked.rerank,
             )
@@ -211,21 +172,6 @@ class Service:
             warnings=list(found.warnings),
             numbers={n: float(v) for n, v in told.items() if math.isfinite(v)},
         )
-
-
-def _where(filters: dict[str, Any]) -> Any:
-    """The filters as the gallery takes them; None without any."""
-    given = {name: value for name, value in filters.items() if value}
-    if not given:
-        return None
-    from jreid.search import Where
-
-    where = Where(**given)
-    try:
-        where.check()
-    except ValueError as error:
-        raise UnaskableError(str(error)) from error
-    return where
 
 
 def _entry(one: Any) -> dict[str, Any]:
