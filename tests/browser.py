@@ -22,7 +22,7 @@ def opened(url, width, scheme="light"):
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed (apt-get install chromium)")
-    wrong = []
+    wrong, own = [], url.split("#")[0]
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(
@@ -30,7 +30,7 @@ def opened(url, width, scheme="light"):
         )
         page.on("console", lambda told: _note(told.type, told.text, wrong))
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda asked: _outside(asked.url, url, wrong))
+        page.on("request", lambda asked: _outside(asked.url, own, wrong))
         page.goto(url)
         yield page, wrong
         browser.close()
@@ -41,6 +41,6 @@ def _note(kind, text, wrong):
         wrong.append(text)
 
 
-def _outside(asked, url, wrong):
-    if not asked.startswith((url, "blob:" + url)):
+def _outside(asked, own, wrong):
+    if not asked.startswith((own, "blob:" + own)):
         wrong.append(f"a request to {asked}")

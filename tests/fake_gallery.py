@@ -106,6 +106,7 @@ class FakeGallery:
                 row, distance=2 - 2 * float(v @ query), probability=float(v @ query > 0)
             )
             for row, v in self.rows.values()
+            if row.key not in disliked
         ]
         return sorted(found, key=lambda hit: hit.distance)[:k]
 

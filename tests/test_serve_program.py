@@ -84,23 +84,26 @@ def test_it_answers_until_a_signal_comes(tmp_path, name):
     images = crops.make_crops(tmp_path / "images", 1)
     with Gallery.create(tmp_path / "gallery", crops.embedder(), images) as gallery:
         index(gallery, [*list_images(images)], lambda _: Labels(modality="visible"))
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", ONCE_ASKED, str(tmp_path / "gallery")],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout
-    url = process.stdout.readline().strip()
-    with open(images / "cam1" / "bob_0.png", "rb") as crop:
-        answer = httpx.post(
-            f"{url}api/query", files={"files": crop}, headers={"X-Jreid": "1"}
-        )
+    ) as process:
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        try:
+            answer = httpx.post(
+                f"{url}api/query",
+                files={"files": (images / "cam1" / "bob_0.png").read_bytes()},
+                headers={"X-Jreid": "1"},
+            )
+        finally:
+            number = getattr(signal, name)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
     assert answer.json()["hits"][0]["path"] == "cam1/bob_0.png"
-    number = getattr(signal, name)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (128 + number, "", f"stopped by {name}\n")
 
 
@@ -109,7 +112,7 @@ def test_help_waits_for_nothing():
         "import sys\nfrom jreid.serve import __main__ as serve\n"
         "code = serve.main(['--help'])\n"
         "heavy = {'fastapi', 'jax', 'numpy', 'PIL', 'tensorflow'} & set(sys.modules)\n"
-        "sys.exit(code or str(heavy or ''))"
+        "sys.exit(code or (str(heavy) if heavy else 0))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True

@@ -12,6 +12,7 @@ const cards = new Map(); // key -> card, so that a card moves and is not made an
 export function show(answer, marks, on) {
   const focused = document.activeElement?.closest?.("#hits li, #hits button");
   const focusedKey = focused?.closest("li")?.dataset.key;
+  const place = [...byId("hits").children].indexOf(focused?.closest("li"));
   const focusedPart = document.activeElement?.dataset?.part;
   for (const key of cards.keys()) {
     if (!answer.hits.some((hit) => hit.key === key)) cards.delete(key);
@@ -19,8 +20,9 @@ export function show(answer, marks, on) {
   const shown = answer.hits.map((hit, index) => card(hit, index, answer, marks, on));
   byId("hits").replaceChildren(...shown);
   if (focusedKey) {
-    const again = cards.get(focusedKey)?.querySelector(`[data-part="${focusedPart}"]`);
-    (again ?? byId("results")).focus({ preventScroll: !again });
+    const same = cards.get(focusedKey) ?? shown[Math.min(place, shown.length - 1)];
+    const again = same?.querySelector(`[data-part="${focusedPart}"]`);
+    (again ?? byId("results")).focus();
   }
 }
 
