@@ -14,6 +14,7 @@ from jreid.models.pooling import Average, GeM, Maximum, Stripe
 from jreid.models.resnet import ResNet
 from jreid.models.two_stream import Branch, Project, TwoStream
 from jreid.training.learner import network_structure
+from jreid.training.optimizers import SGD
 
 STEMS = paper_parts.STEMS
 
@@ -125,6 +126,7 @@ def test_maps_have_the_sizes_of_facts(options, shape):
         (ResNet(after={"2": 3.0}), "^after.2 is 3.0; it needs make"),
         (Branch("v1", pool="gem"), "^pool is 'gem'; it needs make"),
         (Branch("v1", project=256), "^project is 256; it needs make"),
+        (Branch("v1", pool=SGD()), r"^pool is SGD\(.*; it needs make"),
         (Stripe(0, of=3, pool=2.0), "^pool is 2.0; it needs make"),
         (NonLocal(inner_channels=-1), "^inner_channels is -1"),
         (GeM(p=0.5), "^p is 0.5; allowed is 1 to 100"),

@@ -46,7 +46,7 @@ def test_vectors_are_those_of_trainings_pipeline(run, embedder, files):
     )
     for modality in ("visible", "infrared"):
         expected = open_run(folder)(pixels, modality)
-        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
         cosines = (embedder(files, modality) * expected).sum(axis=1)
         assert cosines.min() > 0.9999
 

@@ -112,7 +112,8 @@ def key_of(workdir: Path, step: int | None, kind: str, file: Path | None) -> str
     """Names the state of all files that a run's network depends on.
 
     Contents of small files; sizes and times of the checkpoint's, which is checked when
-    it is read, and of the code that the network is made by. "" where there is no such run or checkpoint.
+    it is read, and of the code that the network is made by. "" where there is no such
+    run or checkpoint.
     """
     steps = saved_steps(workdir / "checkpoints")
     folder = (
