@@ -41,6 +41,7 @@ class Recognition:
 class Explanation:
     similarity: float = 0.75
     kind: str = "exact"
+    statement: str = "All regions count the same."
     query_map: np.ndarray = dataclasses.field(default_factory=lambda: np.ones((4, 2)))
     gallery_map: np.ndarray = dataclasses.field(default_factory=lambda: np.ones((4, 2)))
 

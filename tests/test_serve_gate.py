@@ -273,6 +273,18 @@ def test_a_failure_is_told_without_its_contents(tmp_path, caplog):
         assert post(where).status_code == 200
 
 
+def test_a_network_that_cannot_be_explained_is_said(tmp_path):
+    def explain(*_):
+        raise ValueError("this model has no maps to explain")
+
+    with served(app_of(tmp_path, explain=explain)) as where:
+        key = httpx.get(f"http://{where}/api/images").json()["images"][0]["key"]
+        files = {"file": ("crop.png", CROP)}
+        url = f"http://{where}/api/explain"
+        answer = httpx.post(url, data={"key": key}, files=files, headers=OWN)
+        assert (answer.status_code, "no maps" in answer.text) == (501, True)
+
+
 def test_a_missing_explanation_is_said(tmp_path):
     with served(app_of(tmp_path, explain=None)) as where:
         assert httpx.get(f"http://{where}/api/info").json()["explains"] is False

@@ -97,6 +97,7 @@ class Explanation(BaseModel):
 
     similarity: Annotated[float, Field(description="cosine")]
     kind: Annotated[str, Field(description="exact, or gradient-weighted")]
+    statement: Annotated[str, Field(description="what the maps say, in words")]
     query_map: list[list[float]]
     gallery_map: list[list[float]]
     picture: Annotated[str, Field(description="PNG in base64, both side by side")]

@@ -8,6 +8,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
+from jreid.data.image_file import UnreadableImageError
 from jreid.data.single_image import pixels_of
 from jreid.serve import messages, pictures
 from jreid.serve.asked import Asked, SearchedGallery, UnaskableError, UnknownKeyError
@@ -124,16 +125,22 @@ class Service:
         else:
             query_modality = self._entry(str(query_key)).modality
             query, _ = self.image(str(query_key))
-        made = self.explainer(
-            self.gallery.embedder,
-            query,
-            query_modality,
-            self.image(key)[0],
-            entry.modality,
-        )
+        try:
+            made = self.explainer(
+                self.gallery.embedder,
+                query,
+                query_modality,
+                self.image(key)[0],
+                entry.modality,
+            )
+        except UnreadableImageError:
+            raise
+        except ValueError as error:  # of a network that it is not made for
+            raise NotImplementedError(str(error)) from error
         return messages.Explanation(
             similarity=float(made.similarity),
             kind=made.kind,
+            statement=made.statement,
             query_map=made.query_map.tolist(),
             gallery_map=made.gallery_map.tolist(),
             picture=base64.b64encode(made.picture()).decode(),

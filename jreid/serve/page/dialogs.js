@@ -35,9 +35,10 @@ export async function showDetail(hit, query, body, on) {
     byId("pair").replaceChildren(
       picture(url, "Both pictures, coloured by what each region adds to their similarity"),
     );
-    byId("explained").textContent =
-      `Similarity ${made.similarity.toFixed(3)} (cosine), ${made.kind} decomposition: ` +
-      "warm regions make the two alike.";
+    byId("explained").replaceChildren(
+      `Similarity ${made.similarity.toFixed(3)} (cosine), ${made.kind}. `,
+      element("small", {}, made.statement),
+    );
   } catch (error) {
     if (error.name === "AbortError") return;
     byId("explained").className = "error";

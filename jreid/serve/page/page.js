@@ -128,7 +128,14 @@ function drawPictures() {
       "li",
       {},
       picture(one.key ? api.thumbnail(one.key) : one.url, ""),
-      element("span", { className: "about" }, element("b", {}, name), what, ...warnings),
+      element(
+        "div",
+        { className: "about" },
+        element("b", {}, name),
+        what,
+        ...warnings,
+        seen ? measured(seen.numbers) : null,
+      ),
       remove,
     );
   });
@@ -140,6 +147,15 @@ function drawPictures() {
 function seenAs(seen) {
   if (!seen) return "";
   return chosen() ? `${seen.modality}, as chosen` : `${seen.kind}, recognised`;
+}
+
+/** What the crop was recognised by, for who wants to know. */
+function measured(numbers) {
+  const lines = Object.entries(numbers).map(([name, value]) =>
+    element("li", {}, `${name}: ${Number(value.toPrecision(4))}`),
+  );
+  if (!lines.length) return null;
+  return element("details", {}, element("summary", {}, "measured"), element("ul", {}, ...lines));
 }
 
 const chosen = () => new FormData(byId("query")).get("modality");
