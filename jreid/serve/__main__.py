@@ -118,7 +118,7 @@ def _opened(given: Options) -> tuple[Any, Any, Any]:
     from jreid.search.verbs.opening import open_with_network
 
     try:
-        from jreid.explanation import explain
+        from jreid.explanation import explain  # pyright: ignore[reportMissingImports]
     except ImportError:
         explain = None
     gallery = open_with_network(given.gallery, given.workdir, given.step, given.config)
