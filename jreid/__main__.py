@@ -9,6 +9,7 @@ PROGRAMS = {
     "embed": "embed images with a trained run",
     "search": "find a person in a folder of images",
     "prepare": "write a data set as few large files",
+    "serve": "search a gallery in the browser",
 }
 
 

@@ -42,6 +42,8 @@ run.people
 run.embedder run.images
 run.*
 search.*
+explanation
+serve.*
 embed evaluate train prepare search.__main__
 __main__
 """
@@ -75,12 +77,23 @@ TENSORFLOW = (
     *("data.augmentations", "data.decoding", "data.pipeline", "data.records"),
     "lazy",  # where it is type-checked
 )
+SERVED = tuple(
+    f"serve.{name}"
+    for name in (
+        *("__main__", "app", "form", "gate", "messages", "refusals", "server"),
+        "static",
+    )
+)
 ONLY_IN = {
     "tensorflow": TENSORFLOW,
     "tensorflow_datasets": ("data.builders", "data.records", "prepare"),
     "clu": ("training.reporter", "training.writers"),
     "orbax": ("run.checkpoint",),
     "matplotlib": ("evaluation.pictures",),
+    "fastapi": SERVED,
+    "starlette": SERVED,
+    "pydantic": SERVED,
+    "uvicorn": SERVED,
     "torch": (),
 }
 READERS_OF_CONFIG = (

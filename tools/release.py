@@ -28,6 +28,12 @@ np.savez("features.npz", features=rows, ids=ids, cameras=np.tile(np.arange(1, 7)
 print(format_table(score_file("features.npz", "sysu", trials=2)))
 """
 
+PAGE = """
+from importlib.resources import files
+for name in ("index.html", "page.css", "page.js", "icon.svg"):
+    assert (files("jreid.serve") / "page" / name).is_file(), f"{name} is missing"
+"""
+
 
 def disagreements(version: str, changelog: str, citation: str) -> list[str]:
     """What keeps `version` from being released, a line each; none: nothing."""
@@ -69,6 +75,7 @@ def use(wheel: Path, python: Path, folder: Path) -> None:
     _run(python, "-m", "jreid.train", "--config=demo", *options, cwd=folder)
     _run(python, "-m", "jreid", "evaluate", "run", cwd=folder)
     _run(python, "-c", SCORING, cwd=folder)
+    _run(python, "-c", PAGE, cwd=folder)
 
 
 def _run(*command: str | Path, cwd: Path | None = None) -> None:

@@ -32,6 +32,8 @@ LEFT_OUT = {
     r"^make (demo|test|parity|release|commands|search|clean)\b": "run by .ci/run",
     r"tools/benchmark\.py$|benchmark_(re|sc|pi|ev)": "takes long",
     r"leaderboard": "trains for hours",
+    r"jreid\.serve|_serve\.py": "answers until it is stopped: tests have it answer",
+    r"index people": "a folder of your own",
     r"stripes": "needs the file that the document shows; a test reads it",
 }
 MENTION = r"\.\.\.|--features$|^\S+ \S+$"  # in a sentence, what is no whole command

@@ -1,0 +1,1 @@
+"""The page that searches a gallery, and the same as a REST interface."""

@@ -1,0 +1,334 @@
+"""Foreign hosts, other sites' pages, wrong tokens, too much at once: all refused."""
+
+import concurrent.futures
+import dataclasses
+import re
+import socket
+
+import fake_gallery
+import httpx
+import pytest
+from served import served
+
+from jreid.serve import hosts
+from jreid.serve.app import make_app
+from jreid.serve.hosts import Hosts, listen_at
+from jreid.serve.limits import Limits
+
+TOKEN = "correct-horse-battery"
+CROP = fake_gallery.encoded(fake_gallery.person(2, "infrared", 3))
+OWN = {"X-Jreid": "1"}
+
+
+def app_of(root, explain=fake_gallery.explain, **options):
+    return over(fake_gallery.make_gallery(root, people=2), explain, **options)
+
+
+def over(gallery, explain=fake_gallery.explain, **options):
+    return make_app(gallery, fake_gallery.recognise, explain, hosts=Hosts(), **options)
+
+
+@pytest.fixture(scope="module")
+def where(tmp_path_factory):
+    with served(app_of(tmp_path_factory.mktemp("open"))) as where:
+        yield where
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory):
+    with served(app_of(tmp_path_factory.mktemp("locked"), token=TOKEN)) as where:
+        yield where
+
+
+def post(where, headers=OWN, path="query"):
+    files = {"files": ("crop.png", CROP)}
+    return httpx.post(f"http://{where}/api/{path}", files=files, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "host, allowed",
+    [
+        ("127.0.0.1:8000", True),
+        ("127.0.0.1", True),
+        ("localhost:1", True),
+        ("LocalHost", True),
+        ("[::1]:8000", True),
+        ("evil.example", False),
+        ("evil.example:8000", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example", False),
+        ("evil.example#localhost", False),
+        ("localhost@evil.example", False),
+        ("192.168.0.1", False),
+        ("0.0.0.0:8000", False),
+        ("127.0.0.1:8000:1", False),
+        ("", False),
+    ],
+)
+def test_a_foreign_host_is_refused_everywhere(where, host, allowed):
+    for path in ("/", "/page.js", "/api/info", "/api/health", "/nothing"):
+        answer = httpx.get(f"http://{where}{path}", headers={"Host": host})
+        assert (answer.status_code not in (400, 421)) == allowed, path
+    assert (post(where, {**OWN, "Host": host}).status_code == 200) == allowed
+
+
+def test_a_request_without_host_is_refused(where):
+    name, port = where.split(":")
+    with socket.create_connection((name, int(port))) as raw:
+        raw.sendall(b"GET /api/info HTTP/1.0\r\n\r\n")
+        assert raw.recv(4096).startswith(b"HTTP/1.1 421 ")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://localhost"},
+        {"Origin": "http://127.0.0.1:8000.evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_another_sites_page_is_refused(where, headers):
+    assert post(where, {**OWN, **headers}).status_code == 403
+    info = httpx.get(f"http://{where}/api/info", headers=headers)
+    assert info.status_code == 403
+
+
+def test_the_own_page_and_programs_are_let_in(where):
+    own = {"Origin": f"http://{where}", "Sec-Fetch-Site": "same-origin"}
+    assert post(where, {**OWN, **own}).status_code == 200
+    assert post(where).status_code == 200
+
+
+def test_a_form_of_another_page_lacks_the_header(where):
+    """It is sent without being asked about, as a browser without Origin would."""
+    answer = post(where, {})
+    assert (answer.status_code, "X-Jreid" in answer.text) == (403, True)
+
+
+def test_no_other_site_is_ever_allowed(where):
+    headers = {
+        "Origin": "http://evil.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-jreid",
+    }
+    answer = httpx.options(f"http://{where}/api/query", headers=headers)
+    assert answer.status_code == 403
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/page.js", "/api/info", "/nothing", "/api/query"]
+)
+def test_every_answer_has_the_headers(where, path):
+    for host in (where, "evil.example"):
+        headers = httpx.get(f"http://{where}{path}", headers={"Host": host}).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy and "http" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert "server" not in headers and "set-cookie" not in headers
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer wrong-horse-battery",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        f"bearer {TOKEN}",
+        f"Basic {TOKEN}",
+        TOKEN,
+    ],
+)
+def test_a_wrong_token_opens_nothing(locked, given):
+    headers = {} if given is None else {"Authorization": given}
+    for path in ("info", "images", "images/x", "images/x/thumbnail", "nothing"):
+        answer = httpx.get(f"http://{locked}/api/{path}", headers=headers)
+        assert answer.status_code == 401, path
+        assert answer.headers["www-authenticate"] == "Bearer"
+    for path in ("query", "explain"):
+        assert post(locked, {**OWN, **headers}, path).status_code == 401
+    assert httpx.get(f"http://{locked}/api/info?token={TOKEN}").status_code == 401
+
+
+def test_the_token_opens_the_gallery_and_the_page_needs_none(locked):
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    assert httpx.get(f"http://{locked}/api/info", headers=headers).status_code == 200
+    assert post(locked, {**OWN, **headers}).status_code == 200
+    page = httpx.get(f"http://{locked}/").text
+    files = re.findall(r'(?:src|href)="(/[^"]+)"', page)
+    assert {"/page.js", "/page.css", "/icon.svg"} <= set(files)
+    script = httpx.get(f"http://{locked}/page.js").text
+    files += re.findall(r'from "(/[^"]+)"', script)
+    assert "/api.js" in files
+    for path in ("/", "/api/health", "/api/openapi.json", *files):
+        assert httpx.get(f"http://{locked}{path}").status_code == 200, path
+
+
+@pytest.mark.parametrize(
+    "header, status",
+    [
+        ("", 411),
+        ("Transfer-Encoding: chunked\r\n", 411),
+        ("Content-Length: -1\r\n", 400),
+        ("Content-Length: 1e3\r\n", 400),
+        ("Content-Length: 99999999999999999999999\r\n", 400),
+        ("Content-Length: 9999999999\r\n", 413),
+    ],
+)
+def test_a_body_says_its_length(where, header, status):
+    name, port = where.split(":")
+    head = f"POST /api/query HTTP/1.1\r\nHost: {where}\r\nX-Jreid: 1\r\n{header}\r\n"
+    with socket.create_connection((name, int(port)), timeout=10) as raw:
+        raw.sendall(head.encode())
+        assert raw.recv(4096).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_a_body_that_does_not_arrive_is_given_up(tmp_path):
+    limits = Limits(seconds=0.3)
+    with served(app_of(tmp_path, limits=limits)) as where:
+        name, port = where.split(":")
+        head = (
+            f"POST /api/query HTTP/1.1\r\nHost: {where}\r\nX-Jreid: 1\r\n"
+            "Content-Type: multipart/form-data; boundary=y\r\n"
+            "Content-Length: 1000\r\n\r\n--y\r\n"
+        )
+        with socket.create_connection((name, int(port)), timeout=10) as raw:
+            raw.sendall(head.encode())
+            assert raw.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.fixture
+def held_up(tmp_path):
+    """A gallery whose queries wait for `goes_on`."""
+    gallery = fake_gallery.make_gallery(tmp_path, people=2)
+    gallery.goes_on.clear()
+    yield gallery
+    gallery.goes_on.set()
+
+
+def refused(answers, count):
+    """Waits for the answers of those who are refused, which is at once."""
+    done = concurrent.futures.as_completed(answers, timeout=60)
+    return [next(done).result() for _ in range(count)]
+
+
+def test_one_more_than_can_wait_is_told_to_come_again(held_up):
+    with (
+        served(over(held_up, limits=Limits(waiting=2))) as where,
+        concurrent.futures.ThreadPoolExecutor(6) as clients,
+    ):
+        answers = [clients.submit(post, where) for _ in range(6)]
+        for busy in refused(answers, 4):
+            assert (busy.status_code, "try again" in busy.text) == (503, True)
+            assert int(busy.headers["retry-after"]) > 0
+        for path in ("health", "info", "images"):  # wait for no one
+            assert httpx.get(f"http://{where}/api/{path}").status_code == 200
+        held_up.goes_on.set()
+        codes = sorted(answer.result().status_code for answer in answers)
+        assert codes == [200, 200, 503, 503, 503, 503]
+        assert post(where).status_code == 200
+
+
+def test_bodies_in_hand_are_bounded_together(held_up):
+    size = len(
+        httpx.Request("POST", "http://x", files={"f": ("crop.png", CROP)}).read()
+    )
+    limits = Limits(request_bytes=size + 200, memory=2 * size)
+    with (
+        served(over(held_up, limits=limits)) as where,
+        concurrent.futures.ThreadPoolExecutor(3) as clients,
+    ):
+        answers = [clients.submit(post, where) for _ in range(3)]
+        for busy in refused(answers, 2):
+            assert (busy.status_code, "at once" in busy.text) == (503, True)
+        held_up.goes_on.set()
+        assert sorted(a.result().status_code for a in answers) == [200, 503, 503]
+        assert post(where).status_code == 200  # what was held is free again
+
+
+def test_a_failure_is_told_without_its_contents(tmp_path, caplog):
+    def failing(*_):
+        raise RuntimeError("secret pixels")
+
+    with served(app_of(tmp_path, explain=failing)) as where:
+        key = httpx.get(f"http://{where}/api/images").json()["images"][0]["key"]
+        form = {"key": key}
+        files = {"file": ("crop.png", CROP)}
+        answer = httpx.post(
+            f"http://{where}/api/explain", data=form, files=files, headers=OWN
+        )
+        assert (answer.status_code, list(answer.json())) == (500, ["error"])
+        assert "secret" not in answer.text
+        assert "content-security-policy" in answer.headers
+        assert post(where).status_code == 200
+
+
+def test_a_network_that_cannot_be_explained_is_said(tmp_path):
+    def explain(*_):
+        raise ValueError("this model has no maps to explain")
+
+    with served(app_of(tmp_path, explain=explain)) as where:
+        key = httpx.get(f"http://{where}/api/images").json()["images"][0]["key"]
+        files = {"file": ("crop.png", CROP)}
+        url = f"http://{where}/api/explain"
+        answer = httpx.post(url, data={"key": key}, files=files, headers=OWN)
+        assert (answer.status_code, "no maps" in answer.text) == (501, True)
+
+
+def test_a_missing_explanation_is_said(tmp_path):
+    with served(app_of(tmp_path, explain=None)) as where:
+        assert httpx.get(f"http://{where}/api/info").json()["explains"] is False
+        form = {"key": "x"}
+        files = {"file": ("crop.png", CROP)}
+        url = f"http://{where}/api/explain"
+        answer = httpx.post(url, data=form, files=files, headers=OWN)
+        assert (answer.status_code, "cannot explain" in answer.text) == (501, True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "::1", "localhost"])
+def test_loopback_needs_no_token(host):
+    address, names = listen_at(host, "", ())
+    assert not names.any_number and names.allows("localhost:80")
+    assert address in ("127.0.0.1", "127.0.0.5", "::1")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "::ffff:192.0.2.1"])
+def test_other_machines_reach_it_only_with_a_token(host):
+    with pytest.raises(ValueError, match="which other machines reach: give a --token"):
+        listen_at(host, "", ())
+    _, names = listen_at(host, TOKEN, ("search.example",))
+    for allowed in ("192.0.2.1:80", "search.example", socket.gethostname()):
+        assert names.allows(allowed)
+    assert not names.allows("evil.example")
+
+
+@pytest.mark.parametrize("host", ["no.such.invalid", "", "256.1.1.1", "a b", "\0"])
+def test_an_unknown_host_is_refused(host):
+    with pytest.raises(ValueError, match="no address of this machine"):
+        listen_at(host, TOKEN, ())
+
+
+@pytest.mark.parametrize(
+    "token", ["", "short", "x" * 15, "with a space in it", "ä" * 20]
+)
+def test_a_weak_token_is_refused(token):
+    with pytest.raises(ValueError, match="allowed are 16"):
+        hosts.check_token(token)
+
+
+@pytest.mark.parametrize("name", Limits.__slots__)
+def test_limits_that_refuse_everything_are_refused(name):
+    nothing = 0.0 if name == "seconds" else 0
+    with pytest.raises(ValueError, match=f"--limits.{name} is 0.*; allowed"):
+        dataclasses.replace(Limits(), **{name: nothing}).check()
