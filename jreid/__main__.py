@@ -8,6 +8,7 @@ PROGRAMS = {
     "evaluate": "score runs or features, or compare scores",
     "embed": "embed images with a trained run",
     "prepare": "write a data set as few large files",
+    "doctor": "say what is missing, and the command that mends it",
 }
 
 

@@ -7,7 +7,7 @@ import tiny
 from PIL import Image
 
 from jreid import embed, train
-from jreid.run import embedding_job
+from jreid.run.embedding_shards import ERRORS
 
 pytestmark = pytest.mark.usefixtures("systems_built_once")
 
@@ -59,7 +59,7 @@ def test_embeddings_are_those_of_the_evaluation(workdir, images, tmp_path, capfd
     assert len(rows) == 12
     for row in rows:
         np.testing.assert_allclose(row["embedding"], expected[row["path"]], atol=1e-6)
-    errors = parquet.read_table(out / embedding_job.ERRORS).to_pylist()
+    errors = parquet.read_table(out / ERRORS).to_pylist()
     assert [row["path"] for row in errors] == ["missing.jpg", "text.jpg"]
     assert "12 embeddings in 3 shards" in capfd.readouterr().out
 
