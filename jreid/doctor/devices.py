@@ -24,6 +24,9 @@ print(json.dumps([
 ]))
 """
 
+NAME = "devices"
+HIDING = ("", "-1", "NoDevFiles")  # values that hide all GPUs
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -88,51 +91,62 @@ def judge(
     """Of `check_devices`, from what JAX, the driver and the installation say."""
     asked = environment.get("JAX_PLATFORMS", "")
     if probe.error:
-        cuda = next((name.split("-")[1] for name in packages), "")
-        remedy = reinstall("jax", "jaxlib", *packages)
-        if asked and "backend" in probe.error.lower():
-            remedy = "unset JAX_PLATFORMS"
-        if "No module named" in probe.error:
-            remedy = install(cuda)
-        return Finding("fail", "devices", f"JAX does not start: {probe.error}", remedy)
+        return _not_started(probe.error, packages, asked)
     words = describe(probe.devices)
     if any(platform != "cpu" for platform, _, _ in probe.devices):
-        return Finding("ok", "devices", words)
-    if not gpus and not packages:
-        return Finding("ok", "devices", f"{words}; no GPU is seen")
-    there = ", ".join(gpus) or "no GPU"
+        return Finding("ok", NAME, words)
+    if not gpus and (not packages or asked.lower() == "cpu"):
+        return Finding("ok", NAME, f"{words}; no GPU is seen")
     if asked.lower() == "cpu":
-        words += f", as JAX_PLATFORMS asks; {there}"
-        return Finding(
-            "warn" if gpus else "ok", "devices", words, "unset JAX_PLATFORMS"
-        )
-    told = f" JAX says: {probe.notice}" if probe.notice else ""
-    fallen = f"JAX has fallen back to the CPU ({words})"
-    if gpus and environment.get("CUDA_VISIBLE_DEVICES", "0") in (
-        "",
-        "-1",
-        "NoDevFiles",
-    ):
-        words = f"{fallen}: CUDA_VISIBLE_DEVICES hides {there}.{told}"
-        return Finding("fail", "devices", words, "unset CUDA_VISIBLE_DEVICES")
-    if gpus and not packages:
-        words = f"{fallen}: {there} is here, but JAX is installed without CUDA.{told}"
-        return Finding("fail", "devices", words, install("cuda12"))
+        words += f", as JAX_PLATFORMS asks; {', '.join(gpus)} is here"
+        return Finding("warn", NAME, words, "unset JAX_PLATFORMS")
+    cause, remedy = _fallen_back(gpus, packages, environment)
+    told = f". JAX says: {probe.notice}" if probe.notice else ""
+    words = f"JAX has fallen back to the CPU ({words}): {cause}{told}"
+    return Finding("fail", NAME, words, remedy)
+
+
+def _not_started(error: str, packages: Mapping[str, str], asked: str) -> Finding:
+    if "No module named" in error:
+        remedy = install(_cuda(packages))
+    elif asked and "backend" in error.lower():
+        remedy = "unset JAX_PLATFORMS"
+    else:
+        remedy = reinstall("jax", "jaxlib", *packages)
+    return Finding("fail", NAME, f"JAX does not start: {error}", remedy)
+
+
+def _fallen_back(
+    gpus: Sequence[str], packages: Mapping[str, str], environment: Mapping[str, str]
+) -> tuple[str, str]:
+    """Why JAX uses no GPU, as far as can be seen, and the command that mends it."""
+    there = f"{', '.join(gpus)} is here"
     has = ", ".join(f"{name} {version}" for name, version in packages.items())
-    if not gpus:
-        words = (
-            f"{fallen}: {has} are installed, but neither nvidia-smi nor /dev/nvidia* "
-            "shows a GPU. Without a driver, or in a container started without its "
-            f"GPUs, there is none. If the CPU is meant: export JAX_PLATFORMS=cpu.{told}"
+    if gpus and environment.get("CUDA_VISIBLE_DEVICES", "0") in HIDING:
+        return (
+            f"{there}, but CUDA_VISIBLE_DEVICES hides it",
+            "unset CUDA_VISIBLE_DEVICES",
         )
-        return Finding("fail", "devices", words, "nvidia-smi -L")
-    words = f"{fallen}: {there} is here and {has} are installed: CUDA is broken.{told}"
+    if gpus and not packages:
+        return f"{there}, but JAX is installed without CUDA", install("cuda12")
+    if not gpus:
+        cause = (
+            f"{has} are installed, but neither nvidia-smi nor /dev/nvidia* shows a "
+            "GPU: there is none, or no driver, or a container was started without "
+            "its GPUs (if the CPU is meant: export JAX_PLATFORMS=cpu)"
+        )
+        return cause, "nvidia-smi -L"
+    cause = f"{there} and {has} are installed, but CUDA does not work"
     if environment.get("LD_LIBRARY_PATH"):
-        words += " LD_LIBRARY_PATH is set, and may name other CUDA libraries"
-        return Finding("fail", "devices", words, "unset LD_LIBRARY_PATH")
-    cuda = next(iter(packages)).split("-")[1]
-    remedy = f"pip install --force-reinstall 'jax[{cuda}]=={installed('jax')}'"
-    return Finding("fail", "devices", words, remedy)
+        cause += "; LD_LIBRARY_PATH is set, which may lead to other CUDA libraries"
+        return cause, "unset LD_LIBRARY_PATH"
+    version = installed("jax")
+    return cause, f"pip install --force-reinstall 'jax[{_cuda(packages)}]=={version}'"
+
+
+def _cuda(packages: Mapping[str, str]) -> str:
+    """The extra that the installed packages are of, "" where there are none."""
+    return next((name.split("-")[1] for name in packages), "")
 
 
 def describe(devices: Sequence[tuple[str, str, int]]) -> str:

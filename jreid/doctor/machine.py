@@ -28,8 +28,8 @@ def check_memory(needed: float = 0) -> Finding:
         words += f"; a container or job limits it to {limit / GIGABYTE:.1f} GB"
     if needed and free < needed + LEAST_MEMORY:
         words += (
-            f"; {needed:.1f} GB are for decoded images, and about {LEAST_MEMORY:.0f} GB "
-            "for the program"
+            f"; {needed:.1f} GB are for decoded images, and about "
+            f"{LEAST_MEMORY:.0f} GB for the program"
         )
         return Finding("warn", "memory", words, "--config.loading.cache=False")
     if free < LEAST_MEMORY:
