@@ -14,6 +14,7 @@ from jreid.run.embedding_shards import finish_job, missing_shards, write_shard
 from jreid.run.image_list import MODALITIES, index_list
 from jreid.run.ray_embedding import embed_by_ray, joined, workers_of
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's own
 STORE = 80 * 1024**2  # bytes, about the least that Ray takes
 LINES = [
     f"{'bad' if n % 29 == 0 else 'img'}{n}.jpg\t{MODALITIES[n % 3 == 0]}\n"
@@ -111,7 +112,7 @@ def test_workers_are_one_per_gpu_or_share_of_a_machine():
         return {"Alive": alive, "Resources": resources}
 
     gpus = [node(CPU=64.0, GPU=8.0), node(CPU=8.0, GPU=1.0), node(False, GPU=4.0)]
-    assert workers_of(gpus) == (9, {"num_gpus": 1, "num_cpus": 0})
+    assert workers_of(gpus) == (9, {"num_gpus": 1.0, "num_cpus": 0.0})
     cpus = [node(CPU=8.0), node(CPU=20.0), node(memory=1e9)]
     assert workers_of(cpus) == (3, {"num_cpus": 8.0})
     with pytest.raises(ValueError, match="neither a GPU nor a CPU"):

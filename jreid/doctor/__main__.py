@@ -49,7 +49,7 @@ class Options:
 
 def program(arguments: list[str]) -> int:
     """Prints what every check finds; 0, or 1 if something has to be mended."""
-    config, given = _parse(arguments)
+    config, given = parse(arguments)
     from jreid.doctor.checks import Subject, all_checks
 
     findings: list[Finding] = []
@@ -61,7 +61,8 @@ def program(arguments: list[str]) -> int:
     return MISSING if any(finding.level == "fail" for finding in findings) else FOUND
 
 
-def _parse(arguments: list[str]) -> tuple[Any, Options]:
+def parse(arguments: list[str]) -> tuple[Any, Options]:
+    """The config, if there is one, and the options."""
     description = __doc__ or ""
     if any(word.split("=")[0] == "--config" for word in arguments):
         given = command_line.parse_with_config(

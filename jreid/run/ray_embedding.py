@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,8 +43,11 @@ def joined(address: str) -> Iterator[None]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options["include_dashboard"] = False
     try:
+        host, _, port = address.rpartition(":")
+        if host and port.isdecimal():  # Ray would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address, **options)
-    except ConnectionError as error:
+    except OSError as error:
         raise OSError(
             f"--ray is {address!r}, and no Ray cluster is there ({error}). Start one "
             "(ray start --head), give its address, or --ray local for this machine"
@@ -117,7 +121,7 @@ def workers_of(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, float
     """
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     if gpus := int(sum(node.get("GPU", 0) for node in alive)):
-        return gpus, {"num_gpus": 1, "num_cpus": 0}
+        return gpus, {"num_gpus": 1.0, "num_cpus": 0.0}
     cores = [node["CPU"] for node in alive if node.get("CPU", 0) >= 1]
     if not cores:
         raise ValueError("the Ray cluster has neither a GPU nor a CPU to work on")
