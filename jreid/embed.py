@@ -14,7 +14,7 @@ Ray cluster, a worker per GPU.
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ import tyro  # noqa: E402
 from jreid import command_line  # noqa: E402
 
 if TYPE_CHECKING:
-    from jreid.run.embedding_batches import Shard
+    from jreid.run.embedding_batches import EmbeddedBatch, Shard
     from jreid.run.image_list import ImageList
 
 PROGRAM = "python -m jreid.embed"
@@ -152,11 +152,16 @@ def _write_shards(
     shards = missing_shards(given.out, images, *part)
     total = sum(images.count(shard) for shard in shards)
     done, pale = 0, []
+
+    def noting(batches: "Iterable[EmbeddedBatch]") -> "Iterator[EmbeddedBatch]":
+        for batch in batches:
+            pale.extend(batch.pale)
+            yield batch
+
     with Progress(total, "embed", unit="images") as bar:
         for shard, batches in embedded(shards) if shards else ():
             bad = write_shard(
-                *(given.out, images, shard),
-                (pale.extend(batch.pale) or batch for batch in batches),
+                *(given.out, images, shard, noting(batches)),
                 size=size,
                 dtype=given.dtype,
                 progress=lambda batch, before=done: bar.update(before + batch),

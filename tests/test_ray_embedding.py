@@ -3,6 +3,7 @@
 import functools
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -29,6 +30,8 @@ def cluster():
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patched.setenv("RAY_worker_niceness", "0")  # 15 by default: slow beside others
+        patched.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # workers' stubs
         node = {"num_cpus": 1, "object_store_memory": STORE}
         head = node | {"include_dashboard": False}
         made = Cluster(initialize_head=True, head_node_args=head)
@@ -105,6 +108,21 @@ def test_what_a_lost_worker_had_in_hand_is_done_again(
         assert files_of(tmp_path / "ray", images, found) == one
     killer.join(timeout=10)
     assert not killer.is_alive(), "nothing was lost"
+
+
+class Broken(Stub):
+    """A network that cannot be made."""
+
+    def __init__(self):
+        raise FileNotFoundError("no config.json in /shared/runs/sysu")
+
+
+@pytest.mark.slow
+def test_what_ends_a_worker_is_one_line(cluster, images):
+    message = "worker of the Ray cluster failed: .*no config.json in /shared/runs/sysu"
+    with joined(cluster.address), pytest.raises(OSError, match=message) as caught:
+        list(embed_by_ray(Broken, images, [0], batch_size=4))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_workers_are_one_per_gpu_or_share_of_a_machine():

@@ -77,7 +77,7 @@ def _of_subject(subject: Subject) -> Iterator[Finding]:
 def _decoded(config: Any, dataset: Any) -> float:
     """GB of the decoded training images that the config keeps in memory."""
     if config is None or dataset is None or not config.loading.cache:
-        return 0
+        return 0.0
     height, width = config.size
     return len(dataset.train) * height * width * 3 / 1e9
 

@@ -14,7 +14,7 @@ CACHE = 2.2  # GB: compiled programs (at most 2 GiB) and SynVI
 LEAST_CACHE = 0.1
 
 
-def check_memory(needed: float = 0) -> Finding:
+def check_memory(needed: float = 0.0) -> Finding:
     """What this process can have.
 
     Args:

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ def embed_by_ray(
         images, shards: the list, and which parts of it.
         batch_size: of the network.
 
-    Raises whatever a worker has raised.
+    Raises OSError with what a worker has raised.
     """
     import ray
     from ray.data import ActorPoolStrategy, DataContext
@@ -105,9 +105,23 @@ def embed_by_ray(
             ),
             **needs,
         )
-        pairs = ((row["shard"], row["embedded"]) for row in embedded.iter_rows())
-        for shard, found in itertools.groupby(pairs, key=lambda pair: pair[0]):
-            yield shard, (batch for _, batch in found)
+        rows = _told(embedded.iter_rows())
+        for shard, found in itertools.groupby(rows, key=lambda row: row["shard"]):
+            yield shard, (row["embedded"] for row in found)
+
+
+def _told(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows; what ends a worker is one line, for the rest is Ray's own frames."""
+    import ray
+
+    try:
+        yield from rows
+    except ray.exceptions.RayError as error:
+        why = str(error).strip().splitlines()[-1]
+        raise OSError(
+            f"a worker of the Ray cluster failed: {why}. What is embedded is kept; "
+            "--traceback shows where it failed"
+        ) from error
 
 
 def workers_of(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, float]]:
