@@ -10,6 +10,7 @@ import time
 import pytest
 from stub_network import SIZE, Stub
 
+from jreid.run import ray_embedding
 from jreid.run.embedding_batches import embed_shards
 from jreid.run.embedding_shards import finish_job, missing_shards, write_shard
 from jreid.run.image_list import MODALITIES, index_list
@@ -66,7 +67,10 @@ def files_of(out, images, shards):
 
 
 class Hanging(Stub):
-    """The first one on a node says that it works on a batch, and never ends."""
+    """The first one on a node says that it works on a batch, and never ends.
+
+    Those on other nodes wait until then, so that it gets a batch.
+    """
 
     def __init__(self, folder, node):
         super().__init__()
@@ -80,14 +84,17 @@ class Hanging(Stub):
             (self.folder / "pid").write_text(str(os.getpid()))
             (self.folder / "pid").rename(self.folder / "hanging")
             time.sleep(600)
+        while not (self.folder / "hanging").exists():
+            time.sleep(0.1)
         return super().embed(pixels, modality)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", ["worker", "node"])
 def test_what_a_lost_worker_had_in_hand_is_done_again(
-    cluster, second, images, tmp_path, lost
+    cluster, second, images, tmp_path, monkeypatch, lost
 ):
+    monkeypatch.setattr(ray_embedding, "IN_HAND", 8)  # many blocks, of two batches
     shards = missing_shards(tmp_path / "one", images)
     one = files_of(tmp_path / "one", images, embed_shards(images, shards, Stub()))
     assert len(one) == 4 + 3 + 1  # embeddings, errors of three shards, of all

@@ -86,8 +86,9 @@ def install(extra: str = "") -> str:
     return f"pip install 'jreid{bracket}'"
 
 
-def check_imports(names: Sequence[str] = IMPORTS) -> Finding:
+def check_imports(names: Sequence[str] = ()) -> Finding:
     """Imports what a training imports, in a process of its own, which may crash."""
+    names = names or IMPORTS
     command = [sys.executable, "-c", _IMPORT, *names]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)

@@ -101,7 +101,10 @@ def embed_by_ray(
             fn_constructor_args=(make_network, images),
             batch_size=None,
             compute=ActorPoolStrategy(
-                min_size=1, max_size=workers, initial_size=min(workers, blocks)
+                min_size=1,
+                max_size=workers,
+                initial_size=min(workers, blocks),
+                max_tasks_in_flight_per_actor=2,  # one of them waits
             ),
             **needs,
         )
