@@ -69,7 +69,7 @@ def records(path):
         parts += data[place + HEADER : place + HEADER + length]
         place += HEADER + length
         if kind in (1, 4):
-            record = wandb_internal_pb2.Record()
+            record = wandb_internal_pb2.Record()  # pyright: ignore
             record.ParseFromString(parts)
             parts = b""
             yield record

@@ -70,7 +70,7 @@ class FileEmbedder:
             raise ValueError(f"--kind is {run.kind!r}; this run has {', '.join(made)}")
         self.size: int = made[run.kind].shape[1]
         self._grey16 = grey16_of_run(config, run.workdir)
-        self.read = decoding.make_reader(
+        self._read = decoding.make_reader(
             config.size, config.resize, config.loading.workers, self._grey16
         )
 
@@ -83,6 +83,12 @@ class FileEmbedder:
             "embedding": parts.to_json(self.config.embedding),
             "dtype": dtype,
         }
+
+    def read(
+        self, paths: list[str]
+    ) -> tuple[UInt8[np.ndarray, "n h w 3"], list[str | None]]:
+        """The files' pixels at the run's size, and per file why it is unreadable."""
+        return self._read(paths)
 
     def nearly_empty(self, paths: list[str]) -> list[str]:
         """Those of 16 bits that have next to no grey levels as they are read."""

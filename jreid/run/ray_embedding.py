@@ -8,6 +8,7 @@ run, the list and the images under the same paths as this process, which alone w
 import contextlib
 import dataclasses
 import itertools
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,9 @@ def joined(address: str) -> Iterator[None]:
         raise ValueError(
             f"--ray needs Ray ({error}): pip install 'jreid[ray]'"
         ) from error
+    # Of this process: that it shows a bar of its own, and what an actor is made with.
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -115,11 +119,11 @@ def embed_by_ray(
 
 def _told(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The rows; what ends a worker is one line, for the rest is Ray's own frames."""
-    import ray
+    from ray.exceptions import RayError
 
     try:
         yield from rows
-    except ray.exceptions.RayError as error:
+    except RayError as error:
         why = str(error).strip().splitlines()[-1]
         raise OSError(
             f"a worker of the Ray cluster failed: {why}. What is embedded is kept; "
@@ -127,7 +131,7 @@ def _told(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def workers_of(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, float]]:
+def workers_of(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, Any]]:
     """How many workers a cluster has room for, and what each of them takes of it.
 
     One per GPU; without any, one per machine, for JAX uses all cores of a CPU: of
