@@ -1,5 +1,6 @@
 """Bounds of a part's numbers, and what its inner parts need, in one wording."""
 
+import inspect
 from typing import Any
 
 Number = int | float
@@ -19,5 +20,12 @@ def between(field: str, value: Number, lowest: Number, highest: Number) -> None:
 
 def makes_module(field: str, part: Any) -> None:
     """Raises ValueError unless `part` is one that a network's modules are made by."""
-    if not hasattr(part, "make"):
-        raise ValueError(f"{field} is {part!r}; it needs make(channels, rngs, dtype)")
+    make = getattr(part, "make", None)
+    try:
+        if make is None:
+            raise TypeError("it has none")
+        inspect.signature(make).bind("channels", "rngs", "dtype")
+    except TypeError as error:  # an optimiser's, say, takes something else
+        raise ValueError(
+            f"{field} is {part!r}; it needs make(channels, rngs, dtype)"
+        ) from error

@@ -14,6 +14,7 @@ from jreid.models.pooling import Average, GeM, Maximum, Stripe
 from jreid.models.resnet import ResNet
 from jreid.models.two_stream import Branch, Project, TwoStream
 from jreid.training.learner import network_structure
+from jreid.training.optimizers import SGD
 
 STEMS = paper_parts.STEMS
 
@@ -23,9 +24,9 @@ def build(part: TwoStream, classes=5, seed=0, dtype=jnp.float32):
 
 
 def small(*branches: Branch, **options) -> TwoStream:
-    """Two stages of 8 and 16 channels."""
+    """One stage of 8 channels."""
     return TwoStream(
-        branches or (Branch("v1"),), ResNet(18, 1 / 8, stages=2), **options
+        branches or (Branch("v1"),), ResNet(18, 1 / 8, stages=1), **options
     )
 
 
@@ -125,6 +126,7 @@ def test_maps_have_the_sizes_of_facts(options, shape):
         (ResNet(after={"2": 3.0}), "^after.2 is 3.0; it needs make"),
         (Branch("v1", pool="gem"), "^pool is 'gem'; it needs make"),
         (Branch("v1", project=256), "^project is 256; it needs make"),
+        (Branch("v1", pool=SGD()), r"^pool is SGD\(.*; it needs make"),
         (Stripe(0, of=3, pool=2.0), "^pool is 2.0; it needs make"),
         (NonLocal(inner_channels=-1), "^inner_channels is -1"),
         (GeM(p=0.5), "^p is 0.5; allowed is 1 to 100"),
@@ -138,7 +140,7 @@ def test_maps_have_the_sizes_of_facts(options, shape):
         (small(Branch("a.b")), "^branches.0.name is 'a.b'"),
         (
             small(Branch("a"), Branch("b", adds="a", project=Project(3))),
-            "^branches.1.adds is 'a', which is 16 wide; allowed is one of the width 3",
+            "^branches.1.adds is 'a', which is 8 wide; allowed is one of the width 3",
         ),
         (TwoStream(()), r"^branches is \(\)"),
         (small(stems=("a", "a")), r"^stems is \('a', 'a'\)"),
@@ -284,7 +286,7 @@ def test_branches_pool_project_add_and_classify(rng):
         ),
         "sum": maps.max((1, 2)) + outputs["embeddings"]["global"],
     }
-    widths = {"global": 16, "top": 6, "sum": 16}
+    widths = {"global": 8, "top": 6, "sum": 8}
     for name, feature in expected.items():
         assert feature.shape == (8, widths[name])
         found = outputs["features"][name]
@@ -373,7 +375,6 @@ def test_rematerialised_blocks_give_the_same_gradients(rng):
 
     def gradients(rematerialise):
         part = small()
-        part.trunk.stages = 1
         part.trunk.rematerialise = rematerialise
         graphdef, params, stats = paper_parts.state_of(build(part))
 
