@@ -126,14 +126,14 @@ def _list_images(given: Options) -> "ImageList":
         "shard_size": given.shard_size,
     }
     if not given.images.is_dir():
-        root = given.images.parent
+        root = given.images.parent.absolute()
         return index_list(given.images, root=root, **options)
     passed = PassedOver()
     lines = list_folder(given.images, given.modality or "", passed)
     kept = keep_list(given.out, lines)
     passed.warn(given.images, "")
     try:
-        return index_list(kept, root=given.images, **options)
+        return index_list(kept, root=given.images.absolute(), **options)
     except ValueError as error:
         raise ValueError(f"the images below {given.images}: {error}") from error
 

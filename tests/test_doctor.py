@@ -460,8 +460,10 @@ def stubbed(monkeypatch, **probes):
 def test_the_exit_code_says_whether_something_is_missing(monkeypatch, capsys, trees):
     stubbed(monkeypatch)
     monkeypatch.setattr(machine.os, "statvfs", full(free=10**12))
-    assert doctor.main(["--root", str(trees / "regdb")]) == 0
-    assert "data set regdb: train 12 people" in capsys.readouterr().out
+    run = ["--workdir", str(trees / "no run yet")]
+    assert doctor.main(["--root", str(trees / "regdb"), *run]) == 0
+    out = capsys.readouterr().out
+    assert "data set regdb: train 12 people" in out and "a new run" in out
     stubbed(monkeypatch, gpus=[GPU])
     assert doctor.main(["--json"]) == 1
     findings = json.loads(capsys.readouterr().out)

@@ -49,11 +49,13 @@ def _of_subject(subject: Subject) -> Iterator[Finding]:
     from jreid.doctor.data_set import check_data_set, part_for
     from jreid.doctor.run_folder import check_run, newest_checkpoint, record_of_weights
     from jreid.doctor.weights import check_run_weights, check_weights
-    from jreid.run.workdir import read_config
+    from jreid.run.workdir import CONFIG, read_config
 
     config, workdir, dataset = subject.config, subject.workdir, None
     begun = None if workdir is None else newest_checkpoint(workdir)
-    if workdir is not None and (config is None or (workdir / "config.json").exists()):
+    if workdir is not None and not workdir.exists():
+        yield Finding("ok", "run", f"{workdir} is not there yet: a new run")
+    elif workdir is not None and (config is None or (workdir / CONFIG).exists()):
         found = check_run(workdir)
         yield found
         if config is None and found.level != "fail":

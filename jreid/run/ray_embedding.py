@@ -39,8 +39,9 @@ def joined(address: str) -> Iterator[None]:
         raise ValueError(
             f"--ray needs Ray ({error}): pip install 'jreid[ray]'"
         ) from error
-    # Of this process: that it shows a bar of its own, and what an actor is made with.
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
+    # What Ray says of bars, of its success, and of how it makes actors.
+    for name in ("progress", "execution.streaming_executor"):
+        logging.getLogger(f"ray.data._internal.{name}").setLevel(logging.ERROR)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
