@@ -79,7 +79,7 @@ def test_embeddings_are_those_of_the_evaluation(workdir, images, tmp_path, capfd
     assert [shard.read_bytes() for shard in shards] == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_ray_cluster_makes_the_same_files(workdir, images, tmp_path):
     pytest.importorskip("ray", reason="needs Ray: pip install 'jreid[ray]'")
     environment = os.environ | {"RAY_worker_niceness": "0"}
