@@ -10,6 +10,7 @@ PROGRAMS = {
     "search": "find a person in a folder of images",
     "prepare": "write a data set as few large files",
     "serve": "search a gallery in the browser",
+    "doctor": "say what is missing, and the command that mends it",
 }
 
 

@@ -7,12 +7,16 @@ or `infrared` on its path, or a text file with a line `path` or `path<TAB>modali
 image, where relative paths begin in the text file's own folder. Writes shards of
 Parquet (path, modality, embedding) into --out, and the images that cannot be read into
 errors.parquet. The same command continues where it was interrupted, on the same images
-only; --part 0/4 ... 3/4 share a job among four processes.
+only; --part 0/4 ... 3/4 share a job among four processes, and --ray auto gives it to a
+Ray cluster, a worker per GPU.
 """
 
+import contextlib
+import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,11 +30,8 @@ import tyro  # noqa: E402
 from jreid import command_line  # noqa: E402
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from jreid.config import Config
-    from jreid.run import embedding_job as jobs
-    from jreid.run.trained import TrainedNetwork
+    from jreid.run.embedding_batches import EmbeddedBatch, Shard
+    from jreid.run.image_list import ImageList
 
 PROGRAM = "python -m jreid.embed"
 
@@ -59,6 +60,8 @@ class Options:
     """Images embedded at once; the run's."""
     part: str = "0/1"
     """This process's part, as in 0/4."""
+    ray: str | None = None
+    """Embed on a Ray cluster: auto, local or its address."""
     config: Path | None = None
     """A file of your own whose parts the run uses."""
     traceback: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -67,68 +70,42 @@ class Options:
 
 def embed(given: Options) -> None:
     """Does this process's part of the job."""
-    from jreid import parts
-    from jreid.evaluation.files.results_file import make_folder
-    from jreid.progress import Progress
-    from jreid.run import embedding_job as jobs
-    from jreid.run.images import grey16_of_run
-    from jreid.run.trained import restore_network
-    from jreid.run.workdir import read_config
-    from jreid.user_files import load_file
+    import jax
 
-    part, parts_in_all = _parse_part(given.part)
-    if given.config is not None:
-        load_file(given.config)
-    config = parts.from_json(read_config(given.workdir))
-    if given.batch_size is not None:
-        config.evaluation.batch_size = given.batch_size
-    parts.check(config)
+    from jreid.evaluation.files.results_file import make_folder
+    from jreid.run import embedding_job as jobs
+    from jreid.run.embedding_batches import embed_shards
+    from jreid.run.file_embedder import FileEmbedder, RunToEmbed
+    from jreid.run.ray_embedding import embed_by_ray, joined
+
+    part = _parse_part(given.part)
+    run = RunToEmbed(
+        given.workdir.absolute(),
+        given.step,
+        given.kind,
+        given.batch_size,
+        given.config and given.config.absolute(),
+    )
+    run.config()  # what is wrong with it is told first
     make_folder(given.out)
     images = _list_images(given)
-    network = restore_network(config, given.workdir, given.step)
-    run, size = _make_embed(config, network, given.kind)
-    settings = {
-        "config_hash": parts.config_hash(config),
-        "step": network.step,
-        "kind": given.kind,
-        "embedding": parts.to_json(config.embedding),
-        "dtype": given.dtype,
-    }
-    jobs.open_job(given.out, images, settings)
-    from jreid.data import decoding  # imports TensorFlow
+    with contextlib.ExitStack() as stack:
+        if given.ray is not None:
+            jax.config.update("jax_platforms", "cpu")  # the devices are the workers'
+            stack.enter_context(joined(given.ray))
+        network = FileEmbedder(run)
+        run = dataclasses.replace(run, step=network.step)
+        jobs.open_job(given.out, images, network.settings(given.dtype))
+        stack.enter_context(jobs.lock_part(given.out, *part))
 
-    grey16 = grey16_of_run(config, given.workdir)
-    read = decoding.make_reader(
-        config.size, config.resize, config.loading.workers, grey16
-    )
-    pale: list[str] = []
+        def embedded(shards: Sequence[int]) -> "Iterator[Shard]":
+            if given.ray is not None:
+                make = partial(FileEmbedder, run)
+                return embed_by_ray(make, images, shards, network.batch_size)
+            return embed_shards(images, shards, network)
 
-    def read_noting(paths: list[str]):
-        pale.extend(decoding.nearly_empty(paths, grey16))
-        return read(paths)
-
-    with jobs.lock_part(given.out, part, parts_in_all):
-        shards = jobs.missing_shards(given.out, images, part, parts_in_all)
-        total = sum(images.count(shard) for shard in shards)
-        done = 0
-        with Progress(total, "embed", unit="images") as bar:
-            for shard in shards:
-                bad = jobs.embed_shard(
-                    given.out,
-                    images,
-                    shard,
-                    read=read_noting,
-                    embed=run,
-                    size=size,
-                    batch_size=config.evaluation.batch_size,
-                    dtype=given.dtype,
-                    progress=lambda batch, before=done: bar.update(before + batch),
-                )
-                done += images.count(shard)
-                if bad:
-                    bar.message(f"shard {shard}: {bad} images could not be read")
-    decoding.warn_of_nearly_empty(pale)
-    _report(given.out, images, jobs.finish_job(given.out, images))
+        pale = _write_shards(given, images, part, network.size, embedded)
+    _report(given.out, images, pale)
 
 
 def _parse_part(text: str) -> tuple[int, int]:
@@ -138,73 +115,80 @@ def _parse_part(text: str) -> tuple[int, int]:
     raise ValueError(f"--part is {text!r}; write for example 0/4 to 3/4")
 
 
-def _list_images(given: Options) -> "jobs.ImageList":
+def _list_images(given: Options) -> "ImageList":
     """The list given, or that of the folder, which is kept in --out."""
     from jreid.data.image_folders import PassedOver
-    from jreid.run import embedding_job as jobs
+    from jreid.run.embedding_job import keep_list
+    from jreid.run.image_list import index_list, list_folder
 
     options: dict[str, Any] = {
         "modality": given.modality or "",
         "shard_size": given.shard_size,
     }
     if not given.images.is_dir():
-        root = given.images.parent
-        return jobs.index_list(given.images, root=root, **options)
+        root = given.images.parent.absolute()
+        return index_list(given.images, root=root, **options)
     passed = PassedOver()
-    lines = jobs.list_folder(given.images, given.modality or "", passed)
-    kept = jobs.keep_list(given.out, lines)
+    lines = list_folder(given.images, given.modality or "", passed)
+    kept = keep_list(given.out, lines)
     passed.warn(given.images, "")
     try:
-        return jobs.index_list(kept, root=given.images, **options)
+        return index_list(kept, root=given.images.absolute(), **options)
     except ValueError as error:
         raise ValueError(f"the images below {given.images}: {error}") from error
 
 
-def _make_embed(
-    config: "Config", network: "TrainedNetwork", kind: str
-) -> tuple["jobs.Embed", int]:
-    """The network as a function of any number of images, and the vectors' size."""
-    import jax
-    import numpy as np
-    from jax.sharding import NamedSharding, PartitionSpec
+def _write_shards(
+    given: Options,
+    images: "ImageList",
+    part: tuple[int, int],
+    size: int,
+    embedded: "Callable[[Sequence[int]], Iterator[Shard]]",
+) -> list[str]:
+    """Writes the shards that are missing; returns which images are nearly empty."""
+    from jreid.progress import Progress
+    from jreid.run.embedding_shards import missing_shards, write_shard
 
-    devices = network.embedder.mesh.devices.size
-    batch_size = -(-config.evaluation.batch_size // devices) * devices
-    shape = (batch_size, *config.size, 3)
-    sharding = NamedSharding(network.embedder.mesh, PartitionSpec("data"))
-    apply: Callable = network.embedder.embed
-    blank = jax.ShapeDtypeStruct(shape, np.uint8)
-    made = jax.eval_shape(
-        lambda *args: apply(*args, "visible"), network.params, network.stats, blank
-    )
-    if kind not in made:
-        raise ValueError(f"--kind is {kind!r}; this run has {', '.join(made)}")
+    shards = missing_shards(given.out, images, *part)
+    total = sum(images.count(shard) for shard in shards)
+    done, pale = 0, []
 
-    def run(pixels: "np.ndarray", modality: str) -> "np.ndarray":
-        padded = np.zeros(shape, np.uint8)
-        padded[: len(pixels)] = pixels
-        placed = jax.device_put(padded, sharding)
-        vectors = apply(network.params, network.stats, placed, modality)[kind]
-        return np.asarray(vectors)[: len(pixels)]
+    def noting(batches: "Iterable[EmbeddedBatch]") -> "Iterator[EmbeddedBatch]":
+        for batch in batches:
+            pale.extend(batch.pale)
+            yield batch
 
-    return run, made[kind].shape[1]
+    with Progress(total, "embed", unit="images") as bar:
+        for shard, batches in embedded(shards) if shards else ():
+            bad = write_shard(
+                *(given.out, images, shard, noting(batches)),
+                size=size,
+                dtype=given.dtype,
+                progress=lambda batch, before=done: bar.update(before + batch),
+            )
+            done += images.count(shard)
+            if bad:
+                bar.message(f"shard {shard}: {bad} images could not be read")
+    return pale
 
 
-def _report(out: Path, images: "jobs.ImageList", unreadable: int | None) -> None:
-    from jreid.run import embedding_job as jobs
+def _report(out: Path, images: "ImageList", pale: list[str]) -> None:
+    from jreid.data.decoding import warn_of_nearly_empty
+    from jreid.run.embedding_shards import ERRORS, finish_job, missing_shards
 
+    warn_of_nearly_empty(pale)
+    unreadable = finish_job(out, images)
     if unreadable is None:
-        left = len(jobs.missing_shards(out, images))
+        left = len(missing_shards(out, images))
         print(f"{left} of {len(images)} shards are left to other parts")
         return
     if unreadable == images.images:
         raise ValueError(
-            f"none of the {unreadable} images could be read: {out / jobs.ERRORS} says "
-            "why"
+            f"none of the {unreadable} images could be read: {out / ERRORS} says why"
         )
     print(f"{images.images - unreadable} embeddings in {len(images)} shards: {out}")
     if unreadable:
-        print(f"{unreadable} images could not be read: {out / jobs.ERRORS}")
+        print(f"{unreadable} images could not be read: {out / ERRORS}")
 
 
 def program(arguments: list[str]) -> int:

@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 # A module imports from its own line or the lines above it, and never in a circle.
 LAYERS = """
 stopping
-bounds cache_folder lazy progress shapes user_files
+bounds cache_folder lazy machine_memory progress shapes user_files
 models.torch_names run.leaves data.quiet
 parts processes.*
 run.workdir
@@ -29,21 +29,24 @@ data.folder data.pipeline
 data.data_sets
 training.patterns training.subtrees training.schedules training.optimizers
 data.single_image
-run.checkpoint run.embedding_job training.objective training.scalars
-training.phases training.players training.memory training.writers training.reporter
+run.image_list run.embedding_batches run.embedding_shards run.embedding_job
+run.checkpoint training.objective training.scalars
+training.phases training.players training.memory training.writers
+training.weights_and_biases training.end_time training.reporter
 config_checks
 config
 configs.* config_files
 command_line
 training.*
 run.begin
-run.about run.pretrained run.results
+run.about run.published_weights run.pretrained run.results
 run.people
 run.embedder run.images
 run.*
 search.*
 explanation
 serve.*
+doctor.*
 embed evaluate train prepare search.__main__
 __main__
 """
@@ -94,11 +97,14 @@ ONLY_IN = {
     "starlette": SERVED,
     "pydantic": SERVED,
     "uvicorn": SERVED,
+    "ray": ("run.ray_embedding",),
     "torch": (),
+    "wandb": ("training.weights_and_biases",),
 }
 READERS_OF_CONFIG = (
     *("config_files", "command_line", "training.build", "train", "embed"),
     "run.",
+    "doctor.",
 )
 # Modules of parts, which are imported before a command line is known to be right.
 LIGHT = ("losses.", "data.augmentations", "training.optimizers", "config", "models.")

@@ -4,12 +4,14 @@ import pathlib
 import re
 import shlex
 import subprocess
+import textwrap
 
 import pytest
 
 from jreid import embed, evaluate, prepare, train
 from jreid.command_line import exit_code, parse
 from jreid.search.__main__ import parse as parse_search
+from jreid.doctor import __main__ as doctor
 from tools.documented_commands import commands_of, documents
 from tools.run_documented_commands import LEFT_OUT, SHORTENED, left_out, shortened
 
@@ -19,6 +21,7 @@ PARSERS = {
     "evaluate": lambda words: evaluate.way_of(parse(evaluate.Options, "", words, "")),
     "embed": lambda words: parse(embed.Options, "", words, ""),
     "search": parse_search,
+    "doctor": doctor.parse,
     "prepare": lambda words: parse(prepare.Options, "", words, "").check(),
 }
 JREID = [
@@ -99,6 +102,21 @@ def test_every_command_is_parsed(text, tmp_path, monkeypatch, capfd):
         PARSERS[name](words)
 
     assert exit_code(program, words) == 0, capfd.readouterr()
+
+
+def test_what_is_given_to_kubernetes_is_yaml():
+    yaml = pytest.importorskip("yaml")
+    text = (ROOT / "docs" / "scaling.md").read_text()
+    blocks = re.findall(r"^    apiVersion:.*\n(?:    .*\n)+", text, re.M)
+    jobs = [yaml.safe_load(textwrap.dedent(block)) for block in blocks]
+    assert [job["kind"] for job in jobs] == ["JobSet", "Job"]
+    (container,) = jobs[1]["spec"]["template"]["spec"]["containers"]
+    program, *words = shlex.split(container["args"][0])[3:]
+    part = words.index("--part") + 1
+    assert words[part].endswith(f"/{jobs[1]['spec']['completions']}")
+    words[part] = words[part].replace("$JOB_COMPLETION_INDEX", "3")
+    assert program == "jreid.embed"
+    assert parse(embed.Options, "", words, "").part == "3/16"
 
 
 def test_each_rule_of_running_them_still_has_a_command():

@@ -1,5 +1,9 @@
 """The embedding program on a run that was trained for one step."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
@@ -7,7 +11,7 @@ import tiny
 from PIL import Image
 
 from jreid import embed, train
-from jreid.run import embedding_job
+from jreid.run.embedding_shards import ERRORS
 
 pytestmark = pytest.mark.usefixtures("systems_built_once")
 
@@ -59,7 +63,7 @@ def test_embeddings_are_those_of_the_evaluation(workdir, images, tmp_path, capfd
     assert len(rows) == 12
     for row in rows:
         np.testing.assert_allclose(row["embedding"], expected[row["path"]], atol=1e-6)
-    errors = parquet.read_table(out / embedding_job.ERRORS).to_pylist()
+    errors = parquet.read_table(out / ERRORS).to_pylist()
     assert [row["path"] for row in errors] == ["missing.jpg", "text.jpg"]
     assert "12 embeddings in 3 shards" in capfd.readouterr().out
 
@@ -73,6 +77,24 @@ def test_embeddings_are_those_of_the_evaluation(workdir, images, tmp_path, capfd
     assert "1 of 3 shards are left to other parts" in capfd.readouterr().out
     assert run(workdir, images, out, *options, "--part=0/2") == 0
     assert [shard.read_bytes() for shard in shards] == before
+
+
+@pytest.mark.long
+def test_a_ray_cluster_makes_the_same_files(workdir, images, tmp_path):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'jreid[ray]'")
+    environment = os.environ | {"RAY_worker_niceness": "0"}
+    made = {}
+    for name, more in (("one", []), ("ray", ["--ray=local"])):
+        words = ["--workdir", workdir, "--images", images, "--out", tmp_path / name]
+        words += ["--shard-size=5", "--batch-size=2", *more]
+        command = [sys.executable, "-m", "jreid.embed", *map(str, words)]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        assert "12 embeddings in 3 shards" in ran.stdout
+        files = (tmp_path / name).iterdir()
+        made[name] = {path.name: path.read_bytes() for path in files if path.suffix}
+    assert made["one"] == made["ray"]
+    assert {"job.json", ERRORS, "embeddings-00002-of-00003.parquet"} <= set(made["ray"])
 
 
 @pytest.mark.slow

@@ -8,27 +8,19 @@ import sys
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+from stub_network import SIZE, Stub, embed, read
 
 from jreid.run import embedding_job as jobs
-
-SIZE = 3
-
-
-def read(paths):
-    """A decoder that reads numbers from names: `bad` is unreadable."""
-    reasons = [
-        "not an image" if os.path.basename(path).startswith("bad") else None
-        for path in paths
-    ]
-    pixels = np.zeros((len(paths), 2, 2, 3), np.uint8)
-    for row, path in enumerate(paths):
-        pixels[row] = sum(path.encode()) % 256
-    return pixels, reasons
-
-
-def embed(pixels, modality):
-    values = pixels[:, 0, 0, 0].astype(np.float32) + 1000 * (modality == "infrared")
-    return np.stack([values, 2 * values, 3 * values], axis=1)
+from jreid.run import image_list
+from jreid.run.embedding_batches import embed_shards
+from jreid.run.embedding_shards import (
+    ERRORS,
+    finish_job,
+    missing_shards,
+    shard_path,
+    write_shard,
+)
+from jreid.run.image_list import MODALITIES, index_list, list_folder
 
 
 def write_list(folder, lines):
@@ -37,32 +29,24 @@ def write_list(folder, lines):
     return path
 
 
-def run(out, images, shards=None, **options):
+def run(out, images, shards=None, network=None, **options):
     out.mkdir(exist_ok=True)
-    for shard in jobs.missing_shards(out, images) if shards is None else shards:
-        jobs.embed_shard(
-            out,
-            images,
-            shard,
-            read=read,
-            embed=embed,
-            size=SIZE,
-            batch_size=4,
-            **options,
-        )
+    shards = missing_shards(out, images) if shards is None else shards
+    for shard, batches in embed_shards(images, shards, network or Stub()):
+        write_shard(out, images, shard, batches, size=SIZE, **options)
 
 
 def stored(out, images):
-    paths = [jobs.shard_path(out, s, len(images)) for s in range(len(images))]
+    paths = [shard_path(out, s, len(images)) for s in range(len(images))]
     return [row for path in paths for row in parquet.read_table(path).to_pylist()]
 
 
-MIXED = [f"img{n}.jpg\t{jobs.MODALITIES[n % 3 == 0]}" for n in range(23)]
+MIXED = [f"img{n}.jpg\t{MODALITIES[n % 3 == 0]}" for n in range(23)]
 
 
 def test_every_image_has_its_row_in_the_order_of_the_list(tmp_path):
     file = write_list(tmp_path, MIXED)
-    images = jobs.index_list(file, root=tmp_path, shard_size=10)
+    images = index_list(file, root=tmp_path, shard_size=10)
     assert (len(images), images.images) == (3, 23)
     assert [images.count(s) for s in range(3)] == [10, 10, 3]
     run(tmp_path / "out", images, dtype="float32")
@@ -72,37 +56,37 @@ def test_every_image_has_its_row_in_the_order_of_the_list(tmp_path):
         assert (row["path"], row["modality"]) == (path, modality)
         pixels, _ = read([str(tmp_path / path)])
         np.testing.assert_array_equal(row["embedding"], embed(pixels, modality)[0])
-    assert jobs.finish_job(tmp_path / "out", images) == 0
+    assert finish_job(tmp_path / "out", images) == 0
 
 
 def test_bad_images_become_rows_of_the_errors_file(tmp_path):
     lines = [f"{'bad' if n in (2, 3, 11) else 'img'}{n}.jpg" for n in range(12)]
     lines += [f"bad{n}.jpg" for n in range(12, 18)]  # a shard without a good image
     file = write_list(tmp_path, lines)
-    images = jobs.index_list(file, root=tmp_path, modality="visible", shard_size=6)
+    images = index_list(file, root=tmp_path, modality="visible", shard_size=6)
     run(tmp_path / "out", images)
-    assert jobs.finish_job(tmp_path / "out", images) == 9
-    errors = parquet.read_table(tmp_path / "out" / jobs.ERRORS).to_pylist()
+    assert finish_job(tmp_path / "out", images) == 9
+    errors = parquet.read_table(tmp_path / "out" / ERRORS).to_pylist()
     assert [row["path"] for row in errors] == [line for line in lines if "bad" in line]
     assert {row["reason"] for row in errors} == {"not an image"}
     rows = stored(tmp_path / "out", images)
     assert [row["path"] for row in rows] == [line for line in lines if "img" in line]
-    table = parquet.read_table(jobs.shard_path(tmp_path / "out", 2, 3))
+    table = parquet.read_table(shard_path(tmp_path / "out", 2, 3))
     assert str(table.schema.field("embedding").type).endswith(f"[{SIZE}]")
     assert len(table) == 0
 
 
 def test_a_restart_does_what_is_missing_and_parts_share_the_shards(tmp_path):
     file = write_list(tmp_path, MIXED)
-    images = jobs.index_list(file, root=tmp_path, shard_size=5)
+    images = index_list(file, root=tmp_path, shard_size=5)
     out = tmp_path / "out"
     run(out, images, [1, 3])
-    before = {s: jobs.shard_path(out, s, 5).stat().st_mtime_ns for s in (1, 3)}
-    assert jobs.missing_shards(out, images) == [0, 2, 4]
-    assert jobs.missing_shards(out, images, 1, 2) == []
-    assert jobs.finish_job(out, images) is None
+    before = {s: shard_path(out, s, 5).stat().st_mtime_ns for s in (1, 3)}
+    assert missing_shards(out, images) == [0, 2, 4]
+    assert missing_shards(out, images, 1, 2) == []
+    assert finish_job(out, images) is None
     run(out, images)
-    after = {s: jobs.shard_path(out, s, 5).stat().st_mtime_ns for s in (1, 3)}
+    after = {s: shard_path(out, s, 5).stat().st_mtime_ns for s in (1, 3)}
     assert after == before
     assert [row["path"] for row in stored(out, images)] == [
         line.split("\t")[0] for line in MIXED
@@ -113,19 +97,18 @@ def test_an_image_mended_after_an_interrupted_try_is_no_error(tmp_path):
     """The try ended between the shard's errors and its embeddings."""
     (tmp_path / "out").mkdir()
     file = write_list(tmp_path, ["bad.jpg", "b.jpg"])
-    images = jobs.index_list(file, root=tmp_path, modality="visible")
+    images = index_list(file, root=tmp_path, modality="visible")
     run(tmp_path / "out", images)
-    jobs.shard_path(tmp_path / "out", 0, 1).unlink()
+    shard_path(tmp_path / "out", 0, 1).unlink()
 
-    def mended(paths):
-        pixels, reasons = read(paths)
-        return pixels, [None if reason else reason for reason in reasons]
+    class Mended(Stub):
+        def read(self, paths):
+            pixels, reasons = read(paths)
+            return pixels, [None for _ in reasons]
 
-    jobs.embed_shard(
-        tmp_path / "out", images, 0, read=mended, embed=embed, size=SIZE, batch_size=4
-    )
-    assert jobs.finish_job(tmp_path / "out", images) == 0
-    assert parquet.read_table(tmp_path / "out" / jobs.ERRORS).num_rows == 0
+    run(tmp_path / "out", images, network=Mended())
+    assert finish_job(tmp_path / "out", images) == 0
+    assert parquet.read_table(tmp_path / "out" / ERRORS).num_rows == 0
     assert [row["path"] for row in stored(tmp_path / "out", images)] == [
         "bad.jpg",
         "b.jpg",
@@ -133,15 +116,15 @@ def test_an_image_mended_after_an_interrupted_try_is_no_error(tmp_path):
 
 
 def test_a_shard_that_fails_leaves_no_file(tmp_path):
-    images = jobs.index_list(write_list(tmp_path, MIXED), root=tmp_path)
+    images = index_list(write_list(tmp_path, MIXED), root=tmp_path)
     out = tmp_path / "out"
-    out.mkdir()
 
-    def fail(pixels, modality):
-        raise RuntimeError("device lost")
+    class Lost(Stub):
+        def embed(self, pixels, modality):
+            raise RuntimeError("device lost")
 
     with pytest.raises(RuntimeError, match="device lost"):
-        jobs.embed_shard(out, images, 0, read=read, embed=fail, size=SIZE, batch_size=4)
+        run(out, images, network=Lost())
     assert list(out.iterdir()) == []
 
 
@@ -149,14 +132,14 @@ def test_another_job_in_the_same_folder_is_refused(tmp_path):
     for line in MIXED:
         (tmp_path / line.split("\t")[0]).write_bytes(b"image")
     file = write_list(tmp_path, MIXED)
-    images = jobs.index_list(file, root=tmp_path)
+    images = index_list(file, root=tmp_path)
     jobs.open_job(tmp_path, images, {"step": 7})
     jobs.open_job(tmp_path, images, {"step": 7})
     with pytest.raises(ValueError, match="step: 8 here, 7 there"):
         jobs.open_job(tmp_path, images, {"step": 8})
     write_list(tmp_path, MIXED[1:])
     with pytest.raises(ValueError, match="images: 22 here, 23 there"):
-        jobs.open_job(tmp_path, jobs.index_list(file, root=tmp_path), {"step": 7})
+        jobs.open_job(tmp_path, index_list(file, root=tmp_path), {"step": 7})
     write_list(tmp_path, MIXED)
     (tmp_path / "img7.jpg").write_bytes(b"other")  # of the same size
     with pytest.raises(ValueError, match="content_sha256"):
@@ -177,7 +160,7 @@ def test_another_job_in_the_same_folder_is_refused(tmp_path):
 
 def test_a_list_none_of_whose_images_is_there_is_refused(tmp_path):
     (tmp_path / "lists").mkdir()
-    images = jobs.index_list(write_list(tmp_path / "lists", MIXED), root=tmp_path)
+    images = index_list(write_list(tmp_path / "lists", MIXED), root=tmp_path)
     with pytest.raises(ValueError, match=r"none of the 23 images .*own folder"):
         jobs.open_job(tmp_path, images, {})
     assert not (tmp_path / jobs.JOB).exists()
@@ -222,13 +205,13 @@ def test_two_processes_cannot_do_the_same_part(tmp_path):
 )
 def test_bad_lists_are_refused_before_any_work(tmp_path, lines, message):
     with pytest.raises(ValueError, match=message):
-        jobs.index_list(write_list(tmp_path, lines), root=tmp_path)
+        index_list(write_list(tmp_path, lines), root=tmp_path)
 
 
 def test_a_picture_given_for_a_list_is_refused(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"\xff\xd8\xff\xe0" * 100)
     with pytest.raises(ValueError, match="line 1: not UTF-8 text"):
-        jobs.index_list(tmp_path / "list.txt", root=tmp_path, modality="visible")
+        index_list(tmp_path / "list.txt", root=tmp_path, modality="visible")
 
 
 def test_a_folder_is_listed_in_order_with_the_modality_of_its_folders(tmp_path):
@@ -237,14 +220,14 @@ def test_a_folder_is_listed_in_order_with_the_modality_of_its_folders(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "visible" / "notes.txt").touch()
     (tmp_path / "visible" / "up").symlink_to(tmp_path)
-    assert list(jobs.list_folder(tmp_path)) == [
+    assert list(list_folder(tmp_path)) == [
         "d.jpg\t\n",
         "Infrared/x/c.jpeg\tinfrared\n",
         "visible/a.png\tvisible\n",
         "visible/b.jpg\tvisible\n",
     ]
-    jobs.write_list(tmp_path / "list.txt", jobs.list_folder(tmp_path, "visible"))
-    images = jobs.index_list(tmp_path / "list.txt", root=tmp_path)
+    image_list.write_list(tmp_path / "list.txt", list_folder(tmp_path, "visible"))
+    images = index_list(tmp_path / "list.txt", root=tmp_path)
     assert images.rows(0)[0] == ("d.jpg", "visible")
 
 
@@ -253,7 +236,7 @@ def test_the_folder_itself_may_name_the_modality(tmp_path):
     for name in ("0.jpg", ".1.jpg", "2.jfif", "3.tif"):
         (tmp_path / "people" / "visible" / "ada" / name).touch()
     lines = ["ada/0.jpg\tvisible\n", "ada/2.jfif\tvisible\n"]
-    assert list(jobs.list_folder(tmp_path / "people" / "visible")) == lines
+    assert list(list_folder(tmp_path / "people" / "visible")) == lines
 
 
 def test_folders_and_files_linked_to_themselves_end_nothing(tmp_path):
@@ -262,12 +245,12 @@ def test_folders_and_files_linked_to_themselves_end_nothing(tmp_path):
     (tmp_path / "visible" / "loop").symlink_to("loop")
     (tmp_path / "visible" / "up").symlink_to("..")
     (tmp_path / "visible" / "gone").symlink_to("nowhere")
-    assert list(jobs.list_folder(tmp_path)) == ["visible/a.jpg\tvisible\n"]
+    assert list(list_folder(tmp_path)) == ["visible/a.jpg\tvisible\n"]
 
 
 def test_other_words_for_a_modality_are_read(tmp_path):
     file = write_list(tmp_path, ["a.jpg\tRGB", "b.jpg\tIR", "c.jpg\tthermal"])
-    rows = jobs.index_list(file, root=tmp_path).rows(0)
+    rows = index_list(file, root=tmp_path).rows(0)
     assert [modality for _, modality in rows] == ["visible", "infrared", "infrared"]
 
 
@@ -276,7 +259,7 @@ def test_a_name_that_no_list_can_hold_is_refused(tmp_path, name):
     (tmp_path / "visible").mkdir()
     (tmp_path / "visible" / os.fsdecode(name)).touch()
     with pytest.raises(ValueError, match=f"visible/.*in {tmp_path} .* rename the file"):
-        jobs.write_list(tmp_path / "list.txt", jobs.list_folder(tmp_path))
+        image_list.write_list(tmp_path / "list.txt", list_folder(tmp_path))
     assert os.listdir(tmp_path) == ["visible"]
 
 
@@ -284,19 +267,19 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     def refuse(folder):
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr(jobs.os, "scandir", refuse)
+    monkeypatch.setattr(image_list.os, "scandir", refuse)
     with pytest.raises(ValueError, match=f"{tmp_path} cannot be listed: .*denied"):
-        jobs.write_list(tmp_path / "list.txt", jobs.list_folder(tmp_path))
+        image_list.write_list(tmp_path / "list.txt", list_folder(tmp_path))
 
 
 def test_a_full_disk_is_told_with_the_shard_that_it_cut(tmp_path, monkeypatch):
-    images = jobs.index_list(write_list(tmp_path, MIXED), root=tmp_path)
+    images = index_list(write_list(tmp_path, MIXED), root=tmp_path)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(parquet, "write_table", full)
-    shard = jobs.shard_path(tmp_path / "out", 0, 1)
+    shard = shard_path(tmp_path / "out", 0, 1)
     with pytest.raises(OSError, match=f"cannot write {shard}: .*No space left"):
         run(tmp_path / "out", images)
     assert os.listdir(tmp_path / "out") == []
@@ -305,19 +288,15 @@ def test_a_full_disk_is_told_with_the_shard_that_it_cut(tmp_path, monkeypatch):
 MEMORY = """
 import resource, sys, tempfile
 from pathlib import Path
-import numpy as np
-from jreid.run import embedding_job as jobs
-from tests.test_embedding_job import embed, read, SIZE
+from stub_network import Stub
+from test_embedding_job import index_list, run
 
 out = Path(sys.argv[1])
 with open(out / "list.txt", "w") as file:
     for n in range(int(sys.argv[2])):
         file.write("folder/of/a/camera/with/a/long/name/image.jpg\\tvisible\\n")
-images = jobs.index_list(out / "list.txt", root=out, shard_size=5000)
-for shard in jobs.missing_shards(out, images):
-    jobs.embed_shard(
-        out, images, shard, read=read, embed=embed, size=SIZE, batch_size=1000
-    )
+images = index_list(out / "list.txt", root=out, shard_size=5000)
+run(out, images, network=Stub(batch_size=1000))
 print(images.images, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -29,7 +29,7 @@ from jreid.evaluation.files.features_file import read_features
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.official_draw import read_permutations
 from jreid.parts import check, from_json, to_json
-from jreid.run import embedding_job, pretrained, workdir
+from jreid.run import image_list, pretrained, workdir
 from tools import tensor_files
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -164,7 +164,7 @@ def test_lists_to_embed(tmp_path):
     path = tmp_path / "list.txt"
 
     def read():
-        images = embedding_job.index_list(path, root=tmp_path, shard_size=2)
+        images = image_list.index_list(path, root=tmp_path, shard_size=2)
         rows = [row for shard in range(len(images)) for row in images.rows(shard)]
         assert len(rows) == images.images
 

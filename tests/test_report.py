@@ -23,6 +23,7 @@ from jreid.config_files import load
 from jreid.models.pooling import Average
 from jreid.progress import Progress, duration
 from jreid.run.workdir import open_workdir, read_config, require_shared
+from jreid.training import end_time
 from jreid.training.reporter import Reporter, make_reporter, parameter_table
 from jreid.training.writers import TensorBoard
 
@@ -139,6 +140,37 @@ def test_lines_where_there_is_no_terminal(clock):
         "train  50%  step 200/400  loss 151.0  256 images/s  ETA 0:50",
         "",
     ]
+
+
+def test_a_training_says_once_when_it_will_end(tmp_path, clock, monkeypatch):
+    # Sat 28 Nov 2026 12:00:00 UTC passes with the clock
+    monkeypatch.setattr(end_time.time, "time", lambda: 1795867200 + clock[0] - 100)
+    monkeypatch.setenv("TZ", "UTC")
+    end_time.time.tzset()
+    stream = io.StringIO()
+    options = {"total_steps": 1000, "images_per_step": 64, "stream": stream}
+    with make_reporter(tmp_path, first_step=1, **options) as report:
+        clock[0] += 60  # compiling, which is not counted
+        for step in range(1, 40):
+            report.step(step) if step % 2 else report.scalars(step, {"loss": 1.0})
+            clock[0] += 2.0
+    told = [line for line in stream.getvalue().splitlines() if "ends" in line]
+    # Measured after 16 steps, 32 s; the other 983 take 1,966 s, from 12:01:32.
+    assert told == [
+        "training ends about Sat 28 Nov 12:34, in 32:46, at the speed of steps 2 to 17 "
+        "(validation not counted)"
+    ]
+
+
+def test_no_end_is_told_of_what_is_too_short_to_measure(tmp_path, clock):
+    stream = io.StringIO()
+    with make_reporter(
+        tmp_path, total_steps=21, first_step=1, images_per_step=64, stream=stream
+    ) as report:
+        for step in range(1, 22):
+            report.step(step)
+            clock[0] += 1.0
+    assert "ends" not in stream.getvalue()
 
 
 def on_terminal(columns, act):

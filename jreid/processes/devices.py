@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from jreid.machine_memory import whole_memory
+
 
 def describe_devices() -> str:
     """`devices: 2 x NVIDIA H100 (80.0 GB each)`, or what a CPU has for memory."""
@@ -20,8 +22,7 @@ def _memory(device: Any) -> str:
     limit = (device.memory_stats() or {}).get("bytes_limit")
     if limit:
         return f"{limit / 1e9:.1f} GB each"
-    try:
-        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows
+    whole = whole_memory()
+    if not whole:
         return "memory unknown"
     return f"{whole / 1e9:.1f} GB, {os.cpu_count()} cores"

@@ -16,6 +16,7 @@ from jreid import __version__
 from jreid.config import Config
 from jreid.data.datasets import INFRARED, VISIBLE, Dataset, Images, drop_unpaired
 from jreid.data.views import modalities_of
+from jreid.machine_memory import available_memory
 from jreid.parts import config_hash
 from jreid.run.workdir import saved_steps
 from jreid.training.plan import plan
@@ -102,12 +103,3 @@ def _memory(config: Config, train: Images) -> str:
     told = f"cache: {needed:.2f} GB of memory for decoded training images"
     free = available_memory()
     return f"{told}, {free / GIGABYTE:.1f} GB are free" if free else told
-
-
-def available_memory() -> int:
-    """Bytes that can be had without swapping; 0 where that is not known."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = [line.split() for line in lines if line.startswith("MemAvailable:")]
-        return int(found[0][1]) * 1024
-    return 0

@@ -23,20 +23,12 @@ from jreid.models.resnet import ResNet
 from jreid.processes.distributed import from_main
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.leaves import named_leaves
+from jreid.run.published_weights import FROM_SCRATCH, how_to_get
 from jreid.run.workdir import CONFIG, replacing, saved_steps, write_text
 from jreid.training.learner import TrainState
 
 FORMAT = "jreid ResNet weights, version 1"
 RECORD = "pretrained.json"
-# depth -> the file of torchvision's IMAGENET1K_V1 weights
-PUBLISHED = {
-    18: "resnet18-f37072fd.pth",
-    34: "resnet34-b627a593.pth",
-    50: "resnet50-0676ba61.pth",
-    101: "resnet101-63fe2227.pth",
-}
-FOLDER = "https://download.pytorch.org/models/"
-FROM_SCRATCH = "train from scratch on purpose with --config.pretrained="
 
 
 def resnet_shapes(depth: int) -> dict[str, tuple[int, ...]]:
@@ -161,7 +153,7 @@ def read_pretrained(path: Path, depth: int) -> Pretrained:
         ValueError: another kind of file, a damaged one, or another depth.
     """
     if not path.exists():
-        raise FileNotFoundError(_how_to_get(path, depth))
+        raise FileNotFoundError(how_to_get(path, depth))
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -245,14 +237,3 @@ def write_record(workdir: Path, weights: Pretrained, params: Any) -> None:
         "new": new_parts(weights, params),
     }
     write_text(workdir / RECORD, json.dumps(record, indent=2) + "\n")
-
-
-def _how_to_get(path: Path, depth: int) -> str:
-    source = PUBLISHED[depth]
-    return (
-        f"config.pretrained names {path}, which is missing. Get and convert "
-        f"torchvision's ImageNet weights:\n"
-        f"  curl -LO {FOLDER}{source}\n"
-        f"  python tools/convert_torchvision.py {source} {path}\n"
-        f"(the second needs torch: pip install torch), or {FROM_SCRATCH}"
-    )

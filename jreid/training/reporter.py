@@ -14,6 +14,7 @@ from clu import parameter_overview
 from jreid.processes.distributed import is_main
 from jreid.progress import Progress
 from jreid.run.workdir import saved_steps, write_text
+from jreid.training.end_time import EndTime
 
 METRICS = "metrics.jsonl"
 PARAMETERS = "parameters.txt"
@@ -42,6 +43,7 @@ class Reporter:
         self, folder: pathlib.Path, writers: Mapping[str, Any], progress: Progress
     ):
         self._folder, self._writers, self._progress = folder, writers, progress
+        self._end_time = EndTime(progress.total)
         with _naming(folder / METRICS):
             self._metrics = open(folder / METRICS, "a")  # noqa: SIM115  (see close)
 
@@ -63,11 +65,16 @@ class Reporter:
         loss = f"loss {numbers['loss']:.3f}" if "loss" in numbers else ""
         if numbers.get("input_wait", 0) >= SHOWN_WAIT:
             loss += f", waits {100 * numbers['input_wait']:.0f} % for input"
-        self._progress.update(step, loss)
+        self._step(step, loss)
 
     def step(self, step: int) -> None:
         """Moves the progress on without metrics; costs no time on the device."""
-        self._progress.update(step)
+        self._step(step, "")
+
+    def _step(self, step: int, text: str) -> None:
+        self._progress.update(step, text)
+        if told := self._end_time.after(step):
+            self.message(told)
 
     def message(self, text: str) -> None:
         """Shows a line without spoiling the progress bar."""

@@ -1,0 +1,146 @@
+"""Checks of a data set's folder: there, complete, its files whole."""
+
+import contextlib
+import io
+import logging
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jreid.data.data_sets import DATA_SETS
+from jreid.data.datasets import Dataset
+from jreid.data.synvi import synvi_root
+from jreid.doctor.finding import Finding
+from jreid.doctor.published import counts_of, differences, published_for
+
+TRIED = 200  # images that are decoded, evenly spread over the data set
+SHOWN = 3
+
+
+def check_data_set(part: Any) -> tuple[list[Finding], Dataset | None]:
+    """What a config's data set says of itself, and the data set if it can be read.
+
+    Args:
+        part: one of `jreid.data.data_sets`, or a user's own.
+    """
+    source = part.root or getattr(part, "tfds", "")
+    name = f"data set {part.key}"
+    if not source:
+        words = "the config names no folder"
+        return [Finding("warn", name, words, "--config.data.root=FOLDER")], None
+    try:
+        with _warnings() as warned:
+            dataset = part.read()
+    except (ValueError, OSError) as error:
+        return [Finding("fail", name, str(error), _mend(part))], None
+    findings = [_count(name, part, dataset), *_whole(name, part, dataset)]
+    if warned:
+        findings.append(Finding("warn", name, "; ".join(warned), _mend(part)))
+    return findings, dataset
+
+
+def part_for(root: Path) -> Any:
+    """The data set that a folder looks like, to be read from it."""
+    for key, sign in (
+        ("sysu_mm01", ("cam*", "exp")),
+        ("regdb", ("Visible", "Thermal", "idx")),
+        ("llcm", ("idx/train_nir.txt", "test_nir", "test_vis")),
+    ):
+        found = sum(any(root.glob(pattern)) for pattern in sign)
+        if found == len(sign) or (found and found == len(sign) - 1 and key != "llcm"):
+            return DATA_SETS[key](root=str(root))
+    return DATA_SETS["folder"](root=str(root))
+
+
+@contextlib.contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """What readers warn of, instead of printing it."""
+    told: list[str] = []
+
+    class _Keeping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.getMessage().splitlines()[0])
+
+    logger, handler = logging.getLogger("absl"), _Keeping()
+    before = logger.handlers[:], logger.propagate
+    logger.handlers, logger.propagate = [handler], False
+    try:
+        yield told
+    finally:
+        logger.handlers, logger.propagate = before
+
+
+def _count(name: str, part: Any, dataset: Dataset) -> Finding:
+    told = "; ".join(
+        f"{title} {people} people, {visible} visible and {infrared} infrared images"
+        for title in ("train", "val", "test")
+        if (images := getattr(dataset, title)) is not None and len(images)
+        for people, visible, infrared in [counts_of(images)]
+    )
+    published = published_for(part)
+    if published is None:
+        return Finding("ok", name, told)
+    if not _is_meant(part, published):
+        words = f"{told}. Its lists are not {published.name}'s: no numbers to compare"
+        return Finding("ok", name, words)
+    if differ := differences(published, dataset):
+        words = f"half copied? {'; '.join(differ)} ({published.source})"
+        return Finding("fail", name, words, _mend(part))
+    return Finding("ok", name, f"{told}: as published ({published.source})")
+
+
+def _is_meant(part: Any, published: Any) -> bool:
+    if not part.root:
+        return True
+    root = synvi_root() if part.root == "synvi" else Path(part.root).expanduser()
+    with contextlib.suppress(OSError, ValueError):
+        return published.is_meant(root)
+    return False
+
+
+def _whole(name: str, part: Any, dataset: Dataset) -> Iterator[Finding]:
+    """Empty files of all, and images cut short among some."""
+    if getattr(part, "tfds", ""):
+        return
+    parts = [x for x in (dataset.train, dataset.val, dataset.test) if len(x)]
+    paths = sorted({str(path) for images in parts for path in images.paths.tolist()})
+    bad = [f"{path}: empty or missing" for path in paths if not _size(path)]
+    tried = [
+        paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, TRIED, dtype=int))
+    ]
+    bad += [why for path in tried if _size(path) and (why := _unreadable(path))]
+    words = f"{len(paths)} files have contents, {len(tried)} of them were decoded"
+    if bad:
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        words = f"{len(bad)} damaged: {'; '.join(bad[:SHOWN])}{more}"
+    yield Finding("fail" if bad else "ok", name, words, _mend(part) if bad else "")
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def _unreadable(path: str) -> str:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(Path(path).read_bytes())) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return f"{path}: {str(error).partition(' <_io')[0]}"
+    return ""
+
+
+def _mend(part: Any) -> str:
+    """Copies anew what is missing or of another size."""
+    if part.root == "synvi":
+        return f"rm -r {shlex.quote(str(synvi_root()))}"
+    target = part.root or getattr(part, "tfds", "")
+    return f"rsync -a --info=progress2 SOURCE/ {shlex.quote(str(target))}/"

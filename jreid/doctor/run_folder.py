@@ -1,0 +1,61 @@
+"""Check of a run's folder."""
+
+import json
+import shlex
+from pathlib import Path
+
+from jreid.doctor.finding import Finding
+from jreid.run.workdir import CONFIG, lock, read_config, saved_steps
+
+NAME = "run"
+
+
+def check_run(folder: Path) -> Finding:
+    """Whether the run can be continued or used, and how far it is."""
+    try:
+        config = read_config(folder)
+    except FileNotFoundError:
+        words = f"{folder} holds no run: {CONFIG} is missing"
+        return Finding("fail", NAME, words, f"ls {shlex.quote(str(folder.parent))}")
+    except (ValueError, OSError) as error:
+        remedy = f"python -m json.tool {shlex.quote(str(folder / CONFIG))}"
+        return Finding("fail", NAME, str(error), remedy)
+    steps = saved_steps(folder / "checkpoints")
+    words = f"{folder}, {config.get('name')}"
+    if _is_in_use(folder):
+        words += ", in use by another process now"
+    if not steps:
+        return Finding("warn", NAME, f"{words}: no checkpoint yet")
+    words += f": checkpoints of steps {', '.join(map(str, steps))}"
+    if (folder / "results.json").exists():
+        words += "; scored"
+    return Finding("ok", NAME, words)
+
+
+def newest_checkpoint(folder: Path) -> float | None:
+    """GB of the run's newest checkpoint; None without any."""
+    steps = saved_steps(folder / "checkpoints")
+    if not steps:
+        return None
+    files = (folder / "checkpoints" / str(steps[-1])).rglob("*")
+    return sum(path.stat().st_size for path in files if path.is_file()) / 1e9
+
+
+def record_of_weights(folder: Path) -> dict | None:
+    """The run's pretrained.json; None if it began with random weights."""
+    try:
+        found = json.loads((folder / "pretrained.json").read_text())
+        return found if isinstance(found, dict) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _is_in_use(folder: Path) -> bool:
+    try:
+        with open(folder / "lock", "r+") as file:
+            lock(file)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

@@ -1,0 +1,85 @@
+"""The scalars of a run for Weights & Biases (https://docs.wandb.ai)."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from jreid.run.workdir import CONFIG, write_text
+
+ID = "id"  # a file in the folder, by which a run that is continued stays the same
+
+
+@dataclass(slots=True)
+class WeightsAndBiases:
+    """Sent to Weights & Biases, or kept in the run's folder for `wandb sync`.
+
+    See `training.writers`. What the server has been sent cannot be taken back: steps
+    that it knows already are left out when a run does them again.
+    """
+
+    folder: ClassVar[str] = "wandb"
+
+    enabled: bool = True
+    """Whether it is written at all."""
+    project: str = "jreid"
+    """Where the run appears."""
+    entity: str = ""
+    """A team's or user's name; one's own."""
+    mode: Literal["", "online", "offline"] = ""
+    """Offline: nothing is sent; "": as WANDB_MODE says, or online."""
+
+    def check(self) -> None:
+        """Raises ValueError for a field that is not allowed."""
+        if not self.project:
+            raise ValueError("project is ''; give the name of a W&B project")
+
+    def make(self, workdir: pathlib.Path, first_step: int) -> Any:
+        """A writer that continues the run in `workdir`, or begins it.
+
+        Raises ValueError if wandb is not installed.
+        """
+        try:
+            import wandb
+        except ImportError as error:
+            raise ValueError(
+                f"config.log.writers has WeightsAndBiases, and {error}: "
+                "pip install 'jreid[wandb]'"
+            ) from None
+        folder = workdir.absolute() / self.folder
+        folder.mkdir(exist_ok=True)
+        # Nothing of a run that begins again is to be seen: it gets a new page.
+        if first_step == 1 or not (folder / ID).exists():
+            write_text(folder / ID, secrets.token_hex(4))
+        about = workdir / CONFIG
+        return _Writer(
+            wandb.init(
+                project=self.project,
+                entity=self.entity or None,
+                name=workdir.absolute().name,
+                id=(folder / ID).read_text(),
+                resume="allow",
+                dir=os.fspath(workdir.absolute()),
+                config=json.loads(about.read_text()) if about.exists() else {},
+                mode=self.mode or None,
+                settings=wandb.Settings(console="off", silent=True, save_code=False),
+            )
+        )
+
+
+class _Writer:
+    """What `training.writers` asks of one."""
+
+    def __init__(self, run: Any):
+        self._run = run
+
+    def write_scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        self._run.finish()

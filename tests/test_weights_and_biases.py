@@ -1,0 +1,118 @@
+"""The writer for Weights & Biases: what it keeps offline, and that it sends nothing."""
+
+import io
+import json
+import re
+import socket
+import threading
+
+import pytest
+
+from jreid.training.reporter import make_reporter
+from jreid.training.weights_and_biases import WeightsAndBiases
+
+BLOCK, HEADER = 32768, 7  # bytes of LevelDB's log format, in which wandb writes
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """Every connection that is tried while a proxy is all there is."""
+    tried = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept():
+            while True:
+                try:
+                    connection, address = server.accept()
+                except OSError:
+                    return
+                tried.append(address)
+                connection.close()
+
+        threading.Thread(target=accept, daemon=True).start()
+        proxy = f"http://127.0.0.1:{server.getsockname()[1]}"
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, proxy)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("WANDB_MODE", "offline")
+        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+        yield tried
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def report(workdir, first_step, scalars, writer):
+    with make_reporter(
+        workdir,
+        total_steps=9,
+        first_step=first_step,
+        images_per_step=64,
+        writers=(writer,),
+        stream=io.StringIO(),
+    ) as made:
+        for step, values in scalars.items():
+            made.scalars(step, values)
+
+
+def records(path):
+    """The records of a .wandb file, put together from the blocks of a LevelDB log."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, place, parts = path.read_bytes(), HEADER, b""
+    while place + HEADER <= len(data):
+        left = BLOCK - place % BLOCK
+        if left < HEADER:
+            place += left
+            continue
+        length = int.from_bytes(data[place + 4 : place + 6], "little")
+        kind = data[place + 6]  # 1 whole, 2 first, 3 middle, 4 last
+        parts += data[place + HEADER : place + HEADER + length]
+        place += HEADER + length
+        if kind in (1, 4):
+            record = wandb_internal_pb2.Record()  # pyright: ignore
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
+
+
+def history(path):
+    """Step to loss."""
+    for record in records(path):
+        items = {
+            (item.key or ".".join(item.nested_key)): json.loads(item.value_json)
+            for item in record.history.item
+        }
+        if "loss" in items:
+            yield record.history.step.num or items.get("_step"), items["loss"]
+
+
+def test_a_run_that_goes_on_stays_the_same_offline(tmp_path, sent):
+    pytest.importorskip("wandb", reason="needs wandb: pip install 'jreid[wandb]'")
+    (tmp_path / "config.json").write_text('{"name": "demo"}')
+    writer = WeightsAndBiases(project="people")
+    report(tmp_path, 1, {1: {"loss": 0.5}, 2: {"loss": 0.25}}, writer)
+    name = (tmp_path / "wandb" / "id").read_text()
+    report(tmp_path, 3, {3: {"loss": 0.125}}, writer)
+    assert (tmp_path / "wandb" / "id").read_text() == name
+    files = sorted((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
+    assert [file.name for file in files] == 2 * [f"run-{name}.wandb"]
+    assert sorted(step for file in files for step in history(file)) == [
+        (1, 0.5),
+        (2, 0.25),
+        (3, 0.125),
+    ]
+    (begun,) = (
+        r.run for r in records(files[0]) if r.WhichOneof("record_type") == "run"
+    )
+    assert (begun.project, begun.run_id) == ("people", name)
+    assert {u.key: u.value_json for u in begun.config.update}["name"] == '"demo"'
+
+    report(tmp_path, 1, {1: {"loss": 9.0}}, writer)  # it begins again
+    assert (tmp_path / "wandb" / "id").read_text() != name
+    assert sent == []
+
+
+def test_without_wandb_the_remedy_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
+    with pytest.raises(ValueError, match=re.escape("pip install 'jreid[wandb]'")):
+        WeightsAndBiases().make(tmp_path, 1)
