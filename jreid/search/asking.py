@@ -56,8 +56,10 @@ def embedded(
     """Embeds a query's images; what is not told of their modality is recognised."""
     if not images:
         raise ValueError("no image: a query needs at least one")
-    one = modality is None or isinstance(modality, str)
-    given = [modality] * len(images) if one else list(modality)
+    if modality is None or isinstance(modality, str):
+        given = [modality] * len(images)
+    else:
+        given = list(modality)
     if len(given) != len(images):
         raise ValueError(
             f"{len(images)} images and {len(given)} modalities: give one for all, or "

@@ -19,7 +19,7 @@ class Gallery:
 
     def __init__(self, store: Store, embedder: Embedder | None):
         self.store, self._embedder = store, embedder
-        self._settings = store.settings()
+        self._settings: dict[str, Any] = store.settings()
         self._calibrations: tuple[Calibrations | None, str] | None = None
 
     @classmethod
@@ -107,7 +107,8 @@ class Gallery:
     def move(self, images: str | os.PathLike[str]) -> None:
         """Says that the indexed folder has another place now."""
         with self.store.writing():
-            moved = self._settings | {"images": str(Path(images).absolute())}
+            moved: dict[str, Any] = {**self._settings}
+            moved["images"] = str(Path(images).absolute())
             self.store.change(moved)
             self._settings = moved
 
@@ -167,7 +168,9 @@ class Gallery:
             disliked=tuple(disliked),
             false_match_rate=false_match_rate,
         )
-        several = list(images) if isinstance(images, list | tuple) else [images]
+        several: list[Any] = (
+            list(images) if isinstance(images, list | tuple) else [images]
+        )
         query = embedded(self.embedder, several, modality)
         calibrations = self.calibrations
         if calibrations is not None and prior is not None:
@@ -180,17 +183,18 @@ class Gallery:
 
         `why_no_probability` then says why. Raises ValueError for a damaged file.
         """
-        if self._calibrations is None:
-            embedder = self.embedder
-            self._calibrations = Calibrations.from_run(
-                embedder.workdir, embedder.fingerprint
-            )
-        return self._calibrations[0]
+        return self._calibrated()[0]
 
     @property
     def why_no_probability(self) -> str:
         """Why hits have no probability, and what to do; "" where they have."""
-        return "" if self.calibrations is not None else self._calibrations[1]
+        return self._calibrated()[1]
+
+    def _calibrated(self) -> tuple[Calibrations | None, str]:
+        if self._calibrations is None:
+            run, fingerprint = self.embedder.workdir, self.embedder.fingerprint
+            self._calibrations = Calibrations.from_run(run, fingerprint)
+        return self._calibrations
 
     def entry(self, key: str) -> Record:
         """What is known of an image; KeyError if there is none of this key."""

@@ -197,7 +197,7 @@ def _keep(
         records = [one.record for one in new]
         vectors = np.empty((len(new), gallery.embedder.dim), np.float32)
         modalities = np.array([record.modality for record in records])
-        pixels = np.stack([one.pixels for one in new])
+        pixels = np.stack([one.pixels for one in new if one.pixels is not None])
         for name in {*modalities.tolist()}:
             rows = modalities == name
             vectors[rows] = gallery.embedder.embed(pixels[rows], name)

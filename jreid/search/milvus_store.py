@@ -229,4 +229,5 @@ def _row(record: Record, vector: Float32[np.ndarray, " d"]) -> dict[str, Any]:
 
 
 def _record(row: Mapping[str, Any]) -> Record:
-    return Record(**{name: row.get(name) for name in _FIELDS})
+    known = {name: row.get(name) for name in _KNOWN}
+    return Record(row["path"], row["content"], row["modality"], **known)

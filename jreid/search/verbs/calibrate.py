@@ -5,6 +5,7 @@ for each pair of modalities, and tested on the run's test identities; or to labe
 pairs of your own. From then on, queries with this network print a probability.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -74,7 +75,7 @@ def _print(found: "Calibrations") -> None:
         print(f"{name}: no probability: {why}")
 
 
-def _print_test(told: "dict[str, float]") -> None:
+def _print_test(told: "Mapping[str, float]") -> None:
     print(
         f"  on the test identities ({told['same_pairs']:,.0f} and "
         f"{told['different_pairs']:,.0f} pairs): expected calibration error "
