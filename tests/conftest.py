@@ -16,6 +16,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compiling is most of the time of a test; the key covers program, flags and versions.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
+# Also of the small programs that operations one by one are: they are most of it.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # As in JAX's own tests: the same operations, less machine code to be optimised.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
@@ -23,8 +25,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def pytest_configure(config):
+    # Programs keep what nohup, and a shell for what runs in its background, ignore.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # programs keep nohup's choice
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     search.choose(config.getoption("hypothesis_seed"))
 
 

@@ -24,9 +24,9 @@ def build(part: TwoStream, classes=5, seed=0, dtype=jnp.float32):
 
 
 def small(*branches: Branch, **options) -> TwoStream:
-    """Two stages of 8 and 16 channels."""
+    """One stage of 8 channels."""
     return TwoStream(
-        branches or (Branch("v1"),), ResNet(18, 1 / 8, stages=2), **options
+        branches or (Branch("v1"),), ResNet(18, 1 / 8, stages=1), **options
     )
 
 
@@ -140,7 +140,7 @@ def test_maps_have_the_sizes_of_facts(options, shape):
         (small(Branch("a.b")), "^branches.0.name is 'a.b'"),
         (
             small(Branch("a"), Branch("b", adds="a", project=Project(3))),
-            "^branches.1.adds is 'a', which is 16 wide; allowed is one of the width 3",
+            "^branches.1.adds is 'a', which is 8 wide; allowed is one of the width 3",
         ),
         (TwoStream(()), r"^branches is \(\)"),
         (small(stems=("a", "a")), r"^stems is \('a', 'a'\)"),
@@ -286,7 +286,7 @@ def test_branches_pool_project_add_and_classify(rng):
         ),
         "sum": maps.max((1, 2)) + outputs["embeddings"]["global"],
     }
-    widths = {"global": 16, "top": 6, "sum": 16}
+    widths = {"global": 8, "top": 6, "sum": 8}
     for name, feature in expected.items():
         assert feature.shape == (8, widths[name])
         found = outputs["features"][name]
@@ -375,7 +375,6 @@ def test_rematerialised_blocks_give_the_same_gradients(rng):
 
     def gradients(rematerialise):
         part = small()
-        part.trunk.stages = 1
         part.trunk.rematerialise = rematerialise
         graphdef, params, stats = paper_parts.state_of(build(part))
 

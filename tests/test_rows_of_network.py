@@ -16,11 +16,10 @@ from jreid.models.two_stream import Branch, TwoStream
 from jreid.training.objective import make_objective
 
 
-def small(stems=("visible", "infrared"), **trunk) -> TwoStream:
-    """Two stages of 8 and 16 channels, one branch."""
-    return TwoStream(
-        (Branch("v1", Average()),), ResNet(18, 1 / 8, stages=2, **trunk), stems=stems
-    )
+def small(stems=("visible", "infrared"), stages=1, **places) -> TwoStream:
+    """Stages of 8 and 16 channels, one branch."""
+    trunk = ResNet(18, 1 / 8, stages=stages, **places)
+    return TwoStream((Branch("v1", Average()),), trunk, stems=stems)
 
 
 def build(part, seed=0):
@@ -196,7 +195,7 @@ class Record:
 def test_blocks_stand_before_and_after_stages_and_blocks(rng):
     SEEN.clear()
     places = {place: Record() for place in ("2", "2.0", "2.1", "1.1", "1")}
-    network = build(small(before=places, after=places))
+    network = build(small(stages=2, before=places, after=places))
     network(random_views(rng, visible=1, infrared=1), {v: v for v in network.stems})
     first, second = (2, 8, 4, 8), (2, 4, 2, 16)
     modality = [0, 1]
@@ -213,9 +212,9 @@ def test_blocks_stand_before_and_after_stages_and_blocks(rng):
 def test_a_block_after_a_stage_sees_the_input_of_the_stage(rng):
     images = random_views(rng, visible=2)
     stems = {"visible": "visible"}
-    plain = nnx.view(build(small()), use_running_average=True)
+    plain = nnx.view(build(small(stages=2)), use_running_average=True)
     network = nnx.view(
-        build(small(after={"2": StageInput()})), use_running_average=True
+        build(small(stages=2, after={"2": StageInput()})), use_running_average=True
     )
     outputs = network(images, stems)["features"]["v1"]
     x = plain.stems["visible"](images["visible"])
@@ -271,7 +270,9 @@ class Multiply:
 
 
 def test_rows_that_two_blocks_multiply_have_one_source_and_copy(rng):
-    part = small(before={"2": Multiply(3)}, after={"2": Multiply(2), "2.0": Shift()})
+    part = small(
+        stages=2, before={"2": Multiply(3)}, after={"2": Multiply(2), "2.0": Shift()}
+    )
     network = nnx.view(build(part), use_running_average=True)
     images = random_views(rng, visible=2, infrared=2)
     stems = {view: view for view in images}
@@ -284,7 +285,9 @@ def test_rows_that_two_blocks_multiply_have_one_source_and_copy(rng):
     # the last block's copies differ by its shift alone, before them the network's
     features = np.asarray(outputs["features"]["v1"]).reshape(4, 3, 2, -1)
     np.testing.assert_allclose(features[:, :, 1] - features[:, :, 0], 10, rtol=1e-4)
-    single = nnx.view(build(small(after={"2.0": Shift()})), use_running_average=True)
+    single = nnx.view(
+        build(small(stages=2, after={"2.0": Shift()})), use_running_average=True
+    )
     alone = np.asarray(single(images, stems)["features"]["v1"])
     np.testing.assert_allclose(features[:, 0, 0], alone, rtol=1e-3, atol=1e-4)
     copies = features.reshape(4, 6, -1)
@@ -297,7 +300,9 @@ def test_multiplied_rows_come_from_the_images_of_views_out_of_order(rng):
     images = random_views(rng, visible=2, infrared=2, other=2)
     stems = {"visible": "visible", "infrared": "infrared", "other": "visible"}
     plain = nnx.view(build(small()), use_running_average=True)(images, stems)
-    network = nnx.view(build(small(after={"2": Multiply(2)})), use_running_average=True)
+    network = nnx.view(
+        build(small(stages=2, after={"2": Multiply(2)})), use_running_average=True
+    )
     outputs = network(images, stems)
     expected = np.asarray(plain["source"]).repeat(2)
     np.testing.assert_array_equal(outputs["source"], expected)
@@ -340,7 +345,8 @@ class NoisyIdentity(Identity):
 
 def test_random_numbers_reach_blocks_and_terms(rng):
     network = nnx.view(
-        build(small(after={"1": Dropout(), "2": Dropout()})), use_running_average=True
+        build(small(stages=2, after={"1": Dropout(), "2": Dropout()})),
+        use_running_average=True,
     )
     images = random_views(rng, visible=2, infrared=2)
     stems = {view: view for view in images}
@@ -351,7 +357,7 @@ def test_random_numbers_reach_blocks_and_terms(rng):
     one, again, other = (features(jax.random.key(n)) for n in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - other).max() > 1e-3
-    plain = nnx.view(build(small()), use_running_average=True)(images, stems)
+    plain = nnx.view(build(small(stages=2)), use_running_average=True)(images, stems)
     np.testing.assert_array_equal(features(None), plain["features"]["v1"])
     objective = make_objective({"a": NoisyIdentity(), "b": NoisyIdentity()})
     batch = {"ids": jnp.arange(4)}
