@@ -462,7 +462,7 @@ def test_the_exit_code_says_whether_something_is_missing(monkeypatch, capsys, tr
     monkeypatch.setattr(machine.os, "statvfs", full(free=10**12))
     run = ["--workdir", str(trees / "no run yet")]
     assert doctor.main(["--root", str(trees / "regdb"), *run]) == 0
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert "data set regdb: train 12 people" in out and "a new run" in out
     stubbed(monkeypatch, gpus=[GPU])
     assert doctor.main(["--json"]) == 1
