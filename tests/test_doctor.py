@@ -462,7 +462,7 @@ def test_the_exit_code_says_whether_something_is_missing(monkeypatch, capsys, tr
     monkeypatch.setattr(machine.os, "statvfs", full(free=10**12))
     run = ["--workdir", str(trees / "no run yet")]
     assert doctor.main(["--root", str(trees / "regdb"), *run]) == 0
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert "data set regdb: train 12 people" in out and "a new run" in out
     stubbed(monkeypatch, gpus=[GPU])
     assert doctor.main(["--json"]) == 1
@@ -500,3 +500,28 @@ def test_without_the_command_lines_library_packages_are_told(tmp_path):
     ran = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ran.returncode == 1
     assert "packages: " in ran.stdout and "Traceback" not in ran.stderr
+
+
+def test_an_installed_wheel_says_what_it_needs(tmp_path, monkeypatch):
+    lines = [
+        "numpy>=2.0",
+        "jax[cuda12]; extra == 'cuda12'",
+        'ray[data]>=2.50; extra == "ray"',
+        'jreid[ray]; extra == "test"',
+    ]
+    monkeypatch.setattr(requirements, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(requirements.importlib.metadata, "requires", lambda _: lines)
+    assert requirements.required() == {
+        "": [Requirement("numpy", "2.0")],
+        "cuda12": [Requirement("jax-cuda12-plugin")],
+        "ray": [Requirement("ray", "2.50")],
+    }
+    package = tmp_path / "jreid"
+    package.mkdir()
+    (package / "constraints.txt").write_text(
+        "# tested\nnumpy==2.4.6\njax==0.1; python_version < '3.0'\n"
+        "jax==0.2; python_version >= '3.0'\n"
+    )
+    monkeypatch.setattr(requirements, "PACKAGE", package)
+    assert requirements.tested() == {"numpy": "2.4.6", "jax": "0.2"}
+    assert packages.install("ray") == "pip install 'jreid[ray]'"

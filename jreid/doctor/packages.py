@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from jreid import __version__
 from jreid.doctor import requirements
 from jreid.doctor.finding import Finding
-from jreid.doctor.requirements import CHECKOUT, Requirement
+from jreid.doctor.requirements import Requirement
 
 PYTHONS = ((3, 11), (3, 13))  # the first and the last tested
 SECONDS = 180  # for which an import is waited
@@ -81,8 +81,9 @@ def judge_packages(needed: Sequence[Requirement], installed, tested) -> Finding:
 def install(extra: str = "") -> str:
     """The command that installs jreid as it was tested."""
     bracket = f"[{extra}]" if extra else ""
-    if (CHECKOUT / "pyproject.toml").is_file():
-        return f"cd {CHECKOUT} && pip install -c constraints.txt -e '.{bracket}'"
+    checkout = requirements.CHECKOUT
+    if (checkout / "pyproject.toml").is_file():
+        return f"cd {checkout} && pip install -c constraints.txt -e '.{bracket}'"
     return f"pip install 'jreid{bracket}'"
 
 
