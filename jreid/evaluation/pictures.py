@@ -10,6 +10,8 @@ from jreid.data.grey16 import HIGH_BYTES, Grey16
 from jreid.data.image_file import read_rgb
 from jreid.evaluation.rank_lists import RankList
 from jreid.evaluation.score import Score
+from jreid.evaluation.table import row_name
+from jreid.evaluation.telling_curves import APART, telling_curves
 from jreid.shapes import Int, UInt8
 
 # Okabe and Ito's colours, told apart with any colour vision.
@@ -30,7 +32,10 @@ def save_cmc_plot(
     *,
     ranks: int = _PLOT_RANKS,
 ) -> None:
-    """CMC curves in percent, a panel per setting, dashed where re-ranked."""
+    """CMC curves in percent, a panel per setting, dashed where re-ranked.
+
+    Curves that cannot be told from one that is drawn are named below the panel.
+    """
     # The object interface: pyplot would keep a figure and choose a backend.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -43,7 +48,7 @@ def save_cmc_plot(
     canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for setting, panel in zip(settings, panels, strict=False):
-        shown = [score for score in scores if score.setting == setting]
+        shown, alike = telling_curves([s for s in scores if s.setting == setting])
         for score in shown:
             curve = 100 * np.array(score.cmc[:ranks])
             panel.plot(
@@ -53,11 +58,10 @@ def save_cmc_plot(
                 linestyle="--" if score.reranked else "-",
                 marker="o",
                 markersize=3,
-                label=f"{score.feature}{', re-ranked' if score.reranked else ''}"
-                f"  ({100 * score.mean['R-1']:.1f})",
+                label=f"{row_name(score)}  ({100 * score.mean['R-1']:.1f})",
             )
         panel.set_title(f"{shown[0].protocol} protocol, {setting}")
-        panel.set_xlabel("rank")
+        panel.set_xlabel("\n".join(["rank", *_left_out(alike)]))
         panel.set_ylabel("queries matched within rank (%)")
         panel.set_xlim(0.5, ranks + 0.5)
         panel.set_xticks([1, *range(5, ranks + 1, 5)])
@@ -67,6 +71,15 @@ def save_cmc_plot(
     for panel in panels[len(settings) :]:
         panel.remove()
     canvas.print_figure(path, dpi=120, format="png")
+
+
+def _left_out(alike: Sequence[Score]) -> list[str]:
+    names = ", ".join(
+        f"{row_name(score)} ({100 * score.mean['R-1']:.1f})" for score in alike
+    )
+    return (
+        [f"within {100 * APART:.0f} points of a curve above: {names}"] if names else []
+    )
 
 
 def _read_file(path: str) -> bytes:

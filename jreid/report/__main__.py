@@ -1,0 +1,73 @@
+"""Writes a report of runs: `python -m jreid.report RUN [RUN ...] --out report.html`.
+
+One HTML file that needs no network: scores with the published rows, curves, error
+rates, distances, cameras, a map of the embeddings, rank lists, and of several runs the
+queries that flipped. What a run's folder lacks is said in the report.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from jreid import stopping
+
+if __name__ == "__main__":
+    stopping.end_quietly()  # while all else is imported
+
+import tyro  # noqa: E402
+
+from jreid import command_line  # noqa: E402
+
+PROGRAM = "python -m jreid.report"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of runs."""
+    out: Path = Path("report.html")
+    """The file to write."""
+    map: Literal["auto", "pca", "tsne"] = "auto"
+    """How embeddings become points of a plane; auto: tsne if scikit-learn is there."""
+    explain: int = 0
+    """Of so many rank lists of each direction, draw why the first image is first."""
+    traceback: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Show where an error was raised."""
+
+
+def report(given: Options) -> None:
+    """Writes the page and prints its path."""
+    from jreid.evaluation.embedding_map import best_method
+    from jreid.report.page import report_page
+    from jreid.report.run_folder import open_run
+    from jreid.run.workdir import write_text
+
+    if not given.runs:
+        raise ValueError(f"give the folder of a run: {PROGRAM} runs/demo")
+    if given.explain < 0:
+        raise ValueError(f"--explain is {given.explain}; allowed is 0 and more")
+    if not given.out.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{given.out.parent} is no folder: make it first")
+    runs = [open_run(folder) for folder in given.runs]
+    method = best_method() if given.map == "auto" else given.map
+    page = report_page(runs, map_by=method)
+    write_text(given.out, page)
+    print(given.out)
+
+
+def program(arguments: list[str]) -> int:
+    """Exit code 0: the report is written."""
+    report(command_line.parse(Options, PROGRAM, arguments, __doc__ or ""))
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code; an error becomes one line and code 2."""
+    return command_line.exit_code(program, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
