@@ -9,6 +9,8 @@ PROGRAMS = {
     "embed": "embed images with a trained run",
     "search": "find a person in a folder of images",
     "prepare": "write a data set as few large files",
+    "report": "write what is known of runs into one HTML file",
+    "explain": "draw which regions make two images similar",
 }
 
 

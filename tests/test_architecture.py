@@ -40,9 +40,13 @@ run.begin
 run.about run.pretrained run.results
 run.people
 run.embedder run.images
+search.extra search.reliability
+search.calibration
+report.*
 run.*
 search.*
-embed evaluate train prepare search.__main__
+explanation
+embed evaluate train prepare explain report.__main__ search.__main__
 __main__
 """
 LEVELS = {
@@ -52,6 +56,7 @@ LEVELS = {
 }
 NUMPY_ONLY = (
     "evaluation.",
+    "report.",
     *(
         "data.datasets",
         "data.lists",

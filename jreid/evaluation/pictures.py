@@ -1,5 +1,6 @@
-"""CMC plots and rank-list sheets as PNG files."""
+"""CMC plots, rank-list sheets and heat maps as PNG files."""
 
+import io
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from jreid.evaluation.rank_lists import RankList
 from jreid.evaluation.score import Score
 from jreid.evaluation.table import row_name
 from jreid.evaluation.telling_curves import APART, telling_curves
-from jreid.shapes import Int, UInt8
+from jreid.shapes import Float, Int, UInt8
 
 # Okabe and Ito's colours, told apart with any colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -71,6 +72,51 @@ def save_cmc_plot(
     for panel in panels[len(settings) :]:
         panel.remove()
     canvas.print_figure(path, dpi=120, format="png")
+
+
+def heat_map_picture(
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+    maps: Sequence[Float[np.ndarray, "_ _"]],
+    title: str,
+) -> bytes:
+    """Each image beside its map over its grey values, as a PNG file.
+
+    One scale for all maps: red is above 0, blue below, white 0.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # Two columns an image, and one of the scale.
+    figure = Figure(figsize=(1.5 * (2 * len(images)) + 0.9, 3.6), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2 * len(images))
+    limit = max(float(np.abs(of_image).max()) for of_image in maps) or 1.0
+    names = ("query", "gallery image")
+    for number, (pixels, of_image) in enumerate(zip(images, maps, strict=True)):
+        plain, heat = panels[2 * number : 2 * number + 2]
+        height, width = pixels.shape[:2]
+        extent = (0, width, height, 0)
+        plain.imshow(pixels, extent=extent)
+        plain.set_title(names[number], fontsize=9)
+        heat.imshow(pixels.mean(axis=-1), cmap="gray", vmin=0, vmax=255, extent=extent)
+        drawn = heat.imshow(
+            of_image,
+            cmap="RdBu_r",
+            vmin=-limit,
+            vmax=limit,
+            alpha=0.6,
+            interpolation="bilinear",
+            extent=extent,
+        )
+    for panel in panels:
+        panel.set_axis_off()
+    figure.suptitle(title, fontsize=10)
+    scale = figure.colorbar(drawn, ax=list(panels), fraction=0.04)
+    scale.set_label("share of the similarity, per location", fontsize=8)
+    scale.ax.tick_params(labelsize=7)
+    file = io.BytesIO()
+    canvas.print_figure(file, dpi=110, format="png")
+    return file.getvalue()
 
 
 def _left_out(alike: Sequence[Score]) -> list[str]:

@@ -8,7 +8,7 @@ queries that flipped. What a run's folder lacks is said in the report.
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from jreid import stopping
 
@@ -18,6 +18,10 @@ if __name__ == "__main__":
 import tyro  # noqa: E402
 
 from jreid import command_line  # noqa: E402
+
+if TYPE_CHECKING:
+    from jreid.report.rank_lists import Explain
+    from jreid.report.run_folder import ReportedRun
 
 PROGRAM = "python -m jreid.report"
 
@@ -42,7 +46,7 @@ def report(given: Options) -> None:
     """Writes the page and prints its path."""
     from jreid.evaluation.embedding_map import best_method
     from jreid.report.page import report_page
-    from jreid.report.run_folder import open_run
+    from jreid.report.run_folder import named, open_run
     from jreid.run.workdir import write_text
 
     if not given.runs:
@@ -51,11 +55,34 @@ def report(given: Options) -> None:
         raise ValueError(f"--explain is {given.explain}; allowed is 0 and more")
     if not given.out.absolute().parent.is_dir():
         raise FileNotFoundError(f"{given.out.parent} is no folder: make it first")
-    runs = [open_run(folder) for folder in given.runs]
+    runs = named([open_run(folder) for folder in given.runs])
     method = best_method() if given.map == "auto" else given.map
-    page = report_page(runs, map_by=method)
+    explain = _explainer() if given.explain else None
+    page = report_page(runs, map_by=method, explain=explain, explained=given.explain)
     write_text(given.out, page)
     print(given.out)
+
+
+def _explainer() -> "Explain":
+    """Opens each run's network once, when it is first asked for."""
+    from jreid.data.datasets import MODALITY_NAMES
+    from jreid.explanation import explain
+    from jreid.run.frozen import FrozenRun, open_run
+
+    opened: dict[Path, FrozenRun] = {}
+
+    def explained(run: "ReportedRun", query: int, match: int) -> tuple[bytes, str]:
+        if run.folder not in opened:
+            opened[run.folder] = open_run(run.folder)
+        columns = run.table
+        assert columns and columns.paths is not None and columns.modality is not None
+        images = [run.read(str(columns.paths[row])) for row in (query, match)]
+        named = [MODALITY_NAMES[columns.modality[row]] for row in (query, match)]
+        frozen = opened[run.folder]
+        found = explain(frozen, images[0], named[0], images[1], named[1])
+        return found.picture(), found.statement
+
+    return explained
 
 
 def program(arguments: list[str]) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from jreid import __version__
 from jreid.evaluation.embedding_map import Method
+from jreid.report.calibration import calibration_section
 from jreid.report.flips import flip_section
 from jreid.report.html import Markup, document, element, note
 from jreid.report.images import camera_section, map_section
@@ -19,6 +20,7 @@ _TITLES = {
     "training": "Training",
     "verification": "Verification",
     "distances": "Distances",
+    "calibration": "Calibration",
     "cameras": "Cameras",
     "map": "Map",
     "ranks": "Rank lists",
@@ -53,6 +55,7 @@ def report_page(
         "training": training_section(runs),
         "verification": verification_section(runs, pairs),
         "distances": distance_section(runs, pairs),
+        "calibration": calibration_section(runs, pairs),
         "cameras": camera_section(runs),
         "map": map_section(runs, map_by),
         "ranks": rank_list_section(runs, explain, explained),

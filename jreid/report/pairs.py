@@ -52,7 +52,7 @@ def verification_section(
     x = Axis("FMR (%)", 10.0 ** np.floor(np.log10(100 / most)), 100, logarithmic=True)
     y = Axis("FNMR (%)", 0, 100)
     chart = line_chart(curves, x, y, "ROC: FNMR over FMR")
-    header = ["FNMR (%) at FMR", *(f"{rate:g}" for rate in RATES)]
+    header = ["FNMR (%) at an FMR of", *(f"{100 * rate:g} %" for rate in RATES)]
     return section(
         "verification",
         "Verification",

@@ -60,7 +60,11 @@ def without_pictures(thumbnails: Thumbnails) -> Markup:
 def _about(direction: Direction) -> str:
     gallery = len(direction.trial.gallery)
     counted = len(direction.quality.query)
-    own = "the protocol's first trial" if direction.of_protocol else "no protocol's"
+    own = (
+        "the protocol's first trial"
+        if direction.of_protocol
+        else "all images, a direction that the protocol does not score"
+    )
     return f"{counted} queries with a match, gallery of {gallery} images: {own}."
 
 

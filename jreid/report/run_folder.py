@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from jreid.evaluation.files.features_file import FeatureTable, read_features
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.protocols.custom import CustomProtocol
 from jreid.evaluation.protocols.protocol import GalleryOptions, Options, Protocol
+from jreid.evaluation.score import Score
 from jreid.run.workdir import CONFIG, METRICS, read_config, read_training_set
 from jreid.shapes import Float
 
@@ -28,9 +29,9 @@ class ReportedRun:
     """A run as its report shows it.
 
     Attributes:
-        name: as it was given.
+        name: of its folder; see `named`.
         folder: where its files are.
-        entry: its scores and what they are of; None without results.json.
+        scores, about: its scores and what they are of; none without results.json.
         table: features and columns of its test images, all columns there; or None.
         scalars: step and values of each line of metrics.jsonl.
         protocol, options: how its test images are ranked.
@@ -40,7 +41,8 @@ class ReportedRun:
 
     name: str
     folder: Path
-    entry: Entry | None = None
+    scores: Sequence[Score] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
     table: FeatureTable | None = None
     scalars: Sequence[dict[str, Any]] = ()
     protocol: Protocol = field(default_factory=CustomProtocol)
@@ -48,6 +50,11 @@ class ReportedRun:
     missing: tuple[str, ...] = ()
     read: Callable[[str], bytes] = read_file
     grey16: Grey16 = field(default_factory=Grey16)
+
+    @property
+    def entry(self) -> Entry:
+        """Its scores for a comparison, under its name."""
+        return Entry(self.name, self.about, self.scores)
 
     @property
     def headline(self) -> Float[np.ndarray, "n d"]:
@@ -71,15 +78,24 @@ def open_run(
     path = Path(folder)
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is no folder: give the folder of a run")
-    run = ReportedRun(os.fspath(folder).rstrip("/"), path, read=read)
+    run = ReportedRun(path.absolute().name, path, read=read)
     for with_file in (_with_results, _with_config, _with_features, _with_scalars):
         run = with_file(run)
-    if run.entry is None and run.table is None and not run.scalars:
+    if not run.scores and run.table is None and not run.scalars:
         raise FileNotFoundError(
             f"nothing to report in {path}: give the folder of a run, with {RESULTS}, "
             f"{FEATURES} or {METRICS}"
         )
     return run
+
+
+def named(runs: Sequence[ReportedRun]) -> list[ReportedRun]:
+    """Runs whose folders have the same name are called by the whole path."""
+    names = [run.name for run in runs]
+    return [
+        replace(run, name=str(run.folder)) if names.count(run.name) > 1 else run
+        for run in runs
+    ]
 
 
 def _lacking(run: ReportedRun, why: object, lacks: str) -> ReportedRun:
@@ -93,7 +109,7 @@ def _with_results(run: ReportedRun) -> ReportedRun:
         return _lacking(run, f"no {RESULTS}", "no table of scores and no CMC curves")
     except (OSError, ValueError) as error:
         return _lacking(run, error, "no table of scores and no CMC curves")
-    return replace(run, entry=Entry(run.name, about, scores))
+    return replace(run, about=about, scores=scores)
 
 
 def _with_config(run: ReportedRun) -> ReportedRun:

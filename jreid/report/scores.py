@@ -29,9 +29,13 @@ def score_section(runs: Sequence[ReportedRun]) -> Markup:
     if not rows:
         return Markup("")
     told = [
-        note(element("b", f"{run.name}: "), "; ".join(describe(run.entry.about)))
+        note(
+            element("b", f"{run.name}: "),
+            "; ".join(describe(run.about)),
+            f" ({run.folder})",
+        )
         for run in runs
-        if run.entry
+        if run.scores
     ]
     answer = [line.strip() for line in verdict(rows)]
     if answer:

@@ -81,11 +81,11 @@ def calibrate(
         except ValueError as error:
             missing[name] = str(error)
     if not curves:
-        raise ValueError(
-            "; ".join(f"{name}: {why}" for name, why in missing.items())
-        )
+        raise ValueError("; ".join(f"{name}: {why}" for name, why in missing.items()))
     tested = {
-        name: test_of(curves[name], own) for name, own in tests.items() if name in curves
+        name: test_of(curves[name], own)
+        for name, own in tests.items()
+        if name in curves
     }
     fingerprint = embedder.fingerprint
     return Calibrations(fingerprint, source, curves, missing, tested), tests
@@ -146,9 +146,7 @@ def embed_images(embedder: Embedder, images: Images) -> Float32[np.ndarray, "n d
     return vectors
 
 
-def pairs_of(
-    vectors: Float[np.ndarray, "n d"], images: Images
-) -> dict[str, Pairs]:
+def pairs_of(vectors: Float[np.ndarray, "n d"], images: Images) -> dict[str, Pairs]:
     """All pairs of the images, by modalities.
 
     Without those of one person in one camera, which hardly differ: protocols leave them

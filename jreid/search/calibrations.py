@@ -149,7 +149,9 @@ class Calibrations:
                 f"{self.missing.get(name, 'they are not calibrated')}"
             )
         known = {name: self.curves[name].threshold(false_match_rate) for name in names}
-        limits = np.array([[known[pair_of(q, own)] for own in gallery] for q in queries])
+        limits = np.array(
+            [[known[pair_of(q, own)] for own in gallery] for q in queries]
+        )
         return (distances - limits.reshape(distances.shape)).mean(axis=0) <= 0
 
 

@@ -1,8 +1,8 @@
 """ranks.csv: for every query the files that come first, and whether they are right."""
 
 import csv
-import io
 from collections.abc import Iterable
+from typing import TextIO
 
 import numpy as np
 
@@ -16,22 +16,22 @@ HEADER = (
 _MODALITIES = ("visible", "infrared")
 
 
-def ranks_csv(
+def write_ranks(
+    file: TextIO,
     lists: Iterable[RankList],
     *,
     paths: np.ndarray,
     ids: Int[np.ndarray, " n"],
     cameras: Int[np.ndarray, " n"],
     modality: Int[np.ndarray, " n"],
-) -> str:
-    """The text of the file: a row for each query and rank, under `HEADER`.
+) -> None:
+    """A row for each query and rank, under `HEADER`.
 
     Args:
         lists: with distances, see `all_rank_lists`.
         paths, ids, cameras, modality: columns of the images.
     """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
+    rows = csv.writer(file, lineterminator="\n")
     rows.writerow(HEADER)
     for ranked in lists:
         if ranked.distances is None:
@@ -43,4 +43,3 @@ def ranks_csv(
             right = "right" if ids[row] == ids[query] else "wrong"
             end = (paths[row], ids[row], cameras[row], f"{distance:.6f}", right)
             rows.writerow([*begin, rank, *end])
-    return text.getvalue()

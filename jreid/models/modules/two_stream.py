@@ -117,25 +117,56 @@ class TwoStreamNetwork(nnx.Module):
             return jax.tree.map(lambda x: x[order], outputs)
         return jax.tree.map(lambda x: x[order].reshape(count, -1, x.shape[-1]), outputs)
 
-    def _branches(self, images, stems, rng, modality, adapters):
+    def heads(
+        self, maps: Mapping[str, Float[Array, "r h w c"]]
+    ) -> dict[str, dict[str, Float[Array, "r d"]]]:
+        """Features and embeddings of the last maps, by tail; "" is the trunk's."""
+        features, embeddings = {}, {}
+        for name, adds, tail in self.order:
+            added, head = embeddings[adds] if adds else None, self.branches[name]
+            features[name], embeddings[name] = head(maps[tail], added)
+        return {"features": features, "embeddings": embeddings}
+
+    def maps(
+        self,
+        images: Images,
+        stems: Mapping[str, str],
+        *,
+        modality: Mapping[str, Int[Array, " _"]] | None = None,
+    ) -> dict[str, Float[Array, "r h w c"]]:
+        """The last maps of one image, of which `heads` makes what `embed` gives.
+
+        A row for each copy that adapters or blocks make of it, in their order.
+        """
+        adapters = self.adapters
+        if adapters is not None and not adapters.in_test:
+            adapters = None
+        maps, rows, source, copy = self._maps(images, stems, None, modality, adapters)
+        copy = copy if rows.source is None else rows.copy
+        if len(source) == 1 and rows.source is None:
+            return maps
+        order = jnp.argsort(copy)
+        return {name: x[order] for name, x in maps.items()}
+
+    def _maps(self, images, stems, rng, modality, adapters):
         columns = _in_order(images, stems, modality, self.stem_names)
         x, modality, source, copy = self._stem_maps(columns, rng, adapters)
         rows = self.trunk(x, modality, rng, copy)
         maps = {"": rows.maps}
         for name, tail in self.tails.items():
             maps[name] = tail(rows.maps, rows.modality).maps
-        features, embeddings = {}, {}
-        for name, adds, tail in self.order:
-            added, head = embeddings[adds] if adds else None, self.branches[name]
-            features[name], embeddings[name] = head(maps[tail], added)
-        outputs: dict[str, Any] = {"features": features, "embeddings": embeddings}
+        return maps, rows, source, copy
+
+    def _branches(self, images, stems, rng, modality, adapters):
+        maps, rows, source, copy = self._maps(images, stems, rng, modality, adapters)
+        outputs: dict[str, Any] = self.heads(maps)
         in_order = bool((source == np.arange(len(source))).all())
         if rows.source is not None:
             outputs["source"] = jnp.asarray(source, jnp.int32)[rows.source]
             outputs["copy"] = rows.copy
         elif not in_order:
             outputs["source"] = jnp.asarray(source, jnp.int32)
-            no_copies = jnp.zeros(len(x), jnp.int32)
+            no_copies = jnp.zeros(len(source), jnp.int32)
             outputs["copy"] = no_copies if copy is None else copy
         return outputs, rows
 
