@@ -17,10 +17,9 @@ A location sees far more of the image than its own place: its receptive field, o
 the middle counts most; a non-local block lets it see all.
 """
 
-import dataclasses
 import os
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -30,6 +29,8 @@ from flax import nnx
 
 from jreid.data.single_image import AnyImage, read_image
 from jreid.models.embedding import Embedding
+from jreid.models.modules.location_shares import location_shares, vector_of
+from jreid.models.modules.two_stream import TwoStreamNetwork
 from jreid.models.pooling import Average, GeM, Maximum, Stripe
 from jreid.models.two_stream import Branch, TwoStream
 from jreid.run.frozen import FrozenRun, open_run
@@ -88,23 +89,6 @@ class Explanation:
         return heat_map_picture([self.query, self.gallery], maps, title)
 
 
-class HeldLengths(Embedding):
-    """The same embedding, whose lengths are constants for the gradient."""
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, embedding: Embedding) -> "HeldLengths":
-        """Of the same fields."""
-        fields = dataclasses.fields(embedding)
-        return cls(**{field.name: getattr(embedding, field.name) for field in fields})
-
-    def directions(self, x):
-        """Rows divided by lengths through which no gradient flows."""
-        length = jnp.linalg.norm(jax.lax.stop_gradient(x), axis=-1, keepdims=True)
-        return x / jnp.maximum(length, 1e-12)
-
-
 def explain(
     run: "FrozenRun | Embedder | str | os.PathLike[str]",
     query: AnyImage,
@@ -135,16 +119,18 @@ def explain(
         read_image(image, config.size, config.resize, frozen.grey16)
         for image in (query, gallery_image)
     ]
+    network = _merged(frozen)
     seen = [
-        _maps_of(frozen, image, modality)
+        _maps_of(frozen, network, image, modality)
         for image, modality in zip(
             pixels, (query_modality, gallery_modality), strict=True
         )
     ]
-    vectors = [_vector(frozen, maps) for maps in seen]
+    made_by = network, config.embedding, frozen.kind
+    vectors = [vector_of(*made_by, maps) for maps in seen]
     similarity = float(vectors[0] @ vectors[1])
     shares = [
-        _shares(frozen, maps, other)
+        location_shares(*made_by, maps, other)
         for maps, other in zip(seen, reversed(vectors), strict=True)
     ]
     constants = [similarity - float(share.sum()) for share in shares]
@@ -223,8 +209,6 @@ def _statement(
 
 def _opened(run) -> FrozenRun:
     if isinstance(run, str | os.PathLike):
-        from pathlib import Path
-
         run = open_run(Path(run))
     frozen = getattr(run, "network", None) if not isinstance(run, FrozenRun) else run
     if not isinstance(frozen, FrozenRun):
@@ -241,7 +225,7 @@ def _opened(run) -> FrozenRun:
     return frozen
 
 
-def _merged(frozen: FrozenRun):
+def _merged(frozen: FrozenRun) -> TwoStreamNetwork:
     """The network with its values, as for embedding."""
     from jreid.run.images import read_identities
 
@@ -254,9 +238,10 @@ def _merged(frozen: FrozenRun):
     return network
 
 
-def _maps_of(frozen: FrozenRun, pixels, modality: str) -> list[dict[str, jax.Array]]:
+def _maps_of(
+    frozen: FrozenRun, network: TwoStreamNetwork, pixels: np.ndarray, modality: str
+) -> list[dict[str, jax.Array]]:
     """The last maps of the image, and of its mirror image where that is embedded."""
-    network = _merged(frozen)
     graph, state = nnx.split(network)
     views = [pixels, pixels[:, ::-1]] if frozen.config.embedding.flip else [pixels]
     stem = {modality: stems(frozen.config.views)[modality]}
@@ -271,47 +256,3 @@ def _maps_of(frozen: FrozenRun, pixels, modality: str) -> list[dict[str, jax.Arr
         return {name: x.astype(jnp.float32) for name, x in found.items()}
 
     return [maps(state, np.ascontiguousarray(view)[None]) for view in views]
-
-
-def _embedded(network, embedding, kind, maps):
-    """The vector [d] at length 1, its length held if the embedding's are."""
-    outputs = []
-    for of_view in maps:
-        made = network.heads(of_view)
-        if len(next(iter(of_view.values()))) > 1:  # copies of the image
-            made = jax.tree.map(lambda x: x[None], made)
-        outputs.append(made)
-    return embedding.directions(embedding(*outputs)[kind])[0]
-
-
-def _vector(frozen: FrozenRun, maps):
-    embedding = frozen.config.embedding
-    return _embedded(_merged(frozen), embedding, frozen.kind, maps)
-
-
-def _shares(frozen: FrozenRun, maps, other) -> Float32[np.ndarray, "h w"]:
-    """Map times gradient, summed over channels, copies, tails and the mirror image."""
-    held = HeldLengths.of(frozen.config.embedding)
-    network = _merged(frozen)
-    product = partial(_product, network, held, frozen.kind, other)
-    gradients = jax.grad(product)(maps)
-    total: Any = 0
-    for number, (of_view, gradient) in enumerate(zip(maps, gradients, strict=True)):
-        found = [
-            np.asarray((of_view[name] * gradient[name]).sum((0, 3))) for name in of_view
-        ]
-        largest = max((share.shape for share in found), key=np.prod)
-        for share in found:
-            spread = _spread(share, largest)
-            total = total + (spread[:, ::-1] if number else spread)
-    return np.asarray(total, np.float32)
-
-
-def _product(network, embedding, kind, other, maps):
-    return _embedded(network, embedding, kind, maps) @ other
-
-
-def _spread(share: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A coarser map on a finer one's locations, with the same sum."""
-    down, across = (new // old for new, old in zip(shape, share.shape, strict=True))
-    return np.kron(share, np.ones((down, across))) / (down * across)

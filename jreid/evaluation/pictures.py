@@ -104,7 +104,8 @@ def heat_map_picture(
             cmap="RdBu_r",
             vmin=-limit,
             vmax=limit,
-            alpha=0.6,
+            # Where nothing speaks for the match, the image is seen.
+            alpha=0.85 * (np.abs(of_image) / limit) ** 0.7,
             interpolation="bilinear",
             extent=extent,
         )

@@ -12,7 +12,7 @@ from jreid.report.charts import COLOURS, scatter_chart
 from jreid.report.html import Markup, element, figure, note, section, table
 from jreid.report.run_folder import ReportedRun
 
-MOST_POINTS = 1500
+MOST_POINTS = 1000
 _SHORT = ("VIS", "IR")
 _METHODS = {"pca": "principal components", "tsne": "t-SNE"}
 
@@ -39,9 +39,9 @@ def camera_section(runs: Sequence[ReportedRun]) -> Markup:
         "Cameras",
         note(
             "R-1 in percent: the share of a camera's images (rows) whose nearest image "
-            "in another camera (columns) shows the same person. All images, each "
-            "camera alone, which is easier than the protocol's gallery of several; "
-            "small: how many queries have their person there."
+            "in another camera (columns) shows the same person. All images of the two "
+            "cameras, so not the protocol's numbers; small: how many queries have "
+            "their person there."
         ),
         element("div", *panels, class_="two"),
     )

@@ -67,7 +67,10 @@ def verification_section(
             figure("FNMR at a false match rate", table(header, rows), class_="plain"),
             class_="grid2",
         ),
-        *(note(_limits(run, of_run)) for run, of_run in found),
+        *(
+            note(f"{', '.join(names)}: {limits}")
+            for limits, names in _by_limits(found).items()
+        ),
     )
 
 
@@ -84,12 +87,22 @@ def _cells(pairs: PairDistances) -> list[Markup]:
     return cells
 
 
+def _by_limits(
+    found: Sequence[tuple[ReportedRun, PairDistances]],
+) -> dict[str, list[str]]:
+    """Names of the runs by what can be measured on their test images."""
+    told: dict[str, list[str]] = {}
+    for run, of_run in found:
+        told.setdefault(_limits(run, of_run), []).append(run.name)
+    return told
+
+
 def _limits(run: ReportedRun, pairs: PairDistances) -> str:
     same, different = len(pairs.same_across), len(pairs.different_across)
     assert run.table is not None
     people = len(np.unique(run.table.ids))
     told = (
-        f"{run.name}: {same} pairs of one person and {different} of two, of {people} "
+        f"{same} pairs of one person and {different} of two, of {people} "
         f"people. The smallest FMR that can be measured is {1 / different:.1e} (below: "
         f"–); under {SURE / different:.1e} it rests on fewer than {SURE} false matches "
         "(marked ?). Pairs share images and people, so they say less than so many "
@@ -108,13 +121,17 @@ def distance_section(
     runs: Sequence[ReportedRun], pairs: Sequence[PairDistances | None]
 ) -> Markup:
     """Histograms of the squared distances, by what the pairs show."""
-    panels = [
-        _histogram(run, of_run)
+    found = [
+        (run, of_run)
         for run, of_run in zip(runs, pairs, strict=True)
-        if of_run is not None
+        if of_run is not None and of_run.images > 1
     ]
-    if not panels:
+    if not found:
         return Markup("")
+    # The same axis for all runs, so that they can be compared.
+    ends = [end for _, of_run in found for end in _ends(of_run)]
+    edges = np.linspace(max(0.0, min(ends)), max(ends) + 1e-6, _BINS + 1)
+    panels = [_histogram(run, of_run, edges) for run, of_run in found]
     return section(
         "distances",
         "Distances",
@@ -127,7 +144,17 @@ def distance_section(
     )
 
 
-def _histogram(run: ReportedRun, pairs: PairDistances) -> Markup:
+def _ends(pairs: PairDistances) -> list[float]:
+    kinds = (
+        *(pairs.same_within, pairs.same_across),
+        *(pairs.different_within, pairs.different_across),
+    )
+    return [
+        float(end) for kind in kinds if len(kind) for end in (kind.min(), kind.max())
+    ]
+
+
+def _histogram(run: ReportedRun, pairs: PairDistances, edges: np.ndarray) -> Markup:
     camera = "one camera" if pairs.own_camera else "two cameras"
     kinds = {
         f"same person, one modality, {camera}": pairs.same_within,
@@ -136,9 +163,6 @@ def _histogram(run: ReportedRun, pairs: PairDistances) -> Markup:
         "different persons, across modalities": pairs.different_across,
     }
     there = {name: values for name, values in kinds.items() if len(values)}
-    low = min(float(values.min()) for values in there.values())
-    high = max(float(values.max()) for values in there.values())
-    edges = np.linspace(max(0.0, low), high + 1e-6, _BINS + 1)
     shares = [
         (
             f"{name} ({len(values)}, median {np.median(values):.2f})",

@@ -40,9 +40,10 @@ def rank_list_section(
         "ranks",
         "Rank lists",
         note(
-            "A query (grey frame) and its ten nearest gallery images, with their "
-            "squared distances. ✓ in a green frame: the same person; ✗ in a dashed red "
-            "one: somebody else. The file's name is shown where the pointer rests."
+            "A query (grey frame) and its ten nearest gallery images, with person, "
+            "camera and squared distance. ✓ in a green frame: the same person; ✗ in a "
+            "dashed red one: somebody else. The file's name is shown where the pointer "
+            "rests."
         ),
         *blocks,
     )
@@ -101,7 +102,10 @@ def _quality(quality: QueryQuality, place: int) -> str:
 
 
 def _explained(run: ReportedRun, ranked: RankList, explain: Explain) -> Markup:
-    contents, text = explain(run, ranked.query, int(ranked.nearest[0]))
+    try:
+        contents, text = explain(run, ranked.query, int(ranked.nearest[0]))
+    except (OSError, ValueError) as error:
+        return note(f"not explained: {error}")
     title = element("summary", "Why the first one? What speaks for the match")
     shown = picture(contents, "png", "heat maps of both images", class_="wide")
     return element("details", title, shown, note(text), open="")
@@ -116,6 +120,6 @@ def strip(thumbnails: Thumbnails, ranked: RankList) -> Markup:
     shots = [thumbnails.shot(query, "query", "query", *about)]
     for row, distance in zip(ranked.nearest.tolist(), ranked.distances, strict=True):
         kind = "right" if ids[row] == ids[query] else "wrong"
-        lines = (f"id {ids[row]}", f"cam {cameras[row]}", f"{distance:.3f}")
+        lines = (f"{ids[row]}", f"cam {cameras[row]}", f"{distance:.3f}")
         shots.append(thumbnails.shot(row, kind, *lines))
     return element("div", *shots, class_="strip")
