@@ -45,6 +45,7 @@ search.calibration
 report.*
 run.*
 search.*
+explanation_kind
 explanation
 embed evaluate train prepare explain report.__main__ search.__main__
 __main__

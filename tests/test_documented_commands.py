@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
-from jreid import embed, evaluate, prepare, train
+from jreid import embed, evaluate, explain, prepare, train
 from jreid.command_line import exit_code, parse
+from jreid.report.__main__ import Options as ReportOptions
 from jreid.search.__main__ import parse as parse_search
 from tools.documented_commands import commands_of, documents
 from tools.run_documented_commands import LEFT_OUT, SHORTENED, left_out, shortened
@@ -19,6 +20,8 @@ PARSERS = {
     "evaluate": lambda words: evaluate.way_of(parse(evaluate.Options, "", words, "")),
     "embed": lambda words: parse(embed.Options, "", words, ""),
     "search": parse_search,
+    "report": lambda words: parse(ReportOptions, "", words, ""),
+    "explain": lambda words: parse(explain.Options, "", words, ""),
     "prepare": lambda words: parse(prepare.Options, "", words, "").check(),
 }
 JREID = [

@@ -11,7 +11,8 @@ from flax import nnx
 from PIL import Image
 
 from jreid import explain as program
-from jreid.explanation import explain, kind_of
+from jreid.explanation import explain
+from jreid.explanation_kind import kind_of
 from jreid.models.embedding import Embedding
 from jreid.models.modules.location_shares import location_shares, vector_of
 from jreid.models.pooling import Average, GeM, Maximum, Stripe

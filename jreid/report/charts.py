@@ -13,14 +13,16 @@ _WIDTH, _HEIGHT = 360, 240  # of the drawing, whose letters are readable on a ph
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 40
 _MOST_POINTS = 300  # of a line
 
+Number = int | float
+
 
 @dataclass(frozen=True)
 class Line:
     """A curve: its name, colour (0 to 5), and whether it is dashed."""
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[Number]
+    y: Sequence[Number]
     colour: int = 0
     dashed: bool = False
 
@@ -30,11 +32,11 @@ class Axis:
     """One of a chart's two axes: its label, ends, and where it is marked."""
 
     label: str
-    low: float
-    high: float
+    low: Number
+    high: Number
     logarithmic: bool = False
 
-    def share(self, value: float) -> float:
+    def share(self, value: Number) -> float:
         """Where a value is between the ends, 0 to 1."""
         low, high = self.low, self.high
         if self.logarithmic:
@@ -49,7 +51,7 @@ class Axis:
         return round_values(self.low, self.high)
 
 
-def round_values(low: float, high: float, count: int = 5) -> list[float]:
+def round_values(low: Number, high: Number, count: int = 5) -> list[float]:
     """About `count` multiples of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
@@ -58,13 +60,15 @@ def round_values(low: float, high: float, count: int = 5) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
-def spanning(label: str, *values: Sequence[float], zero: bool = False) -> Axis:
+def spanning(label: str, *values: Sequence[Number], zero: bool = False) -> Axis:
     """An axis on which all finite values are."""
     joined = np.concatenate(
         [np.asarray(v, np.float64) for v in values] or [np.zeros(1)]
     )
     finite = joined[np.isfinite(joined)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0, 1)
+    low, high = (
+        (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    )
     low = min(low, 0.0) if zero else low
     margin = (high - low) * 0.04 or abs(high) * 0.1 or 1.0
     return Axis(label, low if zero and low == 0 else low - margin, high + margin)
@@ -135,7 +139,7 @@ def scatter_chart(
     text: str,
 ) -> Markup:
     """Points [n 2] as circles or squares of a class each, with a title to hover for."""
-    x, y = spanning("", points[:, 0]), spanning("", points[:, 1])
+    x, y = (spanning("", column.tolist()) for column in points.T)
     drawn = []
     for (px, py), kind, is_square, title in zip(
         points.tolist(), kinds, square, titles, strict=True

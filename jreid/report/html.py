@@ -2,7 +2,7 @@
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _STYLE = Path(__file__).with_name("style.css")
@@ -28,18 +28,22 @@ def escaped(text: Text) -> Markup:
 
 def element(name: str, *content: Text, **attributes: str) -> Markup:
     """`<name attributes>content</name>`; `class_` is the attribute class."""
-    given = "".join(
+    given = _given(attributes)
+    inside = "".join(escaped(part) for part in content)
+    return Markup(f"<{name}{given}>{inside}</{name}>")
+
+
+def _given(attributes: Mapping[str, str]) -> str:
+    return "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"'
         for key, value in attributes.items()
     )
-    inside = "".join(escaped(part) for part in content)
-    return Markup(f"<{name}{given}>{inside}</{name}>")
 
 
 def picture(contents: bytes, kind: str, text: str, **attributes: str) -> Markup:
     """An image that is part of the page; `text` is read out instead of it."""
     data = base64.b64encode(contents).decode()
-    given = "".join(f' {key}="{escaped(v)}"' for key, v in attributes.items())
+    given = _given(attributes)
     return Markup(
         f'<img src="data:image/{kind};base64,{data}" alt="{escaped(text)}"{given}>'
     )

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from jreid.config import Config
-from jreid.evaluation.embedding_map import best_method
 from jreid.processes.distributed import is_main
 from jreid.report.page import report_page
 from jreid.report.run_folder import open_run
@@ -30,6 +29,6 @@ def finish(config: Config, workdir: Path, run: Run) -> None:
         return
     step, content = int(state.step), run.images.test_content
     results.report(config, workdir, step, features, test, content)
-    page = report_page([open_run(workdir, read=test.read)], map_by=best_method())
+    page = report_page([open_run(workdir, read=test.read)])
     write_text(workdir / REPORT, page)
     print(workdir / REPORT)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from jreid.models.embedding import Embedding
 from jreid.models.modules.two_stream import TwoStreamNetwork
 
-Views = Sequence[Mapping[str, Float[Array, "r h w c"]]]
+Views = Sequence[Mapping[str, Float[Array, "r _ _ c"]]]
 """The last maps of an image, by tail, and of its mirror image where that counts; a row
 for each copy of the image."""
 
