@@ -157,7 +157,7 @@ def scatter_chart(
     return _drawing(x, y, drawn, text, bare=True)
 
 
-def _place(x: Axis, y: Axis, px: float, py: float) -> str:
+def _place(x: Axis, y: Axis, px: Number, py: Number) -> str:
     left = _LEFT + x.share(px) * (_WIDTH - _LEFT - _RIGHT)
     top = _HEIGHT - _BOTTOM - y.share(py) * (_HEIGHT - _TOP - _BOTTOM)
     return f"{left:.1f},{top:.1f}"
