@@ -1,6 +1,7 @@
 """The report: what it says, that it is safe, and how it looks in a browser."""
 
 import html.parser
+import io
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import browser
 import numpy as np
 import pytest
 import run_folders
+from PIL import Image
 
 from jreid.report import __main__ as program
 from jreid.report.charts import Axis, Line, line_chart, round_values
@@ -28,9 +30,18 @@ def folders(tmp_path_factory):
     ]
 
 
+def explained(run, query, match):
+    """A picture wider than a phone."""
+    assert run.table.modality[query] != run.table.modality[match]
+    file = io.BytesIO()
+    Image.new("RGB", (770, 400)).save(file, "PNG")
+    return file.getvalue(), "what <holds>"
+
+
 @pytest.fixture(scope="module")
 def page(folders):
-    return report_page([open_run(folder) for folder in folders])
+    runs = [open_run(folder) for folder in folders]
+    return report_page(runs, explain=explained, explained=1)
 
 
 class Reader(html.parser.HTMLParser):
@@ -73,6 +84,10 @@ def test_names_of_files_and_runs_are_text_not_markup(page):
         '<p title="&quot;&gt;&lt;x&gt;">&lt;&amp;&quot;&gt;&#x27;</p>'
     )
     assert escaped("caf\udce9") == "caf?"
+
+
+def test_the_first_lists_of_each_direction_are_explained(page):
+    assert page.count("what &lt;holds&gt;") == 2 * 2
 
 
 def test_scores_are_those_of_the_results(folders, page):
