@@ -16,6 +16,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compiling is most of the time of a test; the key covers program, flags and versions.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
+# Also of the small programs that operations one by one are: they are most of it.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # As in JAX's own tests: the same operations, less machine code to be optimised.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
