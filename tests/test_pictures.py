@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jreid.evaluation.pictures import save_cmc_plot, save_rank_sheet
+from jreid.evaluation.pictures import (
+    save_cmc_plot,
+    save_rank_sheet,
+    save_reliability_diagram,
+)
 from jreid.evaluation.rank_lists import RankList
 from jreid.evaluation.score import METRICS, Score
 from jreid.evaluation.statistics import ByIdentity
 from jreid.evaluation.telling_curves import telling_curves
+from jreid.search.reliability import reliability
 
 GREEN, RED = (26, 150, 65), (215, 25, 28)
 
@@ -123,3 +128,18 @@ def test_rank_sheet_errors(tmp_path, images):
     pathlib.Path(images["paths"][4]).unlink()
     with pytest.raises(FileNotFoundError, match="4.png"):
         save_rank_sheet(tmp_path / "ranks.png", [RankList(0, np.array([4]))], **images)
+
+
+def test_a_reliability_diagram_has_a_line_for_each_pair(tmp_path, rng):
+    same = rng.random(500) < 0.4
+    made = {
+        name: reliability(np.clip(same * 0.5 + rng.random(500) / 2, 0, 1), same)
+        for name in ("visible-visible", "visible-infrared")
+    }
+    save_reliability_diagram(tmp_path / "both.png", made)
+    found = colours(tmp_path / "both.png")
+    assert {(0, 0x72, 0xB2), (0xD5, 0x5E, 0)} <= found
+    save_reliability_diagram(tmp_path / "one.png", dict([*made.items()][:1]))
+    assert (0xD5, 0x5E, 0) not in colours(tmp_path / "one.png")
+    with pytest.raises(ValueError, match="needs probabilities"):
+        save_reliability_diagram(tmp_path / "none.png", {})

@@ -61,8 +61,10 @@ def test_a_query_finds_the_person(place, query, tmp_path, capfd):
     assert [h["distance"] for h in hits] == sorted(h["distance"] for h in hits)
     picture = tmp_path / "found.png"
     run("query", query, *words, "--picture", picture, "--identity", "bob")
-    lines = capfd.readouterr().out.splitlines()
-    assert hits[0]["path"] in lines[0] and hits[0]["key"] in lines[0]
+    told, why, best, *_ = capfd.readouterr().out.splitlines()
+    assert "query.png: visible, looks visible (bits 8, chroma" in told
+    assert why.startswith("no probability: ")
+    assert hits[0]["path"] in best and hits[0]["key"] in best
     sheet = np.asarray(Image.open(picture))
     assert (sheet == (0x1A, 0x96, 0x41)).all(axis=-1).any()  # a green frame
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from jreid.search import Gallery, Where
+from jreid.search.calibration import Calibration
+from jreid.search.calibrations import Calibrations
 from jreid.search.indexing import index, list_images
 from jreid.search.labels import Labels, pattern_labels
 from jreid.search.records import key_of
@@ -160,6 +162,45 @@ def test_reranking_is_the_evaluations(gallery):
     order = np.argsort(rerank(own, vectors)[0], kind="stable")
     assert hits[:20] == [plain[place] for place in order]
     assert hits[20:] == plain[20:]
+
+
+def test_probabilities_are_those_of_the_runs_curves(place, images, tmp_path, rng):
+    embedder = crops.embedder()
+    embedder.workdir = tmp_path / "run"
+    embedder.workdir.mkdir()
+    same = rng.random(500) < 0.3
+    distances = np.where(same, 0.4, 1.6) + rng.normal(0, 0.2, 500)
+    curve = Calibration.fit(distances, same)
+    made = Calibrations(embedder.fingerprint, "a test", {"visible-visible": curve})
+    with indexed(place, images, embedder)[0] as gallery:
+        assert "calibrate" in gallery.why_no_probability
+        assert gallery.query(QUERY, "visible", k=1)[0].probability is None
+        with pytest.raises(ValueError, match="not calibrated: python -m"):
+            gallery.query(QUERY, "visible", false_match_rate=0.1)
+    made.write(embedder.workdir)
+    visible = Where(modality="visible")
+    with Gallery.open(place, embedder) as gallery:
+        hits = gallery.query(QUERY, "visible", k=36)
+        assert gallery.why_no_probability == ""
+        for hit in hits:
+            if hit.modality == "infrared":
+                assert hit.probability is None
+            else:
+                p = curve.probability(hit.distance)[0]
+                assert hit.probability == pytest.approx(p, rel=1e-6)
+        limit = curve.threshold(0.05)
+        near = gallery.query(QUERY, "visible", 36, where=visible, false_match_rate=0.05)
+        assert near == [h for h in hits if h.probability and h.distance <= limit]
+        moved = gallery.query(QUERY, "visible", 36, liked=[near[0].key])
+        assert {h.key: h.probability for h in moved} == {
+            h.key: h.probability and pytest.approx(h.probability) for h in hits
+        }
+        prior = gallery.query(QUERY, "visible", 1, prior=0.5)[0]
+        p = curve.with_prior(0.5).probability(prior.distance)[0]
+        assert prior.probability == pytest.approx(p, rel=1e-6)
+        stranger = 255 - np.asarray(QUERY)
+        options = {"where": visible, "false_match_rate": 0.05}
+        assert gallery.query(stranger, "visible", 36, **options) == []
 
 
 def test_a_second_run_embeds_what_is_new_or_changed(gallery, images):

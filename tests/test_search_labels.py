@@ -70,7 +70,7 @@ def test_a_pattern_reads_paths():
 @pytest.mark.parametrize(
     "pattern, message",
     [
-        ("cam(", "missing ), unterminated"),
+        ("cam(", "missing ., unterminated"),
         ("cam1", "the named groups none; allowed are camera, time"),
         ("(?P<colour>.)", "the named groups colour; allowed are camera, time"),
     ],

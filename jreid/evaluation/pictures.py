@@ -1,9 +1,10 @@
-"""CMC plots, rank-list sheets and heat maps as PNG files."""
+"""CMC plots, reliability diagrams, rank-list sheets and heat maps as PNG files."""
 
 import io
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -71,6 +72,62 @@ def save_cmc_plot(
         panel.legend(title="feature (R-1 in %)", loc="best")
     for panel in panels[len(settings) :]:
         panel.remove()
+    canvas.print_figure(path, dpi=120, format="png")
+
+
+@runtime_checkable
+class Reliable(Protocol):
+    """Probabilities in bins, see `jreid.search.reliability.Reliability`."""
+
+    @property
+    def probability(self) -> Float[np.ndarray, " bins"]:
+        """The mean of each bin."""
+        ...
+
+    @property
+    def share(self) -> Float[np.ndarray, " bins"]:
+        """How many of the bin's pairs are of the same person."""
+        ...
+
+    @property
+    def weight(self) -> Float[np.ndarray, " bins"]:
+        """How many of all pairs are in the bin."""
+        ...
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error."""
+        ...
+
+
+def save_reliability_diagram(
+    path: str | os.PathLike[str], of_pairs: Mapping[str, Reliable]
+) -> None:
+    """What came true of each probability, a line for each pair of modalities.
+
+    The area of a point is the share of pairs in its bin.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not of_pairs:
+        raise ValueError("a reliability diagram needs probabilities")
+    figure = Figure(figsize=(5.4, 5.2), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    panel = figure.subplots()
+    panel.plot([0, 1], [0, 1], color="#808080", linewidth=1, linestyle=":")
+    for (name, made), colour in zip(of_pairs.items(), _COLOURS, strict=False):
+        label = f"{name}  (ECE {made.error:.3f})"
+        panel.plot(made.probability, made.share, color=colour, label=label)
+        sizes = 12 + 300 * made.weight
+        panel.scatter(made.probability, made.share, sizes, color=colour, alpha=0.6)
+    panel.set_xlabel("predicted probability of the same person")
+    panel.set_ylabel("share of pairs of the same person")
+    panel.set_xlim(-0.02, 1.02)
+    panel.set_ylim(-0.02, 1.02)
+    panel.set_aspect("equal")
+    panel.grid(color="#dddddd")
+    panel.legend(loc="upper left")
     canvas.print_figure(path, dpi=120, format="png")
 
 

@@ -23,6 +23,7 @@ VERBS = {
     "index": "embed a folder's images, those that are new or have changed",
     "query": "find the images that show the person of an image",
     "remove": "delete images from a gallery, with all that is stored of them",
+    "calibrate": "fit the probability that two images show one person",
     "info": "what a gallery holds, and what it was made with",
     "serve": "search in the browser",
 }
@@ -40,7 +41,7 @@ def program(arguments: list[str]) -> int:
         importlib.import_module(f"jreid.search.verbs.{verb}").run(given)
         return 0
     told = f"usage: {PROGRAM} VERB [OPTIONS]\n\n" + "".join(
-        f"  {name:7} {purpose}\n" for name, purpose in VERBS.items()
+        f"  {name:9} {purpose}\n" for name, purpose in VERBS.items()
     )
     if verb in ("-h", "--help"):
         print(f"{told}\n{PROGRAM} VERB --help lists its options")

@@ -1,46 +1,25 @@
 """Fits a run's calibrations: to its held-out people, or to labelled pairs of a file."""
 
-import csv
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jreid.data.datasets import MODALITY_NAMES, Images
-from jreid.data.modality_words import MODALITY_WORDS
-from jreid.data.single_image import pixels_of
 from jreid.evaluation.distances import squared_distances
 from jreid.search.calibration import Calibration, Kind
 from jreid.search.calibrations import PAIRS, Calibrations, pair_of
 from jreid.search.embedder import Embedder
-from jreid.search.guard import recognise
+from jreid.search.labelled_pairs import Pairs, read_pairs
 from jreid.search.reliability import reliability
-from jreid.shapes import Bool, Float, Float32
+from jreid.shapes import Float, Float32
 
 _AT_ONCE = 512  # images read and embedded at once
-_SAME = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-_FORM = """The first line names the columns:
-  distance,same                      squared Euclidean distances, of visible-infrared
-                                     pairs, or of what a column `pair` says
-  first,second,same                  images, relative to the file's folder; their
-                                     modality is recognised, or in the columns
-                                     first_modality and second_modality
-same is 1 or 0"""
 HELD_OUT = (
     "hold people out of the training, as data.train_on_val=False of SYSU-MM01 and a "
     "folder `val` of one's own do, or give labelled pairs of your own: --pairs FILE"
 )
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Distances of pairs of images, of one pair of modalities."""
-
-    distances: Float[np.ndarray, " n"]
-    same: Bool[np.ndarray, " n"]
 
 
 def calibrate(
@@ -164,74 +143,3 @@ def pairs_of(vectors: Float[np.ndarray, "n d"], images: Images) -> dict[str, Pai
             name = pair_of(MODALITY_NAMES[first], MODALITY_NAMES[second])
             found[name] = Pairs(distances[rows], same[rows])
     return found
-
-
-def read_pairs(file: Path, embedder: Embedder) -> dict[str, Pairs]:
-    """The labelled pairs of a CSV file, by modalities.
-
-    Raises:
-        FileNotFoundError: the file, or an image, is missing.
-        ValueError: other columns, or a line that is not as they say.
-    """
-    with open(file, newline="") as opened:
-        reader = csv.DictReader(opened)
-        columns = set(reader.fieldnames or ())
-        rows = [(reader.line_num, row) for row in reader]
-    if not ({"distance", "same"} <= columns or {"first", "second", "same"} <= columns):
-        raise ValueError(f"{file} has the columns {sorted(columns)}.\n{_FORM}")
-    try:
-        parse = _of_distances if "distance" in columns else _of_images
-        names, distances = parse(file, rows, embedder)
-    except KeyError as error:
-        raise ValueError(f"{file}: {error} is not allowed.\n{_FORM}") from None
-    same = np.array([_is_same(file, line, row) for line, row in rows], bool)
-    return {
-        name: Pairs(distances[names == name], same[names == name])
-        for name in dict.fromkeys(names.tolist())
-    }
-
-
-def _is_same(file: Path, line: int, row: dict[str, str]) -> bool:
-    word = (row["same"] or "").strip().lower()
-    if word not in _SAME:
-        raise ValueError(f"{file}, line {line}: same is {row['same']!r}.\n{_FORM}")
-    return _SAME[word]
-
-
-def _of_distances(file: Path, rows: Sequence, embedder: Embedder):
-    names, distances = [], []
-    for line, row in rows:
-        names.append(row.get("pair") or "visible-infrared")
-        try:
-            distances.append(float(row["distance"]))
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"{file}, line {line}: the distance is {row['distance']!r}.\n{_FORM}"
-            ) from None
-    if others := {*names} - {*PAIRS}:
-        raise ValueError(
-            f"{file}: the pair is {others.pop()!r}; allowed are {', '.join(PAIRS)}"
-        )
-    return np.array(names), np.array(distances)
-
-
-def _of_images(file: Path, rows: Sequence, embedder: Embedder):
-    """Each image is embedded once."""
-    modalities: dict[str, str] = {}
-    for _, row in rows:
-        for side in ("first", "second"):
-            word = (row.get(f"{side}_modality") or "").strip().lower()
-            if word:
-                modalities[row[side]] = MODALITY_NAMES[MODALITY_WORDS[word]]
-            elif row[side] not in modalities:
-                pixels = pixels_of(file.parent / row[side])
-                modalities[row[side]] = recognise(pixels).modality
-    place = {path: number for number, path in enumerate(modalities)}
-    paths = [file.parent / path for path in modalities]
-    vectors = embedder(paths, [*modalities.values()])
-    sides = [[place[row[side]] for _, row in rows] for side in ("first", "second")]
-    gaps = vectors[sides[0]] - vectors[sides[1]]
-    names = [
-        pair_of(modalities[row["first"]], modalities[row["second"]]) for _, row in rows
-    ]
-    return np.array(names), np.vecdot(gaps, gaps).astype(np.float64)

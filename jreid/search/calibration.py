@@ -1,4 +1,4 @@
-"""P(same person) from the distance of two vectors, and what a threshold lets through."""
+"""P(same person) from the distance of two vectors, and thresholds of distances."""
 
 import math
 from collections.abc import Mapping
@@ -102,6 +102,15 @@ class Calibration:
             odds = log_odds[0] + slope * (given - knots[0])
         odds = odds + math.log(self.prior / (1 - self.prior))
         return 0.5 * (1 + np.tanh(0.5 * odds))  # the logistic function, no overflow
+
+    def even(self) -> float:
+        """The distance at which P is one half, or the nearest of the curve's ends."""
+        knots, log_odds = np.array(self.distances), np.array(self.log_odds)
+        wanted = -math.log(self.prior / (1 - self.prior))
+        if self.kind == "logistic":
+            slope = (log_odds[-1] - log_odds[0]) / (knots[-1] - knots[0])
+            return float(knots[0] + (wanted - log_odds[0]) / slope)
+        return float(np.interp(-wanted, -log_odds, knots))
 
     def threshold(self, false_match_rate: float) -> float:
         """The largest known distance to which so many different persons match at most.

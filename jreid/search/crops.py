@@ -69,7 +69,7 @@ def perceptual_hash(
     """
     from scipy.fft import dctn
 
-    waves = dctn(_grey(pixels, (_HASH_SIDE, _HASH_SIDE)), norm="ortho")
+    waves = np.asarray(dctn(_grey(pixels, (_HASH_SIDE, _HASH_SIDE)), norm="ortho"))
     low = waves[:_HASH_WAVES, :_HASH_WAVES].ravel()
     bits = low > np.median(low[1:])  # the first is the mean
     return int.from_bytes(np.packbits(bits).tobytes())

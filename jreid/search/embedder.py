@@ -124,7 +124,9 @@ class Embedder:
             UnreadableImageError, TypeError: see `single_image.read_image`.
             ValueError: another modality, or not one for each image.
         """
-        several = list(images) if isinstance(images, list | tuple) else [images]
+        several: list[Any] = (
+            list(images) if isinstance(images, list | tuple) else [images]
+        )
         given = [modality] * len(several) if isinstance(modality, str) else [*modality]
         if len(given) != len(several):
             raise ValueError(

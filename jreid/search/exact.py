@@ -5,6 +5,7 @@ import concurrent.futures
 import numpy as np
 
 from jreid.search.extra import faiss
+from jreid.search.vectors_file import Int8Rows
 from jreid.shapes import Bool, Float, Float32, Int
 
 
@@ -14,7 +15,7 @@ class ExactIndex:
     faiss gives one query to one core, so each core has its own share of the vectors.
     """
 
-    def __init__(self, vectors: Float[np.ndarray, "n d"], threads: int):
+    def __init__(self, vectors: "Float[np.ndarray, 'n d'] | Int8Rows", threads: int):
         library = faiss()
         count, self.dim = vectors.shape
         bounds = np.linspace(0, count, max(1, threads) + 1).astype(int)

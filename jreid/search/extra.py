@@ -1,6 +1,8 @@
 """The libraries of the extra `search`, imported when they are first needed."""
 
 import importlib
+import logging
+import logging.config
 from typing import Any
 
 
@@ -10,8 +12,19 @@ def faiss() -> Any:
 
 
 def pymilvus() -> Any:
-    """Milvus' client."""
-    return _library("pymilvus")
+    """Milvus' client, without its way with other libraries' logs.
+
+    On being imported it configures logging anew, which closes the handlers that are
+    there, and it logs every error that it raises.
+    """
+    configure = logging.config.dictConfig
+    logging.config.dictConfig = lambda config: None
+    try:
+        library = _library("pymilvus")
+    finally:
+        logging.config.dictConfig = configure
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+    return library
 
 
 def scikit_learn(module: str) -> Any:

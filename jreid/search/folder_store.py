@@ -48,8 +48,7 @@ class FolderStore:
         self.place, self._folder = str(folder), folder
         self._catalogue = Catalogue(folder)
         with _named(folder):
-            dim = self._catalogue.settings()["dim"]
-        self._file = VectorsFile(folder, dim)
+            self._file = _vectors_file(folder, self._catalogue.settings())
         self._index, self._generation = None, -1
         self._chosen: dict[Where, Bool[np.ndarray, " n"]] = {}
 
@@ -63,7 +62,7 @@ class FolderStore:
         with only_writer(folder / LOCK, str(folder)):
             if not (folder / catalogue.NAME).exists():
                 _refuse_others(folder)
-                VectorsFile(folder, settings["dim"]).create()
+                _vectors_file(folder, settings).create()
                 with tempfile.TemporaryDirectory(prefix=_NEW, dir=folder) as new:
                     made = Catalogue(Path(new), create=True)
                     made.change_settings(settings)
@@ -100,8 +99,8 @@ class FolderStore:
         return self._catalogue.counts()
 
     def size(self) -> dict[str, int]:  # noqa: D102
-        names = (vectors_file.NAME, catalogue.NAME)
-        return {name: (self._folder / name).stat().st_size for name in names}
+        paths = (self._file.path, self._folder / catalogue.NAME)
+        return {path.name: path.stat().st_size for path in paths}
 
     def put(  # noqa: D102
         self, records: Sequence[Record], vectors: Float32[np.ndarray, "n d"]
@@ -187,10 +186,15 @@ class FolderStore:
         self._catalogue.forget_holes()
 
 
+def _vectors_file(folder: Path, settings: Mapping[str, Any]) -> VectorsFile:
+    return VectorsFile(folder, settings["dim"], settings.get("int8", False))
+
+
 def _refuse_others(folder: Path) -> None:
     """Raises FileExistsError unless all there is was left by a killed `create`."""
     for path in folder.iterdir():
-        left = path.name == vectors_file.NAME and not path.stat().st_size
+        is_ours = path.name in (vectors_file.NAME, vectors_file.NAME_INT8)
+        left = is_ours and not path.stat().st_size
         if not (left or path.name == LOCK or path.name.startswith(_NEW)):
             raise FileExistsError(
                 f"{folder} is no gallery and holds {path.name}: give another --gallery"

@@ -1,21 +1,17 @@
 """A gallery: images that were embedded once, and are searched for a person."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
-from jreid.data.single_image import AnyImage, pixels_of, to_size
-from jreid.search import refine
+from jreid.data.single_image import AnyImage
+from jreid.search.asking import Question, answer, embedded
+from jreid.search.calibrations import Calibrations
 from jreid.search.embedder import Embedder
 from jreid.search.places import make_store, open_store
 from jreid.search.records import EVERYWHERE, Hit, Record, Where, key_of
 from jreid.search.store import FORMAT, Store
-from jreid.shapes import Float32
-
-_MANY = 8  # images that are looked at for each track that is wanted, at first
 
 
 class Gallery:
@@ -23,8 +19,8 @@ class Gallery:
 
     def __init__(self, store: Store, embedder: Embedder | None):
         self.store, self._embedder = store, embedder
-        self._settings = store.settings()
-        self._probability = None
+        self._settings: dict[str, Any] = store.settings()
+        self._calibrations: tuple[Calibrations | None, str] | None = None
 
     @classmethod
     def open(
@@ -54,8 +50,13 @@ class Gallery:
         place: str | os.PathLike[str],
         embedder: Embedder,
         images: str | os.PathLike[str],
+        *,
+        int8: bool = False,
     ) -> "Gallery":
-        """A new and empty gallery of the images below a folder."""
+        """A new and empty gallery of the images below a folder.
+
+        With `int8` a folder's file has a byte for each number, see `projection`.
+        """
         settings: dict[str, Any] = {
             "format": FORMAT,
             "dim": embedder.dim,
@@ -64,6 +65,8 @@ class Gallery:
             "run": None if embedder.workdir is None else str(embedder.workdir),
             "images": str(Path(images).absolute()),
         }
+        if int8:
+            settings["int8"] = True
         return cls(make_store(os.fspath(place), settings), embedder)
 
     def _check(self) -> None:
@@ -104,7 +107,8 @@ class Gallery:
     def move(self, images: str | os.PathLike[str]) -> None:
         """Says that the indexed folder has another place now."""
         with self.store.writing():
-            moved = self._settings | {"images": str(Path(images).absolute())}
+            moved: dict[str, Any] = {**self._settings}
+            moved["images"] = str(Path(images).absolute())
             self.store.change(moved)
             self._settings = moved
 
@@ -132,6 +136,8 @@ class Gallery:
         rerank: int = 0,
         liked: Sequence[str] = (),
         disliked: Sequence[str] = (),
+        false_match_rate: float | None = None,
+        prior: float | None = None,
     ) -> list[Hit]:
         """The images that are most like the person of the query, nearest first.
 
@@ -145,82 +151,50 @@ class Gallery:
                 re-ranking; their distances stay what they are.
             liked, disliked: keys of images that do, and do not, show the person: the
                 query is moved (see `refine`), and those disliked are left out.
+            false_match_rate: only images are returned that lie within the threshold
+                that so many pairs of different persons pass; none where nobody does.
+            prior: of the probabilities, see `Calibration`.
 
         Raises:
             UnreadableImageError, TypeError, ValueError: see `Embedder`.
             KeyError: a key that is not in the gallery.
         """
-        where = where or EVERYWHERE
-        where.check()
-        if k < 1:
-            raise ValueError(f"k is {k}; it must be at least 1")
-        several = list(images) if isinstance(images, list | tuple) else [images]
-        if not several:
-            raise ValueError("no image: a query needs at least one")
-        own, modalities = self._embedded(several, modality)
-        vector = refine.refined(
-            refine.fused(own), self.store.vectors(liked), self.store.vectors(disliked)
+        question = Question(
+            k=k,
+            where=where or EVERYWHERE,
+            by_track=by_track,
+            rerank=rerank,
+            liked=tuple(liked),
+            disliked=tuple(disliked),
+            false_match_rate=false_match_rate,
         )
-        left_out = {*disliked}
-
-        def nearest(count: int) -> list[tuple[Record, float]]:
-            found = self.store.nearest(vector, count + len(left_out), where)
-            found = [one for one in found if one[0].key not in left_out]
-            return self._reranked(vector, found[:count], rerank)
-
-        found = (
-            _first_of_tracks(nearest, k) if by_track else nearest(max(k, rerank))[:k]
+        several: list[Any] = (
+            list(images) if isinstance(images, list | tuple) else [images]
         )
-        probabilities = self._probabilities(own, modalities, [r for r, _ in found])
-        return [
-            _hit(record, distance, probability)
-            for (record, distance), probability in zip(
-                found, probabilities, strict=True
-            )
-        ]
+        query = embedded(self.embedder, several, modality)
+        calibrations = self.calibrations
+        if calibrations is not None and prior is not None:
+            calibrations = calibrations.with_prior(prior)
+        return answer(self.store, query, question, calibrations)
 
-    def _embedded(
-        self, images: list[AnyImage], modality: str | None | Sequence[str | None]
-    ) -> tuple[Float32[np.ndarray, "n d"], list[str]]:
-        """Vectors and modalities of the images of a query."""
-        one = modality is None or isinstance(modality, str)
-        given = [modality] * len(images) if one else list(modality)
-        if len(given) != len(images):
-            raise ValueError(
-                f"{len(images)} images and {len(given)} modalities: give one for all, "
-                "or one for each"
-            )
-        embedder, vectors, modalities = self.embedder, [], []
-        for image, own in zip(images, given, strict=True):
-            pixels = pixels_of(image)
-            modalities.append(own or recognised(pixels))
-            read = to_size(pixels, embedder.size, embedder.resize, embedder.grey16)
-            vectors.append(embedder.embed(read[None], modalities[-1])[0])
-        return np.stack(vectors), modalities
+    @property
+    def calibrations(self) -> Calibrations | None:
+        """What tells probabilities of distances; None where nothing does.
 
-    def _reranked(
-        self,
-        vector: Float32[np.ndarray, " d"],
-        found: list[tuple[Record, float]],
-        count: int,
-    ) -> list[tuple[Record, float]]:
-        """The first `count` in the order of k-reciprocal re-ranking."""
-        near, far = found[:count], found[count:]
-        if len(near) < 2:
-            return found
-        from jreid.evaluation.rerank.blocks import rerank
+        `why_no_probability` then says why. Raises ValueError for a damaged file.
+        """
+        return self._calibrated()[0]
 
-        kept = self.store.vectors([record.key for record, _ in near])
-        distances = rerank(vector[None], kept.astype(np.float32))[0]
-        return [near[place] for place in np.argsort(distances, kind="stable")] + far
+    @property
+    def why_no_probability(self) -> str:
+        """Why hits have no probability, and what to do; "" where they have."""
+        return self._calibrated()[1]
 
-    def _probabilities(
-        self,
-        own: Float32[np.ndarray, "n d"],
-        modalities: list[str],
-        records: list[Record],
-    ) -> Sequence[float | None]:
-        return [None] * len(records)
+    def _calibrated(self) -> tuple[Calibrations | None, str]:
+        if self._calibrations is None:
+            run, fingerprint = self.embedder.workdir, self.embedder.fingerprint
+            self._calibrations = Calibrations.from_run(run, fingerprint)
+        return self._calibrations
 
     def entry(self, key: str) -> Record:
         """What is known of an image; KeyError if there is none of this key."""
@@ -289,47 +263,6 @@ class Gallery:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def recognised(pixels: np.ndarray) -> str:
-    """The modality that an image looks to be of, see `guard`."""
-    from jreid.search.guard import recognise
-
-    return recognise(pixels).modality
-
-
-def _first_of_tracks(
-    nearest: Callable[[int], list[tuple[Record, float]]], k: int
-) -> list[tuple[Record, float]]:
-    """Of each of the k nearest tracks its first image; one without a track is its own.
-
-    A tracker counts for itself in each camera.
-    """
-    count = _MANY * k
-    while True:
-        found, first = nearest(count), {}
-        for record, distance in found:
-            track = (
-                record.key if record.track is None else (record.camera, record.track)
-            )
-            first.setdefault(track, (record, distance))
-        if len(first) >= k or len(found) < count:
-            return list(first.values())[:k]
-        count *= 4
-
-
-def _hit(record: Record, distance: float, probability: float | None) -> Hit:
-    return Hit(
-        key=record.key,
-        path=record.path,
-        distance=distance,
-        probability=probability,
-        camera=record.camera,
-        time=record.time,
-        track=record.track,
-        modality=record.modality,
-        identity=record.identity,
-    )
 
 
 def _told(about: dict[str, Any]) -> str:

@@ -79,8 +79,8 @@ def _of_16_bits(values: UInt16[np.ndarray, "h w"]) -> Recognition:
     warnings = ()
     if high <= FEW_LEVELS:
         warnings = (
-            f"16-bit grey values from {values.min()} to {values.max()}, of which the "
-            f"high byte keeps {high} of 256 levels: train with grey16.by=set or image, "
+            f"16 bits: grey values from {values.min()} to {values.max()}, of which the "
+            f"high byte keeps {high} of 256 levels; train with grey16.by=set or image, "
             "and the run reads them so",
         )
     return Recognition("infrared", "thermal", numbers, warnings)
@@ -119,7 +119,7 @@ def _pseudo_coloured(numbers: dict[str, Any], what: str) -> Recognition:
         numbers,
         (
             f"pseudo-coloured: its colours are {what}; a network takes them for "
-            "clothes: export grey values",
+            "clothes; export grey values",
         ),
     )
 
@@ -135,8 +135,8 @@ def _of_grey(
             "thermal",
             numbers,
             (
-                f"only {levels} of 256 grey levels, as of 16-bit thermal values of "
-                "which only the high byte is left: export all 16 bits",
+                f"few grey levels: {levels} of 256, as of 16-bit thermal values of "
+                "which only the high byte is left; export all 16 bits",
             ),
         )
     return Recognition(
@@ -144,8 +144,8 @@ def _of_grey(
         "near-infrared",
         numbers,
         (
-            f"grey ({why}): taken for near-infrared; a visible camera's grey picture, "
-            "or an 8-bit thermal one, looks the same: give the modality if it is one",
+            f"grey: {why}, so it is taken for near-infrared; a visible camera's grey "
+            "picture, or an 8-bit thermal one, looks the same: say if it is one",
         ),
     )
 

@@ -13,8 +13,11 @@ from jreid.data.image_folders import PassedOver
 from jreid.data.single_image import UnreadableImageError, pixels_of, to_size
 from jreid.processes.cores import cores
 from jreid.run.embedding_job import list_folder
+from jreid.search.crops import perceptual_hash
+from jreid.search.duplicates import Duplicates
 from jreid.search.embedder import BATCH, Embedder
-from jreid.search.gallery import Gallery, recognised
+from jreid.search.gallery import Gallery
+from jreid.search.guard import Recognition, recognise
 from jreid.search.labels import Labels
 from jreid.search.records import Record, content_of
 from jreid.shapes import UInt8
@@ -32,6 +35,7 @@ class Indexed:
     unchanged: int = 0
     removed: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # path, reason
+    doubtful: list[tuple[str, str]] = field(default_factory=list)  # path, what is odd
 
     @property
     def seen(self) -> int:
@@ -47,6 +51,8 @@ class _Prepared:
     record: Record
     pixels: UInt8[np.ndarray, "h w 3"] | None = None
     unreadable: str = ""
+    doubts: tuple[str, ...] = ()
+    look: int = 0  # perceptual hash
 
 
 def list_images(folder: Path) -> dict[str, str]:
@@ -90,8 +96,11 @@ def index(
     with gallery.store.writing():
         known = {record.path: record for record in gallery.store.all()}
         _remove_missing(gallery, known, paths, done)
+        seen = Duplicates()
+        files = {record.content: path for path, record in known.items()}
         for batch in _prepared(gallery, known, paths, labels_of):
             _keep(gallery, known, batch, done)
+            _doubt(batch, seen, files, done)
             progress(done)
     return done
 
@@ -154,14 +163,29 @@ def _prepare(
             if record.modality == before.modality:
                 return _Prepared(record)
         pixels = pixels_of(contents)
-        if not record.modality:
-            record = replace(record, modality=recognised(pixels))
+        seen = recognise(pixels)
     except OSError as error:
         return _Prepared(record, unreadable=error.strerror or str(error))
     except UnreadableImageError as error:
         return _Prepared(record, unreadable=str(error))
-    size, resize, grey16 = embedder.size, embedder.resize, embedder.grey16
-    return _Prepared(record, to_size(pixels, size, resize, grey16))
+    told, record = record, replace(record, modality=record.modality or seen.modality)
+    return _Prepared(
+        record,
+        to_size(pixels, embedder.size, embedder.resize, embedder.grey16),
+        doubts=_doubts(seen, told.modality),
+        look=perceptual_hash(pixels),
+    )
+
+
+def _doubts(seen: Recognition, told: str) -> tuple[str, ...]:
+    """What is odd about a picture, and how it differs from what was told of it."""
+    if not told:
+        return seen.warnings
+    # That a grey picture may be of either kind is of no use where it is told.
+    odd = tuple(one for one in seen.warnings if not one.startswith("grey"))
+    if told == seen.modality:
+        return odd
+    return (f"looks {seen.kind}, and is said to be {told}", *odd)
 
 
 def _keep(
@@ -173,7 +197,7 @@ def _keep(
         records = [one.record for one in new]
         vectors = np.empty((len(new), gallery.embedder.dim), np.float32)
         modalities = np.array([record.modality for record in records])
-        pixels = np.stack([one.pixels for one in new])
+        pixels = np.stack([one.pixels for one in new if one.pixels is not None])
         for name in {*modalities.tolist()}:
             rows = modalities == name
             vectors[rows] = gallery.embedder.embed(pixels[rows], name)
@@ -189,3 +213,23 @@ def _keep(
     bad = [one for one in batch if one.unreadable]
     done.unreadable += [(one.record.path, one.unreadable) for one in bad]
     done.removed += gallery.store.remove([one.record.key for one in bad])
+
+
+def _doubt(
+    batch: list[_Prepared], seen: Duplicates, files: dict[str, str], done: Indexed
+) -> None:
+    """Notes what is odd about new images.
+
+    Copies of files are found among all of the gallery, which `files` has by content;
+    copies of pictures among the new ones.
+    """
+    for one in batch:
+        done.doubtful += [(one.record.path, doubt) for doubt in one.doubts]
+        if one.pixels is not None:
+            path, copy = one.record.path, seen.add(one.record.path, one.look)
+            same = files.setdefault(one.record.content, path)
+            if same != path:
+                done.doubtful.append((path, f"duplicate: the same file as {same}"))
+            elif copy is not None:
+                told = f"duplicate: {copy[1]} of 64 bits differ from {copy[0]}"
+                done.doubtful.append((path, told))

@@ -28,6 +28,11 @@ def make_store(place: str, settings: Mapping[str, Any]) -> Store:
     if is_milvus(place):
         from jreid.search.milvus_store import MilvusStore
 
+        if settings.get("int8"):
+            raise ValueError(
+                f"{place} is of Milvus, which keeps vectors its own way: int8 is of "
+                "galleries in a folder"
+            )
         return MilvusStore.create(place, settings)
     from jreid.search.folder_store import FolderStore
 

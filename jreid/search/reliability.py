@@ -58,12 +58,12 @@ def reliability(
     places = np.minimum((probabilities * bins).astype(int), bins - 1)
     mass = np.bincount(places, weights, minlength=bins)
     full = mass > 0
-    sums = (
+    probability, share = (
         np.bincount(places, weights * values, minlength=bins)[full] / mass[full]
         for values in (probabilities, same)
     )
     pairs = np.bincount(places, minlength=bins)[full]
-    return Reliability(*sums, mass[full], pairs)
+    return Reliability(probability, share, mass[full], pairs)
 
 
 def expected_calibration_error(

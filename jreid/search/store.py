@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from jreid.shapes import Float, Float32
 FORMAT = 1  # of what is stored
 
 
+@runtime_checkable
 class Store(Protocol):
     """Vectors with their records, in a folder or in Milvus.
 

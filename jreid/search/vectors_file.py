@@ -1,30 +1,37 @@
-"""Vectors in a file: rows of float16, in the machine's order of bytes, nothing else."""
+"""Vectors in a file: rows of float16, in the machine's order of bytes, nothing else.
+
+Or, half as long, rows of int8, of which the first four bytes are the row's unit.
+"""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from jreid.search.projection import from_int8, to_int8
 from jreid.shapes import Float
 
-NAME = "vectors.f16"
+NAME, NAME_INT8 = "vectors.f16", "vectors.i8"
 _ROWS_AT_ONCE = 1024
 
 
 class VectorsFile:
     """The file of one gallery; what it holds is on the disk when a method returns."""
 
-    def __init__(self, folder: Path, dim: int):
-        self.path, self.dim = folder / NAME, dim
-        self._row = 2 * dim  # bytes
+    def __init__(self, folder: Path, dim: int, int8: bool = False):
+        self.path, self.dim = folder / (NAME_INT8 if int8 else NAME), dim
+        self._int8 = np.dtype([("unit", "f4"), ("codes", "i1", (dim,))])
+        self._row = self._int8.itemsize if int8 else 2 * dim  # bytes
+        self._is_int8 = int8
 
     def create(self) -> None:
         """An empty file."""
         self.path.touch()
 
-    def map(self, rows: int) -> Float[np.ndarray, "rows d"]:
-        """The first rows, read when they are looked at.
+    def map(self, rows: int) -> "Float[np.ndarray, 'rows d'] | Int8Rows":
+        """The first rows, read when they are looked at, as float16.
 
         Raises ValueError if the file has fewer.
         """
@@ -36,6 +43,8 @@ class VectorsFile:
             )
         if not rows:
             return np.empty((0, self.dim), np.float16)
+        if self._is_int8:
+            return Int8Rows(np.memmap(self.path, self._int8, "r", shape=(rows,)))
         return np.memmap(self.path, np.float16, "r", shape=(rows, self.dim))
 
     def write(self, placed: Mapping[int, Float[np.ndarray, " d"]]) -> None:
@@ -43,14 +52,24 @@ class VectorsFile:
         with open(self.path, "r+b") as file:
             for row, vector in placed.items():
                 file.seek(row * self._row)
-                file.write(np.asarray(vector, np.float16).tobytes())
+                file.write(self._bytes(vector))
             _settle(file)
+
+    def _bytes(self, vector: Float[np.ndarray, " d"]) -> bytes:
+        if not self._is_int8:
+            return np.asarray(vector, np.float16).tobytes()
+        codes, units = to_int8(np.asarray(vector, np.float32)[None])
+        return units.tobytes() + codes.tobytes()
 
     def move(self, moves: Mapping[int, int]) -> None:
         """Copies rows to other rows."""
-        if moves:
-            kept = self.map(max(*moves, *moves.values()) + 1)
-            self.write({target: kept[source] for source, target in moves.items()})
+        with open(self.path, "r+b") as file:
+            for source, target in moves.items():
+                file.seek(source * self._row)
+                vector = file.read(self._row)
+                file.seek(target * self._row)
+                file.write(vector)
+            _settle(file)
 
     def cut(self, rows: int) -> None:
         """Drops all but the first rows, and overwrites them before."""
@@ -62,6 +81,22 @@ class VectorsFile:
             _settle(file)
             file.truncate(rows * self._row)
             _settle(file)
+
+
+class Int8Rows:
+    """Rows of a file, which become float16 vectors of length 1 when they are taken."""
+
+    def __init__(self, stored: np.ndarray):
+        self._stored = stored
+        self.shape = len(stored), stored.dtype["codes"].shape[0]
+
+    def __getitem__(self, rows: Any) -> Float[np.ndarray, "... d"]:
+        """By a number, a slice or an array of numbers, as an array's rows."""
+        taken = np.atleast_1d(self._stored[rows])
+        vectors = from_int8(taken["codes"], taken["unit"])
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        made = (vectors / np.maximum(lengths, 1e-12)).astype(np.float16)
+        return made[0] if np.ndim(rows) == 0 and not isinstance(rows, slice) else made
 
 
 def _settle(file) -> None:

@@ -6,6 +6,7 @@ one is given, as --pattern 'cam(?P<camera>[0-9]+)/(?P<track>[0-9]+)_'. A command
 was stopped, or killed, is given again and goes on.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,11 @@ class Options:
     """The checkpoint to use instead of the newest."""
     kind: str = "fused"
     """Of a new gallery, which embedding: fused, or the name of a branch."""
+    dim: int | None = None
+    """Of a new gallery: vectors of so many numbers, by principal axes of the run's
+    training images, which are embedded for it once."""
+    int8: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Of a new gallery in a folder: its file has a byte for each number, not two."""
     csv: Path | None = None
     """A file that lists the images with what is known of them."""
     pattern: str | None = None
@@ -109,14 +115,20 @@ def _gallery(given: Options) -> "Gallery":
     from jreid.search.verbs.opening import embedder_of, open_with_network
 
     if exists(given.gallery):
+        if given.dim is not None or given.int8:
+            raise ValueError(
+                f"{given.gallery} is there: --dim and --int8 are of new galleries"
+            )
         return open_with_network(given.gallery, given.workdir, given.step, given.config)
     if given.workdir is None:
         raise ValueError(
             f"{given.gallery} is to be a new gallery: give the run whose network "
             "embeds its images, --workdir RUN"
         )
-    embedder = embedder_of(given.workdir, given.step, given.kind, given.config)
-    return Gallery.create(given.gallery, embedder, given.images)
+    embedder = embedder_of(
+        given.workdir, given.step, given.kind, given.config, given.dim
+    )
+    return Gallery.create(given.gallery, embedder, given.images, int8=given.int8)
 
 
 def _inside(gallery: "Gallery", images: Path) -> str:
@@ -153,3 +165,11 @@ def _report(gallery: "Gallery", done: "Indexed") -> None:
         print(f"{len(done.unreadable)} images cannot be read:")
         for path, reason in done.unreadable[:10]:
             print(f"  {path}: {reason}")
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for path, doubt in done.doubtful:
+        kinds.setdefault(re.split("[:,(]| of ", doubt)[0].strip(), []).append(
+            (path, doubt)
+        )
+    for kind, found in kinds.items():
+        path, doubt = found[0]
+        print(f"{kind}: {len(found)} images, the first is {path}: {doubt}")

@@ -27,14 +27,29 @@ def open_with_network(
         )
     if workdir is None and step is None:
         step = model.get("step")
-    embedder = embedder_of(workdir or Path(str(run)), step, model.get("kind"), config)
+    embedder = embedder_of(
+        workdir or Path(str(run)),
+        step,
+        model.get("kind"),
+        config,
+        model.get("projected"),
+    )
     return Gallery.open(place, embedder)
 
 
 def embedder_of(
-    workdir: Path, step: int | None, kind: str | None, config: Path | None
+    workdir: Path,
+    step: int | None,
+    kind: str | None,
+    config: Path | None,
+    dim: int | None = None,
 ) -> "Embedder":
-    """The network of a run, see `Embedder.from_run`."""
+    """The network of a run, see `Embedder.from_run`; with vectors of `dim` numbers."""
     from jreid.search.embedder import Embedder
 
-    return Embedder.from_run(workdir, step, kind or "fused", config)
+    embedder = Embedder.from_run(workdir, step, kind or "fused", config)
+    if dim is None:
+        return embedder
+    from jreid.search.projection import projection_of_run, with_projection
+
+    return with_projection(embedder, projection_of_run(embedder, dim))

@@ -7,13 +7,16 @@ towards the first and away from the others.
 
 import dataclasses
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import tyro
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from jreid.search.gallery import Gallery
     from jreid.search.records import Hit
 
@@ -42,6 +45,10 @@ class Options:
     """Look at images of this modality only."""
     by_track: tyro.conf.FlagCreatePairsOff[bool] = False
     """Of each track the best image only."""
+    false_match_rate: float | None = None
+    """Print images only that so many pairs of different persons would pass for."""
+    prior: float | None = None
+    """Of the probabilities: the share of the gallery's images that show the person."""
     rerank: int = 0
     """Put so many of the nearest in the order of k-reciprocal re-ranking."""
     like: tuple[str, ...] = ()
@@ -79,22 +86,60 @@ def run(given: Options) -> None:
         tracks=given.track,
     )
     where.check()
+    told = sys.stderr if given.json else sys.stdout
+    pixels, modalities = _look(given, told)
     with open_with_network(
         given.gallery, given.workdir, given.step, given.config
     ) as gallery:
         hits = gallery.query(
-            list(given.images),
-            None if given.modality == "auto" else given.modality,
+            pixels,
+            modalities,
             given.k,
             where=where,
             by_track=given.by_track,
             rerank=given.rerank,
             liked=[_key(gallery, name) for name in given.like],
             disliked=[_key(gallery, name) for name in given.unlike],
+            false_match_rate=given.false_match_rate,
+            prior=given.prior,
         )
+        if gallery.why_no_probability:
+            print(gallery.why_no_probability, file=told)
+        if not hits:
+            print(_nobody(gallery, given), file=told)
         _print(hits, given.json)
         if given.picture is not None:
             _draw(gallery, given, hits)
+
+
+def _look(given: Options, out: TextIO) -> "tuple[list[np.ndarray], list[str]]":
+    """The query's pixels and modalities; prints what they look to be."""
+    from jreid.data.single_image import pixels_of
+    from jreid.search.guard import recognise
+
+    pixels = [pixels_of(path) for path in given.images]
+    modalities = []
+    for path, own in zip(given.images, pixels, strict=True):
+        seen, modality = recognise(own), given.modality
+        modalities.append(seen.modality if modality == "auto" else modality)
+        known = [f"{name} {value}" for name, value in seen.numbers.items()]
+        print(
+            f"{path}: {modalities[-1]}, looks {seen.kind} ({', '.join(known)})",
+            file=out,
+        )
+        for warning in seen.warnings:
+            if modality == "auto" or not warning.startswith("grey"):
+                print(f"  {warning}", file=out)
+    return pixels, modalities
+
+
+def _nobody(gallery: "Gallery", given: Options) -> str:
+    if given.false_match_rate is not None:
+        return (
+            f"nobody: no image of {len(gallery)} is within the threshold of a "
+            f"false-match rate of {given.false_match_rate:g}"
+        )
+    return f"no image of {len(gallery)} is looked at: ask for less"
 
 
 def _key(gallery: "Gallery", name: str) -> str:
@@ -120,8 +165,6 @@ def _print(hits: "list[Hit]", as_json: bool) -> None:
         for hit in hits:
             print(json.dumps(dataclasses.asdict(hit)))
         return
-    if not hits:
-        print("no image of the gallery is looked at: ask for less")
     names = ("camera", "time", "track", "modality", "identity")
     for rank, hit in enumerate(hits, 1):
         known = [

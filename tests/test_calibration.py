@@ -1,0 +1,282 @@
+"""Probabilities of distances: against scikit-learn, loops, and what they promise."""
+
+import itertools
+import json
+import math
+
+import crops
+import numpy as np
+import pytest
+
+from jreid.data.datasets import images_from_rows
+from jreid.search.calibrate import calibrate, pairs_of
+from jreid.search.calibration import Calibration, expected_calibration_error
+from jreid.search.calibrations import Calibrations, nobody, pair_of
+from jreid.search.reliability import reliability
+
+
+def drawn(rng, count, share, middles=(0.8, 1.6), spread=0.25):
+    same = rng.random(count) < share
+    distances = np.where(same, *middles) + rng.normal(0, spread, count)
+    return np.clip(distances, 0, 4), same
+
+
+def true_probability(distances, prior, middles=(0.8, 1.6), spread=0.25):
+    """By Bayes' rule of two normal densities of one width."""
+    densities = [np.exp(-0.5 * ((distances - m) / spread) ** 2) for m in middles]
+    return prior * densities[0] / (prior * densities[0] + (1 - prior) * densities[1])
+
+
+@pytest.mark.parametrize("kind", ["logistic", "isotonic"])
+@pytest.mark.parametrize("prior", [0.5, 0.02])
+def test_the_probability_is_that_of_bayes(rng, kind, prior):
+    """The share of pairs fitted to, 0.1, is not what is answered with."""
+    distances, same = drawn(rng, 60_000, 0.1)
+    curve = Calibration.fit(distances, same, kind, prior)
+    asked = np.linspace(0.7, 1.7, 40)
+    gap = curve.probability(asked) - true_probability(asked, prior)
+    assert np.abs(gap).max() < (0.03 if kind == "logistic" else 0.12)
+    assert np.all(np.diff(curve.probability(np.linspace(0, 4, 99))) <= 0)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "isotonic"])
+def test_the_fit_is_scikit_learns(rng, kind):
+    distances, same = drawn(rng, 3000, 0.2)
+    weights = np.where(same, 0.5 / same.mean(), 0.5 / (1 - same.mean()))
+    if kind == "logistic":
+        linear = pytest.importorskip("sklearn.linear_model")
+        model = linear.LogisticRegression(C=np.inf)  # ours is penalised, very little
+        model.fit(distances[:, None], same, weights)
+        expected = model.predict_proba(distances[:, None])[:, 1]
+    else:
+        isotonic = pytest.importorskip("sklearn.isotonic")
+        model = isotonic.IsotonicRegression(increasing=False)
+        expected = model.fit_transform(distances, same, weights)
+    curve = Calibration.fit(distances, same, kind, prior=0.5)
+    np.testing.assert_allclose(curve.probability(distances), expected, atol=2e-3)
+
+
+def test_without_a_prior_it_is_the_share_of_the_pairs(rng):
+    distances, same = drawn(rng, 5000, 0.1)
+    curve = Calibration.fit(distances, same)
+    assert curve.prior == same.mean()
+    assert curve.probability(distances).mean() == pytest.approx(same.mean(), rel=0.02)
+    even = curve.even()
+    assert curve.probability(even)[0] == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="prior is 1.0; it must lie between"):
+        curve.with_prior(1.0)
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.1, 0.01, 0.002])
+def test_a_threshold_lets_no_more_through(rng, rate):
+    distances, same = drawn(rng, 4000, 0.2)
+    distances = np.round(distances, 2)  # with many ties
+    curve = Calibration.fit(distances, same)
+    limit = curve.threshold(rate)
+    others = np.sort(distances[~same])
+    assert (others <= limit).mean() <= rate
+    following = others[np.searchsorted(others, limit, side="right")]
+    assert (others <= following).mean() > 0.95 * rate  # no much larger one would do
+
+
+def test_a_rate_below_that_of_one_pair_is_refused(rng):
+    distances, same = drawn(rng, 1000, 0.5)
+    curve = Calibration.fit(distances, same)
+    least = 1 / (~same).sum()
+    assert curve.threshold(least) == distances[~same].min()
+    with pytest.raises(ValueError, match=f"from {(~same).sum()} pairs of different"):
+        curve.threshold(0.99 * least)
+    with pytest.raises(ValueError, match="rate is 1.5; it must lie between"):
+        curve.threshold(1.5)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda d, s: (d, s & False), "0 pairs of the same person and 200"),
+        (lambda d, s: (np.where(s, np.nan, d), s), "NaN or infinity"),
+        (lambda d, s: (4 - d, s), "not lower than those of different"),
+    ],
+)
+def test_pairs_that_tell_nothing_are_refused(rng, change, message):
+    distances, same = change(*drawn(rng, 200, 0.5))
+    with pytest.raises(ValueError, match=message):
+        Calibration.fit(distances, same)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "isotonic"])
+def test_a_curve_is_the_same_from_json(rng, kind):
+    curve = Calibration.fit(*drawn(rng, 500, 0.3), kind)
+    assert Calibration.from_json(json.loads(json.dumps(curve.to_json()))) == curve
+
+
+def naive_error(probabilities, same, weights, bins):
+    total = 0.0
+    for number in range(bins):
+        low, high = number / bins, (number + 1) / bins
+        last = number == bins - 1
+        rows = [
+            i
+            for i, p in enumerate(probabilities)
+            if low <= p < high or (last and p == 1)
+        ]
+        if rows:
+            weight = sum(weights[i] for i in rows)
+            promised = sum(weights[i] * probabilities[i] for i in rows) / weight
+            kept = sum(weights[i] * same[i] for i in rows) / weight
+            total += weight / sum(weights) * abs(promised - kept)
+    return total
+
+
+@pytest.mark.parametrize("prior", [None, 0.5, 0.01])
+def test_the_calibration_error_is_that_of_a_loop(rng, prior):
+    same = rng.random(400) < 0.2
+    probabilities = rng.random(400)
+    probabilities[:2] = 0, 1
+    share = same.mean()
+    kinds = {True: 1, False: 1}
+    if prior is not None:
+        kinds = {True: prior / share, False: (1 - prior) / (1 - share)}
+    weights = [kinds[bool(one)] for one in same]
+    expected = naive_error(probabilities, same, weights, 15)
+    found = expected_calibration_error(probabilities, same, 15, prior)
+    assert found == pytest.approx(expected)
+    assert reliability(probabilities, same, 15, prior).pairs.sum() == 400
+
+
+def test_pairs_are_all_but_one_persons_in_one_camera(rng):
+    rows = [
+        (f"{camera}/{person}/{number}.png", person, camera, int(camera == 3))
+        for camera in (1, 2, 3)
+        for person in (5, 7, 8)
+        for number in (0, 1)
+    ]
+    images = images_from_rows(rows)
+    vectors = rng.normal(size=(len(images), 4))
+    expected: dict[str, list] = {}
+    for i, j in itertools.combinations(range(len(images)), 2):
+        same = images.ids[i] == images.ids[j]
+        if same and images.cameras[i] == images.cameras[j]:
+            continue
+        names = [("visible", "infrared")[images.modality[n]] for n in (i, j)]
+        gap = vectors[i] - vectors[j]
+        expected.setdefault(pair_of(*names), []).append((gap @ gap, bool(same)))
+    found = pairs_of(vectors, images)
+    assert found.keys() == expected.keys() and len(found) == 3
+    for name, pairs in found.items():
+        own = sorted(zip(pairs.distances.tolist(), pairs.same.tolist(), strict=True))
+        np.testing.assert_allclose(own, sorted(expected[name]))
+
+
+@pytest.fixture
+def calibrations(rng):
+    curves = {
+        name: Calibration.fit(*drawn(rng, 2000, 0.3, middles), prior=0.2)
+        for name, middles in (
+            ("visible-visible", (0.4, 1.6)),
+            ("visible-infrared", (0.8, 1.8)),
+        )
+    }
+    missing = {"infrared-infrared": "there are no such pairs"}
+    return Calibrations("one", "a test", curves, missing)
+
+
+def test_several_pictures_are_no_surer_than_the_surest(calibrations):
+    distances = np.array([[0.5, 1.0], [0.9, 1.2]])
+    queries, gallery = ["visible", "infrared"], ["visible", "visible"]
+    found = calibrations.probabilities(distances, queries, gallery)
+    for column, together in enumerate(found):
+        singly = [
+            calibrations.curves[pair_of(q, "visible")].probability(d)[0]
+            for q, d in zip(queries, distances[:, column], strict=True)
+        ]
+        odds = [math.log(p / (1 - p)) for p in singly]
+        assert together == pytest.approx(1 / (1 + math.exp(-sum(odds) / 2)))
+        assert min(singly) < together < max(singly)
+    assert calibrations.probabilities(
+        distances[1:], ["infrared"], ["infrared"] * 2
+    ) == [
+        None,
+        None,
+    ]
+
+
+def test_nobody_is_an_answer(calibrations):
+    limit = calibrations.curves["visible-visible"].threshold(0.01)
+    ask = (["visible"], ["visible"] * 3, 0.01)
+    matches = calibrations.matches(np.array([[limit, limit + 1e-9, 3.0]]), *ask)
+    assert matches.tolist() == [True, False, False] and not nobody(matches)
+    assert nobody(calibrations.matches(np.full((1, 3), limit + 0.01), *ask))
+    with pytest.raises(ValueError, match="for infrared-infrared pairs: there are no"):
+        calibrations.matches(np.zeros((1, 1)), ["infrared"], ["infrared"], 0.01)
+
+
+def test_a_run_keeps_the_curves_of_each_network(calibrations, tmp_path):
+    assert "calibrate --workdir" in Calibrations.from_run(tmp_path, "one")[1]
+    path = calibrations.write(tmp_path)
+    found, why = Calibrations.from_run(tmp_path, "two")
+    assert found is None and "another step" in why and "(one)" in why
+    other = Calibrations("two", "b", calibrations.curves)
+    other.write(tmp_path)
+    assert Calibrations.from_run(tmp_path, "one") == (calibrations, "")
+    assert Calibrations.from_run(tmp_path, "two") == (other, "")
+    path.write_text('{"one": {"curves": 3}}')
+    with pytest.raises(ValueError, match="is damaged .* delete it"):
+        Calibrations.from_run(tmp_path, "one")
+
+
+def test_pairs_of_ones_own_are_fitted_to(tmp_path, rng):
+    distances, same = drawn(rng, 300, 0.4)
+    lines = [f"{d},{int(s)}" for d, s in zip(distances, same, strict=True)]
+    file = tmp_path / "pairs.csv"
+    file.write_text("\n".join(["distance,same", *lines]))
+    found, tests = calibrate(crops.embedder(), file, prior=0.5)
+    assert found.curves == {
+        "visible-infrared": Calibration.fit(distances, same, "logistic", 0.5)
+    }
+    assert tests == {} and found.fingerprint == crops.embedder().fingerprint
+    assert found.missing["visible-visible"] == "there are no such pairs"
+
+
+def test_pairs_of_images_are_embedded(tmp_path):
+    images = crops.make_crops(tmp_path, images=4)
+    names = [f"cam1/{who}_{n}.png" for who in crops.PEOPLE for n in range(4)]
+    lines, distances, same = ["first,second,same,first_modality"], [], []
+    embedder = crops.embedder()
+    for first, second in itertools.combinations(names, 2):
+        alike = first.split("_")[0] == second.split("_")[0]
+        lines.append(f"{first},{second},{'yes' if alike else 'no'},rgb")
+        pair = embedder([images / first, images / second], "visible")
+        distances.append(((pair[0] - pair[1]) ** 2).sum())
+        same.append(alike)
+    file = tmp_path / "pairs.csv"
+    file.write_text("\n".join(lines))
+    found, _ = calibrate(embedder, file)
+    curve = found.curves["visible-visible"]
+    expected = Calibration.fit(np.array(distances), np.array(same))
+    asked = np.linspace(0, 2, 9)
+    np.testing.assert_allclose(
+        curve.probability(asked), expected.probability(asked), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("a,b\n1,2\n", "has the columns"),
+        ("distance,same\nfar,1\n", "line 2: the distance is 'far'"),
+        ("distance,same\n0.5,perhaps\n", "line 2: same is 'perhaps'"),
+        ("distance,same,pair\n0.5,1,red-blue\n", "pair is 'red-blue'; allowed are"),
+        ("distance,same\n0.5,1\n0.6,0\n", "1 pairs of the same person and 1 of"),
+    ],
+)
+def test_faults_of_a_file_of_pairs_are_named(tmp_path, text, message):
+    file = tmp_path / "pairs.csv"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        calibrate(crops.embedder(), file)
+
+
+def test_a_network_without_held_out_people_says_what_to_do():
+    with pytest.raises(ValueError, match="train_on_val=False .* --pairs FILE"):
+        calibrate(crops.embedder())
