@@ -11,6 +11,8 @@ PROGRAMS = {
     "prepare": "write a data set as few large files",
     "serve": "search a gallery in the browser",
     "doctor": "say what is missing, and the command that mends it",
+    "report": "write what is known of runs into one HTML file",
+    "explain": "draw which regions make two images similar",
 }
 
 

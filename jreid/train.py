@@ -57,6 +57,7 @@ from jreid.run import images as run_images  # noqa: E402
 from jreid.run import pretrained, results, split_training  # noqa: E402
 from jreid.run.build import Run, build_run  # noqa: E402
 from jreid.run.checkpoint import Checkpoints, resume  # noqa: E402
+from jreid.run.finish import finish  # noqa: E402
 from jreid.run.finished import print_finished, scores_of_finished  # noqa: E402
 from jreid.run.workdir import open_workdir, require_shared  # noqa: E402
 from jreid.training.build import rates_at, schedules  # noqa: E402
@@ -95,14 +96,7 @@ def train(config: Config, workdir: Path) -> int:
         about = pretrained.describe(weights, run.state.params) if weights else ""
         if exit_code := _loop(config, workdir, run, about):
             return exit_code
-        if not len(images.test):
-            run_images.say_untested()
-            return 0
-        params, stats = run.state.params, run.state.stats
-        features = run.embedder(params, stats, images.test, "embed test images")
-        if main:
-            step, content = int(run.state.step), images.test_content
-            results.report(config, workdir, step, features, images.test, content)
+        finish(config, workdir, run)
         return 0
 
 

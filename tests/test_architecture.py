@@ -42,12 +42,16 @@ run.begin
 run.about run.published_weights run.pretrained run.results
 run.people
 run.embedder run.images
+search.extra search.reliability
+search.calibration
+report.*
 run.*
 search.*
+explanation_kind
 explanation
 serve.*
 doctor.*
-embed evaluate train prepare search.__main__
+embed evaluate train prepare explain report.__main__ search.__main__
 __main__
 """
 LEVELS = {
@@ -57,6 +61,7 @@ LEVELS = {
 }
 NUMPY_ONLY = (
     "evaluation.",
+    "report.",
     *(
         "data.datasets",
         "data.lists",

@@ -8,8 +8,9 @@ import textwrap
 
 import pytest
 
-from jreid import embed, evaluate, prepare, train
+from jreid import embed, evaluate, explain, prepare, train
 from jreid.command_line import exit_code, parse
+from jreid.report.__main__ import Options as ReportOptions
 from jreid.search.__main__ import parse as parse_search
 from jreid.doctor import __main__ as doctor
 from tools.documented_commands import commands_of, documents
@@ -22,6 +23,8 @@ PARSERS = {
     "embed": lambda words: parse(embed.Options, "", words, ""),
     "search": parse_search,
     "doctor": doctor.parse,
+    "report": lambda words: parse(ReportOptions, "", words, ""),
+    "explain": lambda words: parse(explain.Options, "", words, ""),
     "prepare": lambda words: parse(prepare.Options, "", words, "").check(),
 }
 JREID = [

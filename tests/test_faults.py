@@ -212,7 +212,10 @@ def test_a_report_on_a_full_disk_names_the_file(
     results.write_report(config, tmp_path, 1, features, test)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     sync = os.fsync
-    for name in ("results.json", "features.npz", "cmc.png", "ranks.png"):
+    for name in (
+        *("results.json", "features.npz", "cmc.png", "ranks.png"),
+        "ranks.csv",
+    ):
 
         def full(number, name=name):
             target = os.readlink(f"/proc/self/fd/{number}")

@@ -14,6 +14,7 @@ from jreid.evaluation.pictures import (
 from jreid.evaluation.rank_lists import RankList
 from jreid.evaluation.score import METRICS, Score
 from jreid.evaluation.statistics import ByIdentity
+from jreid.evaluation.telling_curves import telling_curves
 from jreid.search.reliability import reliability
 
 GREEN, RED = (26, 150, 65), (215, 25, 28)
@@ -60,6 +61,22 @@ def test_cmc_plot_has_a_panel_per_setting_and_a_colour_per_feature(tmp_path, set
     assert (0x00, 0x9E, 0x73) not in found  # the third colour, of no feature
     with Image.open(path) as image:
         assert image.size == (720 * min(settings, 2), 504 * (1 + (settings > 2)))
+
+
+def test_cmc_curves_that_cannot_be_told_apart_are_named_not_drawn(tmp_path):
+    """The third feature lies on the first within a point, the second does not."""
+    curve = np.linspace(0.4, 0.9, 20)
+    scores = [
+        make_score("setting", feature, False, curve + shift)
+        for feature, shift in (("fused", 0.0), ("v1", 0.05), ("v2", 0.01))
+    ]
+    drawn, alike = telling_curves(scores)
+    assert [score.feature for score in drawn] == ["fused", "v1"]
+    assert [score.feature for score in alike] == ["v2"]
+    path = tmp_path / "cmc.png"
+    save_cmc_plot(path, scores)
+    assert (0xD5, 0x5E, 0x00) in colours(path)  # v1's
+    assert (0x00, 0x9E, 0x73) not in colours(path)  # v2's
 
 
 def flat(sheet, row):

@@ -1,5 +1,6 @@
 """The whole program on a tiny data set: report, resume, refusal, interruption."""
 
+import csv
 import json
 import os
 import pathlib
@@ -63,6 +64,23 @@ def test_a_run_reports_every_term_and_writes_tables_and_pictures(finished):
     for name in ("cmc.png", "ranks.png"):
         with Image.open(finished / name) as picture:
             picture.verify()
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert "Rank lists" in page and "Not all is there" not in page
+    with open(finished / "ranks.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    first = features["paths"][features["cameras"] == 3][0]
+    of_first = [row for row in rows if row["query"] == first]
+    # camera 2 stands in the same room as camera 3: its images do not exist there
+    assert [row["rank"] for row in of_first] == ["1", "2", "3", "4", "5", "6"]
+    for row in of_first:
+        one, other = (
+            features["fused"][features["paths"] == row[name]][0]
+            for name in ("query", "file")
+        )
+        assert float(row["distance"]) == pytest.approx(
+            ((one - other) ** 2).sum(), abs=1e-5
+        )
+        assert row["right"] == ("right" if row["id"] == row["query_id"] else "wrong")
 
 
 def test_an_interrupted_run_ends_bit_identical(tree, tmp_path, finished):

@@ -122,7 +122,7 @@ def _block(
     shared, differing = _shared_conditions(rows)
     if shared:
         lines += _wrapped(f"  all runs: {', '.join(shared)}")
-    others = [row for row in rows if not _of_paper_images(row)]
+    others = [row for row in rows if not of_paper_images(row)]
     shown = published if len(others) < len(rows) or not rows else []
     table, notes = _run_rows(rows, differing, mark_others=bool(shown))
     table += [(_published_name(row), *_published_cells(row)) for row in shown]
@@ -149,7 +149,7 @@ def _run_rows(
     table: list[Cells] = [("", *METRICS)]
     notes = {}
     for row in rows:
-        mark = _MARK if mark_others and not _of_paper_images(row) else ""
+        mark = _MARK if mark_others and not of_paper_images(row) else ""
         table.append((row.name + mark, *(percent(row.score.mean[m]) for m in METRICS)))
         table.append((_step(row), *interval_cells(row.score)))
         notes[len(table) - 1] = ties(row.score)
@@ -177,7 +177,7 @@ def _step(row: RunRow) -> str:
     return f"  {conditions(row.entry.about)[0]}, 95 %"
 
 
-def _of_paper_images(row: RunRow) -> bool:
+def of_paper_images(row: RunRow) -> bool:
     """Whether the images can be those that the paper's tables are about."""
     score = row.score
     size = SIZES.get((score.protocol, score.setting))

@@ -1,5 +1,6 @@
-"""CMC plots, reliability diagrams and rank-list sheets as PNG files."""
+"""CMC plots, reliability diagrams, rank-list sheets and heat maps as PNG files."""
 
+import io
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,8 @@ from jreid.data.grey16 import HIGH_BYTES, Grey16
 from jreid.data.image_file import read_rgb
 from jreid.evaluation.rank_lists import RankList
 from jreid.evaluation.score import Score
+from jreid.evaluation.table import row_name
+from jreid.evaluation.telling_curves import APART, telling_curves
 from jreid.shapes import Float, Int, UInt8
 
 # Okabe and Ito's colours, told apart with any colour vision.
@@ -31,7 +34,10 @@ def save_cmc_plot(
     *,
     ranks: int = _PLOT_RANKS,
 ) -> None:
-    """CMC curves in percent, a panel per setting, dashed where re-ranked."""
+    """CMC curves in percent, a panel per setting, dashed where re-ranked.
+
+    Curves that cannot be told from one that is drawn are named below the panel.
+    """
     # The object interface: pyplot would keep a figure and choose a backend.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -44,7 +50,7 @@ def save_cmc_plot(
     canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for setting, panel in zip(settings, panels, strict=False):
-        shown = [score for score in scores if score.setting == setting]
+        shown, alike = telling_curves([s for s in scores if s.setting == setting])
         for score in shown:
             curve = 100 * np.array(score.cmc[:ranks])
             panel.plot(
@@ -54,11 +60,10 @@ def save_cmc_plot(
                 linestyle="--" if score.reranked else "-",
                 marker="o",
                 markersize=3,
-                label=f"{score.feature}{', re-ranked' if score.reranked else ''}"
-                f"  ({100 * score.mean['R-1']:.1f})",
+                label=f"{row_name(score)}  ({100 * score.mean['R-1']:.1f})",
             )
         panel.set_title(f"{shown[0].protocol} protocol, {setting}")
-        panel.set_xlabel("rank")
+        panel.set_xlabel("\n".join(["rank", *_left_out(alike)]))
         panel.set_ylabel("queries matched within rank (%)")
         panel.set_xlim(0.5, ranks + 0.5)
         panel.set_xticks([1, *range(5, ranks + 1, 5)])
@@ -124,6 +129,61 @@ def save_reliability_diagram(
     panel.grid(color="#dddddd")
     panel.legend(loc="upper left")
     canvas.print_figure(path, dpi=120, format="png")
+
+
+def heat_map_picture(
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+    maps: Sequence[Float[np.ndarray, "_ _"]],
+    title: str,
+) -> bytes:
+    """Each image beside its map over its grey values, as a PNG file.
+
+    One scale for all maps: red is above 0, blue below, white 0.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # Two columns an image, and one of the scale.
+    figure = Figure(figsize=(1.5 * (2 * len(images)) + 0.9, 3.6), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2 * len(images))
+    limit = max(float(np.abs(of_image).max()) for of_image in maps) or 1.0
+    names = ("query", "gallery image")
+    for number, (pixels, of_image) in enumerate(zip(images, maps, strict=True)):
+        plain, heat = panels[2 * number : 2 * number + 2]
+        height, width = pixels.shape[:2]
+        extent = (0, width, height, 0)
+        plain.imshow(pixels, extent=extent)
+        plain.set_title(names[number], fontsize=9)
+        heat.imshow(pixels.mean(axis=-1), cmap="gray", vmin=0, vmax=255, extent=extent)
+        drawn = heat.imshow(
+            of_image,
+            cmap="RdBu_r",
+            vmin=-limit,
+            vmax=limit,
+            # Where nothing speaks for the match, the image is seen.
+            alpha=0.85 * (np.abs(of_image) / limit) ** 0.7,
+            interpolation="bilinear",
+            extent=extent,
+        )
+    for panel in panels:
+        panel.set_axis_off()
+    figure.suptitle(title, fontsize=10)
+    scale = figure.colorbar(drawn, ax=list(panels), fraction=0.04)
+    scale.set_label("share of the similarity, per location", fontsize=8)
+    scale.ax.tick_params(labelsize=7)
+    file = io.BytesIO()
+    canvas.print_figure(file, dpi=110, format="png")
+    return file.getvalue()
+
+
+def _left_out(alike: Sequence[Score]) -> list[str]:
+    names = ", ".join(
+        f"{row_name(score)} ({100 * score.mean['R-1']:.1f})" for score in alike
+    )
+    return (
+        [f"within {100 * APART:.0f} points of a curve above: {names}"] if names else []
+    )
 
 
 def _read_file(path: str) -> bytes:

@@ -77,7 +77,7 @@ class Embedding:
         }
         if self.normalise == "each":
             joined = _joined(list(vectors.values()))
-            fused = unit_rows(joined) if self.unit else joined
+            fused = self.directions(joined) if self.unit else joined
         else:
             names = list(vectors)
             fused = self._of_views([s for v in views for s in self._seen(v, names)])
@@ -127,8 +127,12 @@ class Embedding:
         return _mean(wholes)
 
     def _mean_direction(self, vectors):
-        mean = _mean([unit_rows(x) for x in vectors])
-        return unit_rows(mean) if self.unit else mean
+        mean = _mean([self.directions(x) for x in vectors])
+        return self.directions(mean) if self.unit else mean
+
+    def directions(self, x: Float[jax.Array, "b d"]) -> Float[jax.Array, "b d"]:
+        """Rows at unit length: every length that a vector is divided by, is here."""
+        return unit_rows(x)
 
 
 def unit_rows(x: Float[jax.Array, "b d"]) -> Float[jax.Array, "b d"]:

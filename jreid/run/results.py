@@ -1,5 +1,6 @@
 """The results of a run: scores by its data set's protocol, as tables and pictures."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,13 @@ import numpy as np
 from jreid.config import Config
 from jreid.data.datasets import Images
 from jreid.evaluation import pictures, table
+from jreid.evaluation.files.ranks_file import write_ranks
 from jreid.evaluation.files.results_file import results_json
-from jreid.evaluation.rank_lists import RankList, example_rank_lists
+from jreid.evaluation.rank_lists import (
+    RankList,
+    all_rank_lists,
+    example_rank_lists,
+)
 from jreid.evaluation.rank_trials import TableProgress
 from jreid.evaluation.score import Score
 from jreid.evaluation.score_features import (
@@ -99,6 +105,7 @@ def write_report(
     with replacing(files["cmc"]) as temporary:
         pictures.save_cmc_plot(temporary, scores)
     headline, vectors = next(iter(features.items()))
+    _write_ranks(files["listed"], config, vectors, images, tested_on)
     with replacing(files["ranks"]) as temporary:
         pictures.save_rank_sheet(
             temporary,
@@ -117,7 +124,7 @@ def write_report(
 def report_files(
     folder: Path, tested_on: Any = None, variant: str = ""
 ) -> dict[str, Path]:
-    """Where `write_report` writes: results, features, CMC plot and ranked lists.
+    """Where `write_report` writes: results, features, CMC plot, ranks as sheet and CSV.
 
     Another data set, or another way of scoring than the run's own, has its own names.
     """
@@ -125,15 +132,14 @@ def report_files(
     if tested_on is not None:
         splits = (str(split) for split in tested_on.protocol.splits)
         other = "".join(f"-{word}" for word in (tested_on.key, *splits)) + other
-    return {
-        name: folder / f"{name}{other}.{suffix}"
-        for name, suffix in (
-            ("results", "json"),
-            ("features", "npz"),
-            ("cmc", "png"),
-            ("ranks", "png"),
-        )
+    names = {
+        "results": "results{}.json",
+        "features": "features{}.npz",
+        "cmc": "cmc{}.png",
+        "ranks": "ranks{}.png",
+        "listed": "ranks{}.csv",
     }
+    return {key: folder / name.format(other) for key, name in names.items()}
 
 
 def example_lists(
@@ -153,6 +159,34 @@ def example_lists(
             queries=-(-config.evaluation.sheet_rows // len(trials)),
         )
     ]
+
+
+def _write_ranks(
+    path: Path,
+    config: Config,
+    features: np.ndarray,
+    images: Images,
+    tested_on: Any = None,
+) -> None:
+    """The ten first images of every query of the first trial of each direction."""
+    protocol = (tested_on or config.data).protocol
+    lists = itertools.chain.from_iterable(
+        all_rank_lists(features, trial, measure=config.embedding.measure)
+        for trial in protocol.example_trials(images, config.evaluation)
+    )
+    with (
+        replacing(path) as temporary,
+        # File names may hold bytes that are no UTF-8.
+        temporary.open("w", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        write_ranks(
+            file,
+            lists,
+            paths=images.paths,
+            ids=images.ids,
+            cameras=images.cameras,
+            modality=images.modality,
+        )
 
 
 def _write_features(

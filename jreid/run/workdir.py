@@ -13,6 +13,7 @@ from jreid import parts
 
 CONFIG = "config.json"
 TRAINING_SET = "training_set.json"
+METRICS = "metrics.jsonl"  # a line of scalars for every few steps
 LOCK = "lock"
 
 
@@ -124,7 +125,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
     Raises OSError that names the file; what was there before is intact.
     """
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

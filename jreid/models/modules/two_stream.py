@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +10,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from jreid.data.rows import joined, positions
+from jreid.data.rows import joined
 from jreid.models.bottleneck import refined_name
 from jreid.models.modules.heads import BranchHead
+from jreid.models.modules.view_columns import Images, view_columns
 from jreid.models.two_stream import TwoStream
-
-Images = Mapping[str, Float[Array, "_ h w 3"]]
-"""The images of each view; views may differ in length."""
 
 
 class TwoStreamNetwork(nnx.Module):
@@ -117,25 +115,56 @@ class TwoStreamNetwork(nnx.Module):
             return jax.tree.map(lambda x: x[order], outputs)
         return jax.tree.map(lambda x: x[order].reshape(count, -1, x.shape[-1]), outputs)
 
-    def _branches(self, images, stems, rng, modality, adapters):
-        columns = _in_order(images, stems, modality, self.stem_names)
+    def heads(
+        self, maps: Mapping[str, Float[Array, "r _ _ c"]]
+    ) -> dict[str, dict[str, Float[Array, "r d"]]]:
+        """Features and embeddings of the last maps, by tail; "" is the trunk's."""
+        features, embeddings = {}, {}
+        for name, adds, tail in self.order:
+            added, head = embeddings[adds] if adds else None, self.branches[name]
+            features[name], embeddings[name] = head(maps[tail], added)
+        return {"features": features, "embeddings": embeddings}
+
+    def maps(
+        self,
+        images: Images,
+        stems: Mapping[str, str],
+        *,
+        modality: Mapping[str, Int[Array, " _"]] | None = None,
+    ) -> dict[str, Float[Array, "r _ _ c"]]:
+        """The last maps of one image, of which `heads` makes what `embed` gives.
+
+        A row for each copy that adapters or blocks make of it, in their order.
+        """
+        adapters = self.adapters
+        if adapters is not None and not adapters.in_test:
+            adapters = None
+        maps, rows, source, copy = self._maps(images, stems, None, modality, adapters)
+        copy = copy if rows.source is None else rows.copy
+        if len(source) == 1 and rows.source is None:
+            return maps
+        order = jnp.argsort(copy)
+        return {name: x[order] for name, x in maps.items()}
+
+    def _maps(self, images, stems, rng, modality, adapters):
+        columns = view_columns(images, stems, modality, self.stem_names)
         x, modality, source, copy = self._stem_maps(columns, rng, adapters)
         rows = self.trunk(x, modality, rng, copy)
         maps = {"": rows.maps}
         for name, tail in self.tails.items():
             maps[name] = tail(rows.maps, rows.modality).maps
-        features, embeddings = {}, {}
-        for name, adds, tail in self.order:
-            added, head = embeddings[adds] if adds else None, self.branches[name]
-            features[name], embeddings[name] = head(maps[tail], added)
-        outputs: dict[str, Any] = {"features": features, "embeddings": embeddings}
+        return maps, rows, source, copy
+
+    def _branches(self, images, stems, rng, modality, adapters):
+        maps, rows, source, copy = self._maps(images, stems, rng, modality, adapters)
+        outputs: dict[str, Any] = self.heads(maps)
         in_order = bool((source == np.arange(len(source))).all())
         if rows.source is not None:
             outputs["source"] = jnp.asarray(source, jnp.int32)[rows.source]
             outputs["copy"] = rows.copy
         elif not in_order:
             outputs["source"] = jnp.asarray(source, jnp.int32)
-            no_copies = jnp.zeros(len(x), jnp.int32)
+            no_copies = jnp.zeros(len(source), jnp.int32)
             outputs["copy"] = no_copies if copy is None else copy
         return outputs, rows
 
@@ -170,31 +199,3 @@ class TwoStreamNetwork(nnx.Module):
             joined(list(values)) for values in zip(*stems, strict=True)
         )
         return maps, modality, source, jnp.asarray(copy, jnp.int32) if made else None
-
-
-class Column(NamedTuple):
-    """The images of one view, their stem, modalities, and places among all images."""
-
-    images: Float[Array, "n h w 3"]
-    stem: str
-    modality: Int[Array, " n"]
-    source: Int[np.ndarray, " n"]
-
-
-def _in_order(images, stems, modality, known) -> dict[str, Column]:
-    """The views' columns in the order of `stems`: jit sorts the keys of `images`."""
-    if nameless := [view for view in images if view not in stems]:
-        raise ValueError(f"stems are {dict(stems)}, without one for {nameless}")
-    images = {view: images[view] for view in stems if view in images}
-    if unknown := {view: stems[view] for view in images if stems[view] not in known}:
-        raise ValueError(f"stems are {unknown}; allowed are {list(known)}")
-    if modality is None:
-        modality = {
-            view: jnp.full(len(x), known.index(stems[view]), jnp.int32)
-            for view, x in images.items()
-        }
-    source = positions({view: len(x) for view, x in images.items()})
-    return {
-        view: Column(x, stems[view], modality[view], source[view])
-        for view, x in images.items()
-    }

@@ -1,0 +1,86 @@
+"""Distances of all pairs of images, by what the pairs show."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jreid.evaluation.distances import largest_length, squared_distances
+from jreid.evaluation.measures import Measure, sides
+from jreid.shapes import Float, Int
+
+MOST_IMAGES = 4000  # eight million pairs: a second or two, and 100 MB
+_ROWS = 500  # of distances at once
+
+
+@dataclass(frozen=True)
+class PairDistances:
+    """Squared distances of pairs, float32, in no order that means anything.
+
+    Attributes:
+        same_within: of one person in one modality, from two cameras.
+        same_across: of one person in two modalities.
+        different_within: of two people in one modality.
+        different_across: of two people in two modalities.
+        images: how many were paired.
+        left_out: how many were not, evenly spread over the images.
+        own_camera: whether `same_within` has pairs of one camera, as no person is seen
+            by two cameras of a modality.
+    """
+
+    same_within: Float[np.ndarray, " a"]
+    same_across: Float[np.ndarray, " b"]
+    different_within: Float[np.ndarray, " c"]
+    different_across: Float[np.ndarray, " d"]
+    images: int
+    left_out: int
+    own_camera: bool
+
+
+def distances_of_pairs(
+    features: Float[np.ndarray, "n d"],
+    *,
+    ids: Int[np.ndarray, " n"],
+    cameras: Int[np.ndarray, " n"] | None,
+    modality: Int[np.ndarray, " n"],
+    measure: Measure = "cosine",
+    most: int = MOST_IMAGES,
+) -> PairDistances:
+    """Every pair once; of more than `most` images every k-th by person and camera.
+
+    Under the measure "product" the distances of two queries cannot be compared.
+    """
+    cameras = modality if cameras is None else cameras
+    order = np.lexsort([cameras, ids])
+    step = -(-len(order) // most)
+    kept = np.sort(order[::step])
+    query, gallery = (side[kept] for side in sides(features, measure))
+    ids, cameras, modality = ids[kept], cameras[kept], modality[kept]
+    length = largest_length(query, gallery)
+    found: dict[str, list[np.ndarray]] = {}
+    for start in range(0, len(kept), _ROWS):
+        rows = slice(start, start + _ROWS)
+        distances = squared_distances(query[rows], gallery[start:], length=length)
+        later = np.arange(len(distances))[:, None] < np.arange(len(kept) - start)
+        same = ids[rows, None] == ids[start:]
+        across = modality[rows, None] != modality[start:]
+        own = cameras[rows, None] == cameras[start:]
+        for name, chosen in {
+            "same_within": same & ~across & ~own,
+            "own_camera": same & ~across & own,
+            "same_across": same & across,
+            "different_within": ~same & ~across,
+            "different_across": ~same & across,
+        }.items():
+            pairs = distances[chosen & later].astype(np.float32)
+            found.setdefault(name, []).append(pairs)
+    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    of_own_camera = joined.pop("own_camera")
+    alone = not len(joined["same_within"])
+    if alone:
+        joined["same_within"] = of_own_camera
+    return PairDistances(
+        **joined,
+        images=len(kept),
+        left_out=len(features) - len(kept),
+        own_camera=alone and bool(len(of_own_camera)),
+    )

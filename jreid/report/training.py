@@ -1,0 +1,77 @@
+"""The curves of the training, of metrics.jsonl."""
+
+import math
+from collections.abc import Sequence
+
+from jreid.report.charts import COLOURS, Line, line_chart, spanning
+from jreid.report.html import Markup, element, figure, note, section
+from jreid.report.run_folder import ReportedRun
+
+_MOST_PANELS = 12
+_FIRST = ("loss", "validation", "lr")
+
+
+def training_section(runs: Sequence[ReportedRun]) -> Markup:
+    """A panel for each scalar, and one for all of "loss/...", of "validation/..."."""
+    if not any(run.scalars for run in runs):
+        return Markup("")
+    panels = _panels(runs)
+    shown = list(panels.items())[:_MOST_PANELS]
+    drawn = [_panel(runs, title, names) for title, names in shown]
+    left = [name for _, names in list(panels.items())[_MOST_PANELS:] for name in names]
+    more = [note(f"{len(left)} more scalars are in metrics.jsonl.")] if left else []
+    return section(
+        "training", "Training", element("div", *drawn, class_="grid2"), *more
+    )
+
+
+def _panels(runs: Sequence[ReportedRun]) -> dict[str, list[str]]:
+    """Names of scalars by panel, the telling ones first; at most as many as colours."""
+    names = dict.fromkeys(
+        name for run in runs for line in run.scalars for name in line if name != "step"
+    )
+    panels: dict[str, list[str]] = {}
+    for name in names:
+        group = name.split("/")[0]
+        title = f"{group}: its terms" if name.startswith("loss/") else group
+        number = 1
+        while len(panels.get(title, ())) == COLOURS:
+            number += 1
+            title = f"{title.split(' (')[0]} ({number})"
+        panels.setdefault(title, []).append(name)
+    return dict(sorted(panels.items(), key=lambda item: _rank(item[0])))
+
+
+def _rank(title: str) -> tuple[int, str]:
+    group = title.split(":")[0].split(" (")[0]
+    place = _FIRST.index(group) if group in _FIRST else len(_FIRST)
+    return place, title
+
+
+def _panel(runs: Sequence[ReportedRun], title: str, names: Sequence[str]) -> Markup:
+    """Colours tell the scalars apart where there are several, else the runs."""
+    lines = []
+    several = sum(bool(run.scalars) for run in runs) > 1
+    for place, run in enumerate(runs):
+        for number, name in enumerate(names):
+            steps, values = _series(run, name)
+            if not steps:
+                continue
+            parts = [run.name] if several else []
+            parts += [name.split("/", 1)[-1]] if len(names) > 1 else []
+            colour = number if len(names) > 1 else place
+            dashed = len(names) > 1 and place > 0
+            lines.append(Line(", ".join(parts), steps, values, colour, dashed))
+    ends = [line.y for line in lines]
+    x = spanning("step", *(line.x for line in lines), zero=True)
+    return figure(title, line_chart(lines, x, spanning("", *ends), f"{title} by step"))
+
+
+def _series(run: ReportedRun, name: str) -> tuple[list[float], list[float]]:
+    """Steps and values; a value that was not finite is NaN, and a gap."""
+    found = [(line["step"], line[name]) for line in run.scalars if name in line]
+    values = [
+        float(value) if isinstance(value, int | float) else math.nan
+        for _, value in found
+    ]
+    return [float(step) for step, _ in found], values

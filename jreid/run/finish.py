@@ -1,0 +1,34 @@
+"""The end of a training: the test images' scores, tables, pictures and report."""
+
+from pathlib import Path
+
+from jreid.config import Config
+from jreid.processes.distributed import is_main
+from jreid.report.page import report_page
+from jreid.report.run_folder import open_run
+from jreid.run import results
+from jreid.run.build import Run
+from jreid.run.images import say_untested
+from jreid.run.workdir import write_text
+
+REPORT = "report.html"
+
+
+def finish(config: Config, workdir: Path, run: Run) -> None:
+    """Embeds and scores the test images; writes and prints what is known of the run.
+
+    Of several processes all embed, and the first one scores and writes.
+    """
+    test = run.images.test
+    if not len(test):
+        say_untested()
+        return
+    state = run.state
+    features = run.embedder(state.params, state.stats, test, "embed test images")
+    if not is_main():
+        return
+    step, content = int(state.step), run.images.test_content
+    results.report(config, workdir, step, features, test, content)
+    page = report_page([open_run(workdir, read=test.read)])
+    write_text(workdir / REPORT, page)
+    print(workdir / REPORT)

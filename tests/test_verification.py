@@ -1,0 +1,131 @@
+"""Error rates, pairs, cameras and queries, against counting in loops."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from jreid.evaluation.camera_matrix import camera_matrix
+from jreid.evaluation.embedding_map import embedding_map
+from jreid.evaluation.pair_distances import distances_of_pairs
+from jreid.evaluation.protocols.trial import cross_modality_trial
+from jreid.evaluation.query_quality import quality_of_queries
+from jreid.evaluation.verification import error_rates, operating_point
+
+
+@pytest.fixture
+def columns(rng):
+    """40 images of five people, four cameras, of which the last two are infrared."""
+    cameras = rng.integers(1, 5, 40)
+    features = rng.normal(size=(40, 6)).astype(np.float32)
+    ids = rng.integers(0, 5, 40)
+    features += 1.5 * rng.normal(size=(5, 6))[ids]
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return features, {"ids": ids, "cameras": cameras, "modality": 1 * (cameras > 2)}
+
+
+def test_rates_at_a_threshold_are_counts_of_pairs(rng):
+    same, different = rng.normal(1, 0.3, 50), rng.normal(2, 0.4, 3000)
+    rates = error_rates(same, different)
+    assert (rates.fmr[0], rates.fnmr[-1]) == (0, 0)
+    for threshold, fmr, fnmr in zip(
+        rates.threshold, rates.fmr, rates.fnmr, strict=True
+    ):
+        assert fmr == sum(d < threshold for d in different) / 3000
+        assert fnmr == pytest.approx(sum(s >= threshold for s in same) / 50)
+
+
+@pytest.mark.parametrize("fmr", [0.1, 0.01, 0.001])
+def test_the_operating_point_is_the_most_lenient_that_keeps_the_rate(rng, fmr):
+    same, different = rng.normal(1, 0.5, 80), rng.normal(2, 0.4, 3000)
+    point = operating_point(same, different, fmr)
+    missed = [np.mean(same >= t) for t in different if np.mean(different < t) <= fmr]
+    assert point.fnmr == pytest.approx(min(missed))
+    assert np.mean(different < point.threshold) <= fmr
+    assert point.sure == (fmr * 3000 >= 30)
+
+
+def test_a_rate_that_too_few_pairs_can_show_is_not_told(rng):
+    point = operating_point(np.zeros(5), np.ones(9999), 1e-4)
+    assert (point.threshold, point.fnmr, point.sure) == (None, None, False)
+    assert operating_point(np.zeros(5), np.ones(10000), 1e-4).fnmr == 0
+    with pytest.raises(ValueError, match="0 pairs of one person and 3 of two"):
+        operating_point(np.zeros(0), np.ones(3), 0.1)
+    with pytest.raises(ValueError, match="fmr is 1"):
+        operating_point(np.zeros(1), np.ones(3), 1.0)
+
+
+def test_pairs_are_sorted_by_what_they_show(columns):
+    features, about = columns
+    found = distances_of_pairs(features, **about)
+    expected = {}
+    for i, j in itertools.combinations(range(40), 2):
+        same, across, own = (
+            about[name][i] == about[name][j] for name in ("ids", "modality", "cameras")
+        )
+        across = not across
+        name = f"{'same' if same else 'different'}_{'across' if across else 'within'}"
+        if not (same and own):
+            distance = float(((features[i] - features[j]) ** 2).sum())
+            expected.setdefault(name, []).append(distance)
+    for name, distances in expected.items():
+        np.testing.assert_allclose(
+            np.sort(getattr(found, name)), np.sort(distances), atol=1e-5
+        )
+    assert (found.images, found.left_out, found.own_camera) == (40, 0, False)
+
+
+def test_of_many_images_a_part_is_paired_and_the_rest_told(columns):
+    features, about = columns
+    found = distances_of_pairs(features, **about, most=15)
+    assert (found.images, found.left_out) == (14, 26)
+
+
+def test_one_camera_of_a_modality_is_paired_with_itself(columns):
+    features, about = columns
+    about["cameras"] = about["modality"] + 1
+    found = distances_of_pairs(features, **about)
+    assert found.own_camera and len(found.same_within)
+
+
+def test_the_camera_matrix_is_nearest_neighbours_in_a_loop(columns):
+    features, about = columns
+    ids, cameras = about["ids"], about["cameras"]
+    matrix = camera_matrix(features, **about)
+    assert matrix.cameras == ((1, 0), (2, 0), (3, 1), (4, 1))
+    for i, j in itertools.permutations(range(4), 2):
+        there = np.flatnonzero(cameras == j + 1)
+        hits = []
+        for query in np.flatnonzero(cameras == i + 1):
+            if ids[query] in ids[there]:
+                distances = ((features[there] - features[query]) ** 2).sum(axis=1)
+                hits.append(ids[there[distances.argmin()]] == ids[query])
+        assert matrix.queries[i, j] == len(hits)
+        assert matrix.rank1[i, j] == pytest.approx(np.mean(hits))
+    assert np.isnan(np.diag(matrix.rank1)).all()
+
+
+def test_telling_queries_are_the_best_typical_and_worst_of_different_people(columns):
+    features, about = columns
+    ids = about["ids"]
+    trial = cross_modality_trial(about["modality"], 0)
+    found = quality_of_queries(features, trial, ids=ids)
+    precision = found.average_precision
+    telling = found.telling(ids, 2)
+    assert precision[telling["best"][0]] == precision.max()
+    assert precision[telling["worst"][0]] == precision.min()
+    assert list(telling) == ["best", "typical", "worst"]
+    for places in telling.values():
+        assert len(set(ids[found.query[places]])) == len(places) == 2
+    every = np.concatenate(list(telling.values()))
+    assert len(set(every.tolist())) == 6
+
+
+def test_the_plane_of_principal_components_keeps_a_flat_cloud(rng):
+    points = rng.normal(size=(30, 2)) * (3, 1)
+    turned = points @ np.linalg.qr(rng.normal(size=(7, 7)))[0][:2]
+    found = embedding_map(turned.astype(np.float32))
+    distances = [
+        np.linalg.norm(x[:, None] - x, axis=-1) for x in (points, found.astype(float))
+    ]
+    np.testing.assert_allclose(*distances, atol=1e-4)
