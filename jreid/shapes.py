@@ -6,10 +6,10 @@ Scoring features needs NumPy and SciPy only, so its modules take the types from 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int, UInt8, UInt64
+    from jaxtyping import Bool, Float, Float32, Int, UInt8, UInt16, UInt64
 else:
     try:
-        from jaxtyping import Bool, Float, Int, UInt8, UInt64
+        from jaxtyping import Bool, Float, Float32, Int, UInt8, UInt16, UInt64
     except ImportError:
 
         class _Unchecked:
@@ -18,6 +18,6 @@ else:
             def __getitem__(self, array_and_shape):
                 return array_and_shape[0]
 
-        Bool = Float = Int = UInt8 = UInt64 = _Unchecked()
+        Bool = Float = Float32 = Int = UInt8 = UInt16 = UInt64 = _Unchecked()
 
-__all__ = ["Bool", "Float", "Int", "UInt8", "UInt64"]
+__all__ = ["Bool", "Float", "Float32", "Int", "UInt8", "UInt16", "UInt64"]

@@ -28,6 +28,7 @@ data.sysu_mm01 data.regdb data.llcm data.csv_file data.decoding data.builders
 data.folder data.pipeline
 data.data_sets
 training.patterns training.subtrees training.schedules training.optimizers
+data.single_image
 run.checkpoint run.embedding_job training.objective training.scalars
 training.phases training.players training.memory training.writers training.reporter
 config_checks
@@ -40,7 +41,8 @@ run.about run.pretrained run.results
 run.people
 run.embedder run.images
 run.*
-embed evaluate train prepare
+search.*
+embed evaluate train prepare search.__main__
 __main__
 """
 LEVELS = {
@@ -58,7 +60,14 @@ NUMPY_ONLY = (
         "data.regdb",
         "data.llcm",
     ),
-    *("data.image_file", "data.entries", "data.csv_file", "data.folder", "data.views"),
+    *(
+        "data.image_file",
+        "data.single_image",
+        "data.entries",
+        "data.csv_file",
+        "data.folder",
+        "data.views",
+    ),
     *("data.sampling", "data.synvi", "data.rows", "data.data_sets"),
 )
 # Library -> the only modules that import it.

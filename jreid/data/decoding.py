@@ -22,6 +22,7 @@ from jreid.data.image_file import (
     lanczos,
     read_rgb,
 )
+from jreid.processes.cores import cores
 from jreid.shapes import Int, UInt8
 
 # TensorFlow would take all memory of a GPU that JAX needs; before the first op.
@@ -394,10 +395,3 @@ def aligned_empty(shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size].reshape(shape)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,11 +1,15 @@
 """Image files of every kind as upright RGB, read by Pillow within bounds of memory."""
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jreid.data.grey16 import HIGH_BYTES, Grey16, is_grey16
-from jreid.shapes import Int, UInt8
+from jreid.shapes import Int, UInt8, UInt16
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
 
 KINDS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 # Of a picture, checked before it is decoded: 200 MB as RGB.
@@ -34,6 +38,13 @@ def read_rgb(
             than MAX_PIXELS pixels or MAX_SIDE on a side by its header: then nothing is
             decoded.
     """
+    return as_rgb(read_pixels(contents), grey16)
+
+
+def read_pixels(
+    contents: bytes,
+) -> UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w"]:
+    """`read_rgb` before grey values of 16 bits are scaled: those stay as they are."""
     from PIL import Image, UnidentifiedImageError
 
     if not contents:
@@ -42,7 +53,7 @@ def read_rgb(
         with Image.open(io.BytesIO(contents), formats=KINDS) as image:
             check_size(*image.size)
             image.load()
-            return _upright_rgb(image, grey16)
+            return upright_pixels(image)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -57,6 +68,16 @@ def read_rgb(
         raise UnreadableImageError(f"damaged: {type(error).__name__}: {error}") from (
             error
         )
+
+
+def as_rgb(
+    pixels: UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w"],
+    grey16: Grey16 = HIGH_BYTES,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Colour as it is; grey values of 16 bits scaled and in three channels."""
+    if pixels.ndim == 3:
+        return pixels
+    return np.repeat(grey16(pixels.astype(np.int64))[..., None], 3, axis=-1)
 
 
 def lanczos(
@@ -93,7 +114,10 @@ def grey16_values(contents: bytes) -> Int[np.ndarray, "h w"] | None:
         return None
 
 
-def _upright_rgb(image, grey16: Grey16) -> UInt8[np.ndarray, "h w 3"]:
+def upright_pixels(
+    image: "PillowImage",
+) -> UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w"]:
+    """An image of Pillow's as `read_pixels` gives it: upright, without alpha."""
     from PIL import Image
 
     turns = {
@@ -109,13 +133,20 @@ def _upright_rgb(image, grey16: Grey16) -> UInt8[np.ndarray, "h w 3"]:
     if turn is not None:  # FLIP_LEFT_RIGHT is 0
         image = image.transpose(turn)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
-        grey = grey16(np.asarray(image).astype(np.int64))
-        return np.repeat(grey[..., None], 3, axis=-1)
+        return _within_16_bits(np.asarray(image))
     image.info.pop("transparency", None)  # alpha is dropped, without a warning
     return np.asarray(image.convert("RGB"))
 
 
-def _orientation(image) -> int:
+def _within_16_bits(values: Int[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"]:
+    if values.min() < 0 or values.max() > 65535:
+        raise UnreadableImageError(
+            f"grey values from {values.min()} to {values.max()}; allowed is 0 to 65535"
+        )
+    return values.astype(np.uint16)
+
+
+def _orientation(image: "PillowImage") -> int:
     """EXIF's orientation, 1 to 8; 1 where there is none or its data are damaged."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))

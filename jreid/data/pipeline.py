@@ -15,7 +15,6 @@ from jreid.data.decoding import (
     Resize,
     aligned_empty,
     contents_of,
-    cores,
     decode,
     resize_image,
     try_all,
@@ -24,6 +23,7 @@ from jreid.data.rows import groups as groups_of
 from jreid.data.rows import positions
 from jreid.data.sampling import Sampler
 from jreid.data.views import View, families
+from jreid.processes.cores import cores
 from jreid.shapes import Int, UInt8
 
 _PREFETCHED_BATCHES = 2

@@ -16,6 +16,7 @@ import re
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -235,6 +236,14 @@ class Checkpoints:
             name: jax.ShapeDtypeStruct(tuple(leaf["shape"]), jnp.dtype(leaf["dtype"]))
             for name, leaf in self._read_leaves(step).items()
         }
+
+    def checksum(self, step: int, parts: Sequence[str]) -> int:
+        """CRC-32 of the stored arrays of these parts of the state, without them.
+
+        Raises ValueError if the checkpoint is damaged.
+        """
+        leaves = self._read_leaves(step)
+        return checksum({n: leaves[n] for n in leaves if n.split("/")[0] in parts})
 
     def discard_after(self, step: int) -> list[int]:
         """Deletes the checkpoints later than `step` and returns their steps.

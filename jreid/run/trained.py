@@ -35,6 +35,7 @@ class TrainedNetwork(NamedTuple):
     params: Tree
     stats: Tree
     embedder: Embedder
+    checksum: int  # of parameters and statistics
 
 
 def restore_network(
@@ -49,10 +50,12 @@ def restore_network(
     params, stats = abstract_params_and_stats(make_network, mesh)
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest_step() if step is None else step
-        state = checkpoints.restore({"params": params, "stats": stats}, step)
-    assert step is not None  # restore has refused a run without checkpoints
+        wanted = {"params": params, "stats": stats}
+        state = checkpoints.restore(wanted, step)
+        assert step is not None  # restore has refused a run without checkpoints
+        checksum = checkpoints.checksum(step, tuple(wanted))
     embedder = Embedder(config, build_embed(config, classes), mesh)
-    return TrainedNetwork(step, state["params"], state["stats"], embedder)
+    return TrainedNetwork(step, state["params"], state["stats"], embedder, checksum)
 
 
 def evaluate_run(

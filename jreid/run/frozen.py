@@ -1,0 +1,109 @@
+"""A trained run opened for inference alone: its network, and how it reads images."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jreid import parts
+from jreid.config import Config
+from jreid.data.grey16 import Grey16
+from jreid.run.images import grey16_of_run
+from jreid.run.trained import TrainedNetwork, restore_network
+from jreid.run.workdir import read_config
+from jreid.shapes import Float, UInt8
+from jreid.user_files import load_file
+
+
+@dataclass(frozen=True)
+class FrozenRun:
+    """A checkpoint's network as a function of pixels, and what made it.
+
+    TensorFlow is not imported for it.
+    """
+
+    workdir: Path
+    config: Config
+    network: TrainedNetwork
+    grey16: Grey16
+    kind: str  # "fused", or the name of a branch
+    dim: int  # of a vector
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How an image file becomes pixels, in values that JSON can hold."""
+        return {
+            "size": list(self.config.size),
+            "resize": self.config.resize,
+            "grey16": parts.to_json(self.grey16),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of the recipe, the step, the weights and how they are used."""
+        told = {
+            "config_hash": parts.config_hash(self.config),
+            "step": self.network.step,
+            "weights": self.network.checksum,
+            "kind": self.kind,
+            "embedding": parts.to_json(self.config.embedding),
+            **self.preprocessing,
+        }
+        text = json.dumps(told, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __call__(
+        self, pixels: UInt8[np.ndarray, "b h w 3"], modality: str
+    ) -> Float[np.ndarray, "b d"]:
+        """The vectors of images of one modality, on all devices where they divide b.
+
+        Each b is compiled once per modality: give few different ones.
+        """
+        network = self.network
+        mesh = network.embedder.mesh
+        spec = PartitionSpec("data" if len(pixels) % mesh.devices.size == 0 else None)
+        placed = jax.device_put(pixels, NamedSharding(mesh, spec))
+        made = network.embedder.embed(network.params, network.stats, placed, modality)
+        return np.asarray(made[self.kind])
+
+
+def open_run(
+    workdir: Path,
+    step: int | None = None,
+    kind: str = "fused",
+    file: Path | None = None,
+) -> FrozenRun:
+    """Restores a checkpoint of a run (None: the newest) onto all devices.
+
+    Args:
+        workdir: the run's folder.
+        step: of the checkpoint.
+        kind: which vectors: "fused", or the name of a branch.
+        file: of one's own, whose parts the run uses.
+
+    Raises:
+        FileNotFoundError: no run there, or no such checkpoint.
+        ValueError: the run is damaged, uses a file that was not given, or has no such
+            kind of vectors.
+    """
+    if file is not None:
+        load_file(file)
+    config = parts.from_json(read_config(workdir))
+    parts.check(config)
+    network = restore_network(config, workdir, step)
+    blank = jax.ShapeDtypeStruct((1, *config.size, 3), np.uint8)
+    made = jax.eval_shape(
+        lambda *given: network.embedder.embed(*given, "visible"),
+        network.params,
+        network.stats,
+        blank,
+    )
+    if kind not in made:
+        raise ValueError(f"the kind is {kind!r}; this run has {', '.join(made)}")
+    grey16 = grey16_of_run(config, workdir)
+    return FrozenRun(workdir, config, network, grey16, kind, made[kind].shape[1])

@@ -1,0 +1,198 @@
+"""A gallery in a folder: a file of vectors, and a catalogue of their records.
+
+Vectors are written before the transaction that makes them known, so that a process
+that is killed leaves the gallery as it was before its last batch.
+"""
+
+import contextlib
+import itertools
+import os
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jreid.processes.cores import cores
+from jreid.search import catalogue, vectors_file
+from jreid.search.catalogue import Catalogue
+from jreid.search.locking import only_writer
+from jreid.search.records import EVERYWHERE, Record, Where
+from jreid.search.store import distances, in_order
+from jreid.search.vectors_file import VectorsFile
+from jreid.shapes import Float, Float32
+
+LOCK = "lock"
+_NEW = ".new-"  # begins the name of a folder in which a catalogue is made
+# Found by single precision, and compared again: as many more than are wanted.
+_DOUBTFUL = 16
+
+
+class FolderStore:
+    """See `store.Store`."""
+
+    def __init__(self, folder: Path):
+        """Opens a gallery.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is damaged.
+        """
+        if not (folder / catalogue.NAME).is_file():
+            raise FileNotFoundError(
+                f"there is no gallery in {folder}: python -m jreid.search index IMAGES "
+                f"--gallery {folder} --workdir RUN makes one"
+            )
+        self.place, self._folder = str(folder), folder
+        self._catalogue = Catalogue(folder)
+        with _named(folder):
+            dim = self._catalogue.settings()["dim"]
+        self._file = VectorsFile(folder, dim)
+        self._index, self._generation = None, -1
+
+    @classmethod
+    def create(cls, folder: Path, settings: Mapping[str, Any]) -> "FolderStore":
+        """A new and empty gallery; settings: with the vectors' "dim".
+
+        Raises OSError where the folder cannot be written, or holds something else.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with only_writer(folder / LOCK, str(folder)):
+            if not (folder / catalogue.NAME).exists():
+                _refuse_others(folder)
+                VectorsFile(folder, settings["dim"]).create()
+                with tempfile.TemporaryDirectory(prefix=_NEW, dir=folder) as new:
+                    made = Catalogue(Path(new), create=True)
+                    made.change_settings(settings)
+                    made.close()
+                    os.replace(Path(new) / catalogue.NAME, folder / catalogue.NAME)
+        return cls(folder)
+
+    def settings(self) -> dict[str, Any]:  # noqa: D102
+        return self._catalogue.settings()
+
+    def change(self, settings: Mapping[str, Any]) -> None:  # noqa: D102
+        self._catalogue.change_settings(settings)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:  # noqa: D102
+        with only_writer(self._folder / LOCK, self.place):
+            self._fill_holes()  # of a removal that was killed
+            yield
+
+    def __len__(self) -> int:
+        return self._catalogue.count()
+
+    def all(self) -> Iterator[Record]:  # noqa: D102
+        return self._catalogue.all()
+
+    def page(self, offset: int, limit: int) -> list[Record]:  # noqa: D102
+        return self._catalogue.page(offset, limit)
+
+    def record(self, key: str) -> Record:  # noqa: D102
+        with self._catalogue.reading():
+            return self._catalogue.records([self._catalogue.places([key])[key]])[0]
+
+    def counts(self) -> dict[str, dict[str, int]]:  # noqa: D102
+        return self._catalogue.counts()
+
+    def size(self) -> dict[str, int]:  # noqa: D102
+        names = (vectors_file.NAME, catalogue.NAME)
+        return {name: (self._folder / name).stat().st_size for name in names}
+
+    def put(  # noqa: D102
+        self, records: Sequence[Record], vectors: Float32[np.ndarray, "n d"]
+    ) -> None:
+        known = self._catalogue.places([record.key for record in records])
+        free = itertools.count(self._catalogue.end())
+        rows = [known.get(record.key, -1) for record in records]
+        rows = [next(free) if row < 0 else row for row in rows]
+        self._file.write(dict(zip(rows, vectors, strict=True)))
+        self._catalogue.write(dict(zip(rows, records, strict=True)))
+
+    def describe(self, records: Sequence[Record]) -> None:  # noqa: D102
+        places = self._catalogue.places([record.key for record in records])
+        self._catalogue.write({places[record.key]: record for record in records})
+
+    def remove(self, keys: Collection[str]) -> int:  # noqa: D102
+        rows = sorted(self._catalogue.places(keys).values())
+        if rows:
+            self._catalogue.remove(rows)
+            self._fill_holes()
+            self._catalogue.shrink()
+        return len(rows)
+
+    def nearest(  # noqa: D102
+        self, vector: Float32[np.ndarray, " d"], count: int, where: Where
+    ) -> list[tuple[Record, float]]:
+        with self._catalogue.reading():
+            index = self._refreshed()
+            end, allowed = self._catalogue.end(), None
+            if where != EVERYWHERE or end > self._catalogue.count():
+                allowed = np.zeros(end, bool)
+                allowed[self._catalogue.rows(where)] = True
+            rows = index.nearest(vector, count + _DOUBTFUL, allowed)
+            records = self._catalogue.records(rows.tolist())
+            kept = self._file.map(end)[rows]
+        found = zip(records, distances(vector, kept).tolist(), strict=True)
+        return in_order(list(found), count)
+
+    def vectors(self, keys: Sequence[str]) -> Float[np.ndarray, "n d"]:  # noqa: D102
+        with self._catalogue.reading():
+            places = self._catalogue.places(keys)
+            return self._file.map(self._catalogue.end())[[places[key] for key in keys]]
+
+    def close(self) -> None:  # noqa: D102
+        if self._index is not None:
+            self._index.close()
+        self._catalogue.close()
+
+    def _refreshed(self):
+        """The index of what is there now, read anew after a change."""
+        from jreid.search.exact import ExactIndex
+
+        generation = self._catalogue.generation()
+        if self._index is None or generation != self._generation:
+            if self._index is not None:
+                self._index.close()
+            self._index = None  # two would not fit where one does
+            vectors = self._file.map(self._catalogue.end())
+            self._index, self._generation = ExactIndex(vectors, cores()), generation
+        return self._index
+
+    def _fill_holes(self) -> None:
+        """Moves the last images into the places of removed ones, and cuts the file."""
+        holes = self._catalogue.holes()
+        if not holes:
+            return
+        images = self._catalogue.count()
+        targets = [row for row in holes if row < images]
+        sources = [r for r in self._catalogue.rows(EVERYWHERE) if r >= images]
+        moves = dict(zip(sources, targets, strict=True))
+        self._file.move(moves)
+        self._catalogue.move(moves)
+        self._file.cut(images)
+        self._catalogue.forget_holes()
+
+
+def _refuse_others(folder: Path) -> None:
+    """Raises FileExistsError unless all there is was left by a killed `create`."""
+    for path in folder.iterdir():
+        left = path.name == vectors_file.NAME and not path.stat().st_size
+        if not (left or path.name == LOCK or path.name.startswith(_NEW)):
+            raise FileExistsError(
+                f"{folder} is no gallery and holds {path.name}: give another --gallery"
+            )
+
+
+@contextlib.contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """What is damaged is told with its name."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{folder / catalogue.NAME} is damaged ({error}): delete the gallery's "
+            "folder and index the images again"
+        ) from error

@@ -1,0 +1,308 @@
+"""Galleries: what is found is what comparing everything finds, and they stay whole."""
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+import types
+
+import crops
+import numpy as np
+import pytest
+
+from jreid.search import Gallery, Where
+from jreid.search.indexing import index, list_images
+from jreid.search.labels import Labels, pattern_labels
+from jreid.search.records import key_of
+
+
+def labels_of(path: str) -> Labels:
+    found = pattern_labels(crops.PATTERN)(path)
+    assert found is not None
+    camera = str(found.camera)
+    number = int(path[-5])
+    return Labels(
+        camera=camera,
+        time=f"2026-11-27T0{camera}:0{number}:00",
+        track=f"{found.identity}{number // 2}",
+        modality="infrared" if camera == "3" else "visible",
+        identity=found.identity,
+    )
+
+
+def indexed(place, images, embedder=None):
+    embedder = embedder or crops.embedder()
+    try:
+        gallery = Gallery.open(place, embedder)
+    except FileNotFoundError:
+        gallery = Gallery.create(place, embedder, images)
+    return gallery, index(gallery, [*list_images(images)], labels_of)
+
+
+@pytest.fixture
+def images(tmp_path):
+    return crops.make_crops(tmp_path / "images")
+
+
+@pytest.fixture(params=["gallery", "gallery.db"])
+def place(tmp_path, request, monkeypatch):
+    """A folder, and a file of Milvus Lite."""
+    monkeypatch.setenv("JREID_CACHE", str(tmp_path / "cache"))
+    if request.param.endswith(".db"):
+        pytest.importorskip("milvus_lite")
+    return str(tmp_path / request.param)
+
+
+in_a_folder = pytest.mark.parametrize("place", ["gallery"], indirect=True)
+
+
+@pytest.fixture
+def gallery(place, images):
+    with indexed(place, images)[0] as gallery:
+        yield gallery
+
+
+def naive(gallery, query, chosen=lambda record: True):
+    """Paths and distances of all images, by comparing them one by one."""
+    embedder = gallery.embedder
+    own = embedder(query, "visible")[0].astype(float)
+    found = []
+    for record in gallery.entries(0, 1000):
+        if chosen(record):
+            path = gallery.images / record.path
+            vector = embedder(path, record.modality)[0].astype(np.float16)
+            found.append((2 - 2 * float(own @ vector.astype(float)), record.path))
+    return [path for _, path in sorted(found)], [one for one, _ in sorted(found)]
+
+
+QUERY = crops.person("bob", 99)
+CHOICES = {
+    "all": (Where(), lambda r: True),
+    "camera": (Where(cameras=("2", "3")), lambda r: r.camera in "23"),
+    "after": (
+        Where(after="2026-11-27T02:01:00"),
+        lambda r: r.time >= "2026-11-27T02:01:00",
+    ),
+    "before": (
+        Where(before="2026-11-27T03:01:00+01:00"),
+        lambda r: r.time < "2026-11-27T02:01:00",
+    ),
+    "modality": (Where(modality="infrared"), lambda r: r.modality == "infrared"),
+    "track": (Where(tracks=("ada1", "bob0")), lambda r: r.track in ("ada1", "bob0")),
+    "nothing": (Where(cameras=("9",)), lambda r: False),
+    "several": (
+        Where(cameras=("1", "3"), modality="visible", tracks=("bob0",)),
+        lambda r: r.camera == "1" and r.track == "bob0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_the_nearest_are_those_of_a_loop(gallery, name):
+    where, chosen = CHOICES[name]
+    hits = gallery.query(QUERY, "visible", k=7, where=where)
+    paths, distances = naive(gallery, QUERY, chosen)
+    assert [hit.path for hit in hits] == paths[:7]
+    np.testing.assert_allclose([h.distance for h in hits], distances[:7], atol=1e-6)
+
+
+def test_a_hit_tells_what_is_known(gallery):
+    hit = gallery.query(QUERY, "visible", k=1)[0]
+    assert hit.identity == "bob" and hit.key == key_of(hit.path)
+    assert hit.path == f"cam{hit.camera}/bob_{hit.time[-4]}.png"
+    assert gallery.image_path(hit.key).read_bytes()
+    with pytest.raises(KeyError):
+        gallery.image_path("0" * 16)
+
+
+def test_tracks_are_grouped(gallery):
+    hits = gallery.query(QUERY, "visible", k=10, by_track=True)
+    paths, _ = naive(gallery, QUERY)
+    first, expected = set(), []
+    for path in paths:
+        labels = labels_of(path)
+        if (labels.camera, labels.track) not in first:
+            first.add((labels.camera, labels.track))
+            expected.append(path)
+    assert [hit.path for hit in hits] == expected[:10]
+
+
+def test_several_images_are_the_mean_of_their_similarities(gallery):
+    several = [crops.person("bob", n) for n in (90, 91, 92)]
+    hits = gallery.query(several, "visible", k=36)
+    vectors = gallery.embedder(several, "visible")
+    kept = gallery.store.vectors([hit.key for hit in hits]).astype(float)
+    mean = (kept @ vectors.T.astype(float)).mean(axis=1)
+    assert (np.diff(mean) <= 1e-7).all() and len(hits) == 36
+
+
+def test_feedback_moves_the_query(gallery):
+    before = gallery.query(QUERY, "visible", k=36)
+    places = {hit.key: place for place, hit in enumerate(before)}
+    ada = [hit.key for hit in before if hit.identity == "ada"]
+    wrong = before[0].key
+    after = gallery.query(QUERY, "visible", k=36, liked=ada[-2:], disliked=[wrong])
+    moved = {hit.key: place for place, hit in enumerate(after)}
+    assert wrong not in moved and len(after) == 35
+    assert sum(moved[key] for key in ada) < sum(places[key] for key in ada)
+    with pytest.raises(KeyError):
+        gallery.query(QUERY, "visible", liked=["no key"])
+
+
+def test_reranking_is_the_evaluations(gallery):
+    from jreid.evaluation.rerank.blocks import rerank
+
+    plain = gallery.query(QUERY, "visible", k=36)
+    hits = gallery.query(QUERY, "visible", k=36, rerank=20)
+    vectors = gallery.store.vectors([hit.key for hit in plain[:20]]).astype("f4")
+    own = gallery.embedder(QUERY, "visible")
+    order = np.argsort(rerank(own, vectors)[0], kind="stable")
+    assert hits[:20] == [plain[place] for place in order]
+    assert hits[20:] == plain[20:]
+
+
+def test_a_second_run_embeds_what_is_new_or_changed(gallery, images):
+    count = types.SimpleNamespace(images=0)
+    network = gallery.embedder.network
+
+    def counting(pixels, modality):
+        count.images += int(pixels.any(axis=(1, 2, 3)).sum())
+        return network(pixels, modality)
+
+    gallery.embedder.network = counting
+    again = index(gallery, [*list_images(images)], labels_of)
+    assert (again.unchanged, again.added, count.images) == (36, 0, 0)
+    crops.person("eve", 1).save(images / "cam1" / "eve_1.png")
+    crops.person("eve", 2).save(images / "cam1" / "bob_0.png")
+    (images / "cam2" / "dan_2.png").unlink()
+    (images / "cam2" / "ada_0.png").write_bytes(b"no image")
+    done = index(gallery, [*list_images(images)], labels_of)
+    assert (done.added, done.changed, done.removed) == (1, 1, 2)
+    assert [path for path, _ in done.unreadable] == ["cam2/ada_0.png"]
+    assert count.images == 2 and len(gallery) == 35
+    hit = gallery.query(crops.person("eve", 2), "visible", k=1)[0]
+    assert (hit.path, hit.distance < 1e-3) == ("cam1/bob_0.png", True)
+
+
+def test_other_labels_need_no_network(gallery, images):
+    gallery.embedder.network = None
+    done = index(gallery, [*list_images(images)], lambda path: Labels(camera="7"))
+    assert done.described == 36
+    assert {record.camera for record in gallery.entries()} == {"7"}
+    assert {record.identity for record in gallery.entries()} == {*crops.PEOPLE}
+
+
+def stored(place):
+    return b"".join(
+        path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()
+    )
+
+
+@in_a_folder
+def test_what_is_removed_is_gone(gallery, tmp_path):
+    place, gone = tmp_path / "gallery", "cam2/ada_1.png"
+    vectors = gallery.store.vectors([key_of(gone), key_of("cam3/dan_2.png")])
+    assert all(vector.tobytes() in stored(place) for vector in vectors)
+    assert gone.encode() in stored(place)
+    size = (place / "vectors.f16").stat().st_size
+    assert gallery.remove([gone, "not there.png"]) == 1
+    assert [v.tobytes() in stored(place) for v in vectors] == [False, True]
+    assert gone.encode() not in stored(place)
+    assert (place / "vectors.f16").stat().st_size == size - 2 * crops.DIM
+    hits = gallery.query(QUERY, "visible", k=40)
+    paths, distances = naive(gallery, QUERY)
+    assert [hit.path for hit in hits] == paths and gone not in paths
+    np.testing.assert_allclose([hit.distance for hit in hits], distances, atol=1e-6)
+    assert gallery.remove(["cam1"]) == 12 and len(gallery) == 23
+
+
+def test_a_gallery_that_is_open_sees_what_others_write(gallery, place, images):
+    assert len(gallery.query(QUERY, "visible", k=40)) == 36
+    with Gallery.open(place) as other:
+        other.remove(["cam1", "cam2/ada_1.png"])
+    hits = gallery.query(QUERY, "visible", k=40)
+    assert [hit.path for hit in hits] == naive(gallery, QUERY)[0]
+    assert len(hits) == 23
+
+
+def test_another_network_is_refused(gallery, place):
+    with pytest.raises(ValueError, match="another network.*index the images again"):
+        Gallery.open(place, crops.embedder(1))
+
+
+def test_two_writers_are_refused(gallery, place, images):
+    code = "import sys; from jreid.search import Gallery\n"
+    code += "print(Gallery.open(sys.argv[1]).remove(['cam1']))"
+    command = [sys.executable, "-c", code, place]
+    with gallery.store.writing():
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert re.search(f"{place} is (being written by|open in) another", done.stderr)
+    assert len(gallery) == 36
+    gallery.close()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.split() == ["12"]
+
+
+@in_a_folder
+def test_a_removal_that_was_killed_is_completed(gallery, place, tmp_path):
+    """After its first transaction, the vectors are there and nobody's."""
+    kept = {r.key: gallery.store.vectors([r.key])[0] for r in gallery.entries()}
+    gone = [
+        key_of("cam1/ada_0.png"),
+        key_of("cam2/cyd_1.png"),
+        key_of("cam3/dan_2.png"),
+    ]
+    with sqlite3.connect(tmp_path / "gallery" / "images.sqlite") as database:
+        for key in gone:
+            number = int.from_bytes(bytes.fromhex(key), signed=True)
+            database.execute(
+                "INSERT INTO holes SELECT row FROM images WHERE key = ?", [number]
+            )
+            database.execute("DELETE FROM images WHERE key = ?", [number])
+        database.execute("UPDATE settings SET value = 99 WHERE name = 'generation'")
+    database.close()
+    assert kept[gone[0]].tobytes() in stored(tmp_path / "gallery")
+    paths, _ = naive(gallery, QUERY)
+    assert [hit.path for hit in gallery.query(QUERY, "visible", k=36)] == paths
+    assert len(paths) == 33
+    with gallery.store.writing():
+        pass
+    assert kept[gone[0]].tobytes() not in stored(tmp_path / "gallery")
+    for record in gallery.entries():
+        vector = gallery.store.vectors([record.key])[0]
+        np.testing.assert_array_equal(vector, kept[record.key])
+    assert [hit.path for hit in gallery.query(QUERY, "visible", k=36)] == paths
+
+
+def test_info_says_what_there_is(gallery, images):
+    told = json.loads(json.dumps(gallery.info()))
+    assert told["images"] == 36 and told["dim"] == crops.DIM
+    assert told["cameras"] == {"1": 12, "2": 12, "3": 12}
+    assert told["modalities"] == {"visible": 24, "infrared": 12}
+    assert told["folder"] == str(images)
+    assert sum(told["bytes"].values()) > 36 * crops.DIM * 2
+
+
+def test_no_gallery_and_other_folders_are_refused(images, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no gallery.*jreid.search index"):
+        Gallery.open(tmp_path / "none", crops.embedder())
+    with pytest.raises(FileExistsError, match="cam1|cam2|cam3"):
+        Gallery.create(images, crops.embedder(), images)
+
+
+@in_a_folder
+def test_a_file_that_lacks_vectors_is_damaged(gallery, place, tmp_path):
+    with open(tmp_path / "gallery" / "vectors.f16", "r+b") as file:
+        file.truncate(100)
+    with pytest.raises(ValueError, match="damaged: it holds 3 vectors of 36"):
+        gallery.query(QUERY, "visible")
+
+
+@in_a_folder
+def test_a_begun_gallery_is_made_anew(place, images, tmp_path):
+    """As a process leaves it that is killed before it has made the catalogue."""
+    (tmp_path / "gallery" / ".new-x").mkdir(parents=True)
+    (tmp_path / "gallery" / "vectors.f16").touch()
+    with indexed(place, images)[0] as gallery:
+        assert len(gallery) == 36
