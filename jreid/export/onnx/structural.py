@@ -1,0 +1,156 @@
+"""Primitives that move elements, or only say otherwise where they are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jreid.export.onnx.graph import Graph, View, is_one, is_static
+from jreid.export.onnx.handlers import handles, refuse
+from jreid.export.program import Operand, Operation
+
+
+def _numbers(graph: Graph, values: Sequence[int]) -> str:
+    return graph.constant(np.array(values, np.int64))
+
+
+@handles("copy", "copy_p", "stop_gradient", "optimization_barrier", "reduce_precision")
+def emit_nothing(graph: Graph, operation: Operation) -> View:
+    """What means something to a gradient or a compiler only."""
+    if operation.primitive.name == "reduce_precision" or len(operation.results) > 1:
+        raise refuse(operation, f"{dict(operation.params)}")
+    return graph.view(operation.operands[0])
+
+
+@handles("transpose")
+def emit_transpose(graph: Graph, operation: Operation) -> View:
+    """No node: what reads it may not need it turned."""
+    view = graph.view(operation.operands[0])
+    return View(view.name, tuple(view.axes[i] for i in operation.params["permutation"]))
+
+
+@handles("broadcast_in_dim")
+def emit_broadcast(graph: Graph, operation: Operation) -> View:
+    """No node: elementwise ones broadcast by themselves."""
+    (operand, *_), new = operation.operands, operation.results[0].shape
+    places = operation.params["broadcast_dimensions"]
+    kept = [
+        axis
+        for axis in graph.view(operand).order
+        if not (is_one(operand.shape[axis]) and not is_one(new[places[axis]]))
+    ]
+    name = graph.arrange(operand, kept) if operand.shape else graph.view(operand).name
+    return View.ordered(name, [int(places[axis]) for axis in kept], len(new))
+
+
+@handles("reshape", "squeeze", "expand_dims")
+def emit_reshape(graph: Graph, operation: Operation) -> View:
+    """Without a node where only axes of size 1 come and go."""
+    operand, new = operation.operands[0], operation.results[0].shape
+    turned = operation.primitive.name == "reshape" and operation.params["dimensions"]
+    if turned:
+        raise refuse(operation, "an order of dimensions")
+    before = [axis for axis, size in enumerate(operand.shape) if not is_one(size)]
+    after = [axis for axis, size in enumerate(new) if not is_one(size)]
+    if [operand.shape[a] for a in before] == [new[a] for a in after]:
+        kept = [axis for axis in graph.view(operand).order if axis in before]
+        name = graph.arrange(operand, kept)
+        return View.ordered(name, [after[before.index(a)] for a in kept], len(new))
+    symbolic = [size for size in new if not is_static(size)]
+    sizes = [size if is_static(size) else -1 for size in new]
+    shape = _numbers(graph, sizes) if len(symbolic) < 2 else graph.shape(new)
+    return View(graph.add("Reshape", graph.plain(operand), shape), tuple(range(len(new))))
+
+
+@handles("concatenate")
+def emit_concatenate(graph: Graph, operation: Operation) -> View:
+    """In the layout of the first operand."""
+    dimension = operation.params["dimension"]
+    order: Sequence[int] = graph.spread(operation.operands[0]).order
+    rank = len(operation.results[0].shape)
+    if dimension not in order:
+        order = range(rank)
+    names = [graph.arrange(operand, order) for operand in operation.operands]
+    name = graph.add("Concat", *names, axis=list(order).index(dimension))
+    return View.ordered(name, order, rank)
+
+
+@handles("slice")
+def emit_slice(graph: Graph, operation: Operation) -> View:
+    """Of the axes that are cut; symbolic ones must be whole."""
+    params, operand = operation.params, operation.operands[0]
+    strides = params["strides"] or (1,) * len(operand.shape)
+    bounds = {}
+    for axis, size in enumerate(operand.shape):
+        cut = (params["start_indices"][axis], params["limit_indices"][axis], strides[axis])
+        if cut != (0, size, 1):
+            bounds[axis] = cut
+    return _sliced(graph, operation, bounds)
+
+
+@handles("rev")
+def emit_reverse(graph: Graph, operation: Operation) -> View:
+    """Axes from their end to their beginning."""
+    end = int(np.iinfo(np.int64).min)
+    return _sliced(
+        graph, operation, {int(a): (-1, end, -1) for a in operation.params["dimensions"]}
+    )
+
+
+def _sliced(graph: Graph, operation: Operation, bounds: dict[int, Any]) -> View:
+    if not all(is_static(n) for cut in bounds.values() for n in cut):
+        raise refuse(operation, "a part of the batch")
+    view = graph.view(operation.operands[0])
+    cut = [axis for axis in view.order if axis in bounds]
+    if not cut:
+        return view
+    starts, ends, steps = (
+        _numbers(graph, [bounds[axis][i] for axis in cut]) for i in range(3)
+    )
+    axes = _numbers(graph, [view.order.index(axis) for axis in cut])
+    return View(graph.add("Slice", view.name, starts, ends, axes, steps), view.axes)
+
+
+@handles("pad")
+def emit_pad(graph: Graph, operation: Operation) -> View:
+    """By a constant, before and after; negative: elements are cut off."""
+    operand, value = operation.operands
+    config = operation.params["padding_config"]
+    if any(interior for *_, interior in config):
+        raise refuse(operation, "padding between elements")
+    order = graph.spread(operand).order
+    if any((low or high) and a not in order for a, (low, high, _) in enumerate(config)):
+        order = tuple(range(len(config)))
+    pads = [config[a][side] for side in (0, 1) for a in order]
+    inputs = graph.arrange(operand, order), _numbers(graph, pads), graph.view(value).name
+    return View.ordered(graph.add("Pad", *inputs), order, len(config))
+
+
+@handles("gather")
+def emit_gather(graph: Graph, operation: Operation) -> View:
+    """Whole slices taken along one axis, as by `x[:, rows]`."""
+    operand, indices = operation.operands
+    numbers = operation.params["dimension_numbers"]
+    sizes = operation.params["slice_sizes"]
+    (axis, *more) = numbers.start_index_map
+    wholes = [n for i, n in enumerate(operand.shape) if i != axis]
+    taken = [n for i, n in enumerate(sizes) if i != axis]
+    if more or numbers.operand_batching_dims or wholes != taken or sizes[axis] != 1:
+        raise refuse(operation, f"{numbers} and slices of {sizes}")
+    if tuple(numbers.collapsed_slice_dims) != (axis,):
+        raise refuse(operation, f"{numbers}")
+    rank = len(operation.results[0].shape)
+    flat = _indices(graph, indices)
+    name = graph.add("Gather", graph.plain(operand), flat, axis=int(axis))
+    # ONNX puts the indices' axes where the axis was, JAX around the offsets'
+    new = [i for i in range(rank) if i not in numbers.offset_dims]
+    offsets = list(numbers.offset_dims)
+    return View.ordered(name, offsets[:axis] + new + offsets[axis:], rank)
+
+
+def _indices(graph: Graph, indices: Operand) -> str:
+    """Without the last axis, of size 1."""
+    order = range(len(indices.shape) - 1)
+    if isinstance(indices, np.ndarray):
+        return graph.constant(indices[..., 0].astype(np.int64))
+    return graph.arrange(indices, order)
