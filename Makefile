@@ -20,11 +20,12 @@ ifneq ($(shell $(VENV)/bin/python -c 'print("works")' 2>/dev/null),works)
 BROKEN := broken
 endif
 
-.PHONY: help install demo check test slow torch parity search commands release clean broken
+.PHONY: help install demo search-demo check test slow torch parity search commands release clean broken
 
 help:
 	@echo "make demo     train and evaluate a small network on the embedded data set;"
 	@echo '              ARGS="--config.seed=1 --workdir=runs/seed-1" changes its config'
+	@echo "make search-demo  indexes the demo's test people and finds one of them"
 	@echo "make test     ruff, pyright and pytest; ARGS are pytest's"
 	@echo "make slow     the tests that take more than ten seconds each"
 	@echo "make parity   the tests that compare with PyTorch, which is installed first:"
@@ -49,6 +50,11 @@ $(STAMP): pyproject.toml constraints.txt $(BROKEN)
 demo: $(STAMP)
 	$(RUN) jreid.train --config configs/demo.py $(ARGS)
 	@$(VENV)/bin/python tools/colour_histogram.py
+
+search-demo: $(STAMP)
+	@test -d runs/demo/checkpoints || { echo "there is no runs/demo: make demo"; exit 1; }
+	$(RUN) pip install -q -c constraints.txt -e '.[search]'
+	$(RUN) tools.search_demo $(ARGS)
 
 check: $(STAMP)
 	$(RUN) ruff check .

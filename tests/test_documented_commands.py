@@ -9,6 +9,7 @@ import pytest
 
 from jreid import embed, evaluate, prepare, train
 from jreid.command_line import exit_code, parse
+from jreid.search.__main__ import parse as parse_search
 from tools.documented_commands import commands_of, documents
 from tools.run_documented_commands import LEFT_OUT, SHORTENED, left_out, shortened
 
@@ -17,6 +18,7 @@ PARSERS = {
     "train": train.parse,
     "evaluate": lambda words: evaluate.way_of(parse(evaluate.Options, "", words, "")),
     "embed": lambda words: parse(embed.Options, "", words, ""),
+    "search": parse_search,
     "prepare": lambda words: parse(prepare.Options, "", words, "").check(),
 }
 JREID = [
@@ -79,7 +81,7 @@ def test_continuous_integration_begins_with_the_two_commands():
 
 
 def test_every_make_command_is_a_rule_of_the_makefile():
-    rules = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
+    rules = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
     texts = [c.text for path in documents() for c in commands_of(path.read_text())]
     named = {text.split()[1] for text in texts if text.startswith("make ")}
     assert {"demo", "test"} <= named <= set(rules)

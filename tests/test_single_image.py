@@ -38,7 +38,7 @@ def test_grey_levels_are_those_of_training(shape, resize, tmp_path):
     image = read_image(path, SIZE, resize)
     off = np.abs(image.astype(int) - expected[0])
     assert off.max() <= (1 if resize == "bilinear" else 0)
-    assert (off > 0).mean() < 0.01  # halves, rounded the other way
+    assert (off > 0).mean() < 0.02  # halves, rounded the other way
 
 
 def odd_files():

@@ -28,6 +28,7 @@ LEFT_OUT = {
     r"cuda12|compile_report": "needs 6 GB of CUDA's libraries",
     r"^curl ": "downloads: a stand-in lies there",
     r"distributed|^mpirun|/data/|/shared/": "needs several machines",
+    r"search-demo|jreid\.search |benchmark_search": "needs a trained run",
     r"^make (demo|test|parity|release|commands|search|clean)\b": "run by .ci/run",
     r"tools/benchmark\.py$|benchmark_(re|sc|pi|ev)": "takes long",
     r"leaderboard": "trains for hours",

@@ -1,5 +1,6 @@
 """A trained run opened for inference alone: its network, and how it reads images."""
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -35,12 +36,23 @@ class FrozenRun:
     dim: int  # of a vector
 
     @property
-    def preprocessing(self) -> dict[str, Any]:
-        """How an image file becomes pixels, in values that JSON can hold."""
+    def about(self) -> dict[str, Any]:
+        """What a user of the vectors has to know, in values that JSON can hold."""
+        return {
+            "name": self.config.name,
+            "step": self.network.step,
+            "kind": self.kind,
+            "dim": self.dim,
+            "fingerprint": self.fingerprint,
+            **self._preprocessing,
+        }
+
+    @property
+    def _preprocessing(self) -> dict[str, Any]:
         return {
             "size": list(self.config.size),
             "resize": self.config.resize,
-            "grey16": parts.to_json(self.grey16),
+            "grey16": dataclasses.asdict(self.grey16),
         }
 
     @property
@@ -52,7 +64,7 @@ class FrozenRun:
             "weights": self.network.checksum,
             "kind": self.kind,
             "embedding": parts.to_json(self.config.embedding),
-            **self.preprocessing,
+            **self._preprocessing,
         }
         text = json.dumps(told, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ Milvus Lite (its name ends in .db). It remembers the run that it was made with.
 
 import importlib
 import sys
+from typing import Any
 
 from jreid import stopping
 
@@ -35,11 +36,8 @@ def program(arguments: list[str]) -> int:
 
         return serve(rest)
     if verb in VERBS:
-        module = importlib.import_module(f"jreid.search.verbs.{verb}")
-        given = command_line.parse(
-            module.Options, f"{PROGRAM} {verb}", rest, module.__doc__ or ""
-        )
-        module.run(given)
+        given = parse(arguments)
+        importlib.import_module(f"jreid.search.verbs.{verb}").run(given)
         return 0
     told = f"usage: {PROGRAM} VERB [OPTIONS]\n\n" + "".join(
         f"  {name:7} {purpose}\n" for name, purpose in VERBS.items()
@@ -48,6 +46,14 @@ def program(arguments: list[str]) -> int:
         print(f"{told}\n{PROGRAM} VERB --help lists its options")
         return 0
     raise ValueError(f"there is no verb {verb!r}; allowed are {', '.join(VERBS)}")
+
+
+def parse(arguments: list[str]) -> Any:
+    """The options of a verb, which comes first."""
+    verb, *rest = arguments
+    module = importlib.import_module(f"jreid.search.verbs.{verb}")
+    text = module.__doc__ or ""
+    return command_line.parse(module.Options, f"{PROGRAM} {verb}", rest, text)
 
 
 def main(arguments: list[str]) -> int:

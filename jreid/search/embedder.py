@@ -1,6 +1,7 @@
 """Images to vectors that are compared: one picture or many, without TensorFlow."""
 
 import concurrent.futures
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -65,24 +66,45 @@ class Embedder:
             kind: "fused", or the name of a branch.
             config: a file of one's own whose parts the run uses.
         """
-        from jreid.run.frozen import open_run  # imports JAX
+        from jreid.run import kept  # imports nothing heavy
 
-        file = None if config is None else Path(config)
-        run = open_run(Path(workdir), step, kind, file)
+        workdir, file = Path(workdir), None if config is None else Path(config)
+        key = kept.key_of(workdir, step, kind, file)
+        fast = kept.kept(key) if key else None
+        if fast is None:
+            from jreid.run.frozen import open_run  # imports JAX and all of Flax
+
+            run = open_run(workdir, step, kind, file)
+            if key:
+                kept.keep(run, key)
+            return cls._of_run(run, run.about, workdir)
+
+        def network(pixels: np.ndarray, modality: str) -> np.ndarray:
+            if len(pixels) == 1:
+                return fast(pixels, modality)
+            return whole()(pixels, modality)
+
+        @functools.cache
+        def whole():
+            from jreid.run.frozen import open_run
+
+            return open_run(workdir, fast.about["step"], kind, file)
+
+        return cls._of_run(network, fast.about, workdir)
+
+    @classmethod
+    def _of_run(
+        cls, network: Network, about: Mapping[str, Any], workdir: Path
+    ) -> "Embedder":
         return cls(
-            run,
-            dim=run.dim,
-            fingerprint=run.fingerprint,
-            size=run.config.size,
-            resize=run.config.resize,
-            grey16=run.grey16,
-            workdir=Path(workdir).absolute(),
-            about={
-                "name": run.config.name,
-                "step": run.network.step,
-                "kind": kind,
-                **run.preprocessing,
-            },
+            network,
+            dim=about["dim"],
+            fingerprint=about["fingerprint"],
+            size=tuple(about["size"]),
+            resize=about["resize"],
+            grey16=Grey16(**about["grey16"]),
+            workdir=workdir.absolute(),
+            about=about,
         )
 
     def __call__(

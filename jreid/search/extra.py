@@ -14,6 +14,11 @@ def pymilvus() -> Any:
     return _library("pymilvus")
 
 
+def scikit_learn(module: str) -> Any:
+    """A module of scikit-learn."""
+    return _library(f"sklearn.{module}")
+
+
 def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)

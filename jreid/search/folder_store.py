@@ -21,12 +21,13 @@ from jreid.search.locking import only_writer
 from jreid.search.records import EVERYWHERE, Record, Where
 from jreid.search.store import distances, in_order
 from jreid.search.vectors_file import VectorsFile
-from jreid.shapes import Float, Float32
+from jreid.shapes import Bool, Float, Float32
 
 LOCK = "lock"
 _NEW = ".new-"  # begins the name of a folder in which a catalogue is made
 # Found by single precision, and compared again: as many more than are wanted.
 _DOUBTFUL = 16
+_FILTERS = 8  # of which is remembered what they choose
 
 
 class FolderStore:
@@ -50,6 +51,7 @@ class FolderStore:
             dim = self._catalogue.settings()["dim"]
         self._file = VectorsFile(folder, dim)
         self._index, self._generation = None, -1
+        self._chosen: dict[Where, Bool[np.ndarray, " n"]] = {}
 
     @classmethod
     def create(cls, folder: Path, settings: Mapping[str, Any]) -> "FolderStore":
@@ -128,11 +130,8 @@ class FolderStore:
     ) -> list[tuple[Record, float]]:
         with self._catalogue.reading():
             index = self._refreshed()
-            end, allowed = self._catalogue.end(), None
-            if where != EVERYWHERE or end > self._catalogue.count():
-                allowed = np.zeros(end, bool)
-                allowed[self._catalogue.rows(where)] = True
-            rows = index.nearest(vector, count + _DOUBTFUL, allowed)
+            end = self._catalogue.end()
+            rows = index.nearest(vector, count + _DOUBTFUL, self._allowed(where, end))
             records = self._catalogue.records(rows.tolist())
             kept = self._file.map(end)[rows]
         found = zip(records, distances(vector, kept).tolist(), strict=True)
@@ -159,7 +158,19 @@ class FolderStore:
             self._index = None  # two would not fit where one does
             vectors = self._file.map(self._catalogue.end())
             self._index, self._generation = ExactIndex(vectors, cores()), generation
+            self._chosen.clear()
         return self._index
+
+    def _allowed(self, where: Where, end: int) -> Bool[np.ndarray, " end"] | None:
+        """Which rows are looked at, None for all: of the last few filters, known."""
+        if where == EVERYWHERE and end == self._catalogue.count():
+            return None
+        if where not in self._chosen:
+            if len(self._chosen) >= _FILTERS:
+                self._chosen.clear()
+            self._chosen[where] = np.zeros(end, bool)
+            self._chosen[where][self._catalogue.rows(where)] = True
+        return self._chosen[where]
 
     def _fill_holes(self) -> None:
         """Moves the last images into the places of removed ones, and cuts the file."""

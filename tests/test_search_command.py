@@ -1,0 +1,172 @@
+"""`python -m jreid.search` from a folder of images to an answer."""
+
+import json
+import subprocess
+import sys
+
+import crops
+import numpy as np
+import pytest
+from PIL import Image
+
+from jreid.search import Embedder
+from jreid.search.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def network(monkeypatch):
+    """Runs are named by a number, and are networks that cost nothing."""
+
+    def from_run(workdir, step=None, kind="fused", config=None):
+        made = crops.embedder(int(workdir.name))
+        made.workdir = workdir
+        return made
+
+    monkeypatch.setattr(Embedder, "from_run", from_run)
+
+
+@pytest.fixture
+def images(tmp_path):
+    return crops.make_crops(tmp_path / "images")
+
+
+@pytest.fixture
+def query(tmp_path):
+    crops.person("bob", 99).save(tmp_path / "query.png")
+    return tmp_path / "query.png"
+
+
+def run(*words, code=0):
+    assert main([str(word) for word in words]) == code
+
+
+@pytest.fixture
+def place(images, tmp_path, capfd):
+    place = tmp_path / "gallery"
+    words = ["--pattern", crops.PATTERN, "--modality", "visible", "--workdir", "0"]
+    run("index", images, "--gallery", place, *words)
+    assert f"36 images in {place}: 36 new" in capfd.readouterr().out
+    return place
+
+
+def answered(capfd):
+    return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_a_query_finds_the_person(place, query, tmp_path, capfd):
+    words = ["--gallery", place, "-k", 5, "--modality", "visible"]
+    run("query", query, *words, "--json")
+    hits = answered(capfd)
+    assert len(hits) == 5 and hits[0]["identity"] == "bob"
+    assert [h["distance"] for h in hits] == sorted(h["distance"] for h in hits)
+    picture = tmp_path / "found.png"
+    run("query", query, *words, "--picture", picture, "--identity", "bob")
+    lines = capfd.readouterr().out.splitlines()
+    assert hits[0]["path"] in lines[0] and hits[0]["key"] in lines[0]
+    sheet = np.asarray(Image.open(picture))
+    assert (sheet == (0x1A, 0x96, 0x41)).all(axis=-1).any()  # a green frame
+
+
+def test_filters_and_feedback(place, query, capfd):
+    words = ["--gallery", place, "--modality", "visible", "--json", "-k", 40]
+    run("query", query, *words, "--camera", 1, 3)
+    hits = answered(capfd)
+    assert {hit["camera"] for hit in hits} == {"1", "3"} and len(hits) == 24
+    run("query", query, *words, "--gallery_modality", "infrared")
+    assert "no image of the gallery is looked at" not in capfd.readouterr().out
+    path, key = hits[0]["path"], hits[1]["key"]
+    run("query", query, *words, "--unlike", path, key, "--like", hits[-1]["path"])
+    found = answered(capfd)
+    assert len(found) == 34 and not {path, key} & {h["path"] for h in found}
+    run("query", query, *words, "--like", "cam9/none.png", code=2)
+    assert "cam9/none.png is no image of" in capfd.readouterr().err
+
+
+def test_indexing_again_sees_what_changed(place, images, capfd):
+    (images / "cam1" / "ada_0.png").unlink()
+    crops.person("eve", 1).save(images / "cam2" / "eve_1.png")
+    (images / "cam2" / "bad_1.png").write_bytes(b"")
+    run("index", images, "--gallery", place)
+    told = capfd.readouterr().out
+    assert "1 new, 35 as they were, 1 removed" in told
+    assert "cam2/bad_1.png: the file is empty" in told
+    run("index", images / "cam2", "--gallery", place)  # a part of it
+    assert "13 as they were" in capfd.readouterr().out
+    run("index", images.parent, "--gallery", place, code=2)
+    assert "is not in it: give another --gallery" in capfd.readouterr().err
+    images.rename(images.parent / "moved")
+    run("index", images.parent / "moved", "--gallery", place)
+    assert "is gone: its images are taken to be in" in capfd.readouterr().out
+
+
+def test_a_csv_file_chooses_the_images(images, tmp_path, query, capfd):
+    listed = tmp_path / "list.csv"
+    listed.write_text(
+        "path,camera,time,track,modality\n"
+        "cam1/bob_0.png,gate,2026-11-27T08:00:00,1,visible\n"
+        "cam1/bob_1.png,gate,2026-11-27T09:00:00,1,visible\n"
+        "cam3/bob_0.png,yard,2026-11-27T10:00:00,1,infrared\n"
+    )
+    place = ["--gallery", tmp_path / "gallery"]
+    run("index", images, *place, "--csv", listed, "--workdir", "0")
+    capfd.readouterr()
+    words = [*place, "--modality", "visible", "--json"]
+    run("query", query, *words, "--after", "2026-11-27T09:00:00")
+    assert {hit["path"] for hit in answered(capfd)} == {
+        "cam1/bob_1.png",
+        "cam3/bob_0.png",
+    }
+    run("query", query, *words, "--by_track")
+    assert {hit["camera"] for hit in answered(capfd)} == {"gate", "yard"}
+    run("info", *place, "--json")
+    assert json.loads(capfd.readouterr().out)["cameras"] == {"gate": 2, "yard": 1}
+
+
+def test_remove_and_info(place, images, capfd):
+    run("remove", "cam1", images / "cam2" / "ada_0.png", "--gallery", place)
+    assert capfd.readouterr().out == "13 images removed, 23 are left\n"
+    run("remove", "cam1", "--gallery", place, code=2)
+    assert "holds none of these" in capfd.readouterr().err
+    run("info", "--gallery", place)
+    told = capfd.readouterr().out
+    assert "images      23\n" in told and "cameras     2 11, 3 12\n" in told
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["find"], "there is no verb 'find'; allowed are index, query, remove"),
+        (["query", "query.png", "--gallery", "none"], "there is no gallery in none"),
+        (["index", "none", "--gallery", "g"], "none is no folder"),
+        (["index", "images", "--gallery", "g"], "--workdir RUN"),
+        (
+            ["index", "images", "--gallery", "images", "--workdir", "0"],
+            "no gallery and",
+        ),
+        (["query", "query.png", "--gallery", "gallery", "-k", "0"], "k is 0"),
+        (["query", "none.png", "--gallery", "gallery"], "none.png cannot be read"),
+        (["query", "query.png", "--gallery", "gallery", "--after", "x"], "time is 'x'"),
+        (["query", "query.png", "--gallery", "gallery", "--workdir", "1"], "another"),
+        (["index", "images", "--gallery", "ftp://x/.db"], "names the collection"),
+        (["info", "--gallery", "http://localhost:1/no-name"], "names the collection"),
+    ],
+)
+def test_refusals_are_one_line(words, message, place, query, capfd, monkeypatch):
+    monkeypatch.chdir(query.parent)
+    if words[0] == "query":
+        words = [*words, "--modality", "visible"]
+    run(*words, code=2)
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ") and message in line
+
+
+def test_help_waits_for_nothing():
+    for words in ([], ["index"], ["query"], ["remove"], ["info"]):
+        code = (
+            "import sys; from jreid.search.__main__ import main\n"
+            f"assert main([*{words}, '--help']) == 0\n"
+            "assert not {'jax', 'numpy', 'faiss'} & set(sys.modules)"
+        )
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert "--gallery" in done.stdout or "index" in done.stdout

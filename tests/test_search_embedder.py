@@ -1,0 +1,118 @@
+"""The embedder of a run: training's vectors, from any image, without TensorFlow."""
+
+import subprocess
+import sys
+
+import crops
+import numpy as np
+import pytest
+import untrained
+
+from jreid.data import decoding
+from jreid.run import kept
+from jreid.run.frozen import open_run
+from jreid.search import Embedder
+
+pytestmark = pytest.mark.usefixtures("systems_built_once")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run's folder and config; what is kept of it goes into a folder of its own."""
+    with pytest.MonkeyPatch.context() as patched:
+        base = tmp_path_factory.mktemp("embedder")
+        patched.setenv("JREID_CACHE", str(base / "cache"))
+        yield base / "run", untrained.make_run(base / "run")
+
+
+@pytest.fixture(scope="module")
+def embedder(run):
+    return Embedder.from_run(run[0])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    paths = [folder / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(paths):
+        crops.person("ada", number).resize((50, 130)).save(path)
+    return paths
+
+
+def test_vectors_are_those_of_trainings_pipeline(run, embedder, files):
+    folder, config = run
+    pixels, _ = decoding.make_reader(config.size, config.resize, 1)(
+        [str(path) for path in files]
+    )
+    for modality in ("visible", "infrared"):
+        expected = open_run(folder)(pixels, modality)
+        expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+        cosines = (embedder(files, modality) * expected).sum(axis=1)
+        assert cosines.min() > 0.9999
+
+
+def test_one_image_and_many_give_the_same_vectors(embedder, files):
+    together = embedder(files, ["visible", "infrared", "visible"])
+    alone = [embedder(files[0], "visible"), embedder(files[1], "infrared")]
+    np.testing.assert_allclose(together[:2], np.concatenate(alone), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+    assert together.shape == (3, embedder.dim)
+    assert not np.allclose(*embedder([files[0]] * 2, ["visible", "infrared"]))
+
+
+def test_what_is_kept_of_a_run_is_the_run(run, embedder, files):
+    again = Embedder.from_run(run[0])
+    assert isinstance(kept.kept(kept.key_of(run[0], None, "fused", None)), kept.KeptRun)
+    assert (again.fingerprint, again.about) == (embedder.fingerprint, embedder.about)
+    for modality in ("visible", "infrared"):
+        np.testing.assert_allclose(
+            again(files[0], modality), embedder(files[0], modality), atol=1e-5
+        )
+    np.testing.assert_allclose(
+        again(files, "visible"), embedder(files, "visible"), atol=1e-5
+    )
+
+
+def test_the_fingerprint_tells_networks_apart(run, embedder, tmp_path):
+    untrained.make_run(tmp_path / "copy")
+    untrained.make_run(tmp_path / "seed", seed=1)
+    untrained.make_run(tmp_path / "step", step=8)
+    found = [
+        Embedder.from_run(tmp_path / name).fingerprint
+        for name in ("copy", "seed", "step")
+    ]
+    found.append(Embedder.from_run(run[0], kind="v1").fingerprint)
+    assert found[0] == embedder.fingerprint
+    assert len({*found}) == 4
+
+
+def test_refusals(run, embedder, files):
+    with pytest.raises(ValueError, match="'thermal'; allowed are visible, infrared"):
+        embedder(files[0], "thermal")
+    with pytest.raises(ValueError, match="3 images and 2 modalities"):
+        embedder(files, ["visible", "infrared"])
+    with pytest.raises(ValueError, match="'v9'; this run has fused, v1"):
+        Embedder.from_run(run[0], kind="v9")
+    with pytest.raises(FileNotFoundError, match="steps there: .7."):
+        Embedder.from_run(run[0], step=9)
+    with pytest.raises(FileNotFoundError, match="--workdir of a run"):
+        Embedder.from_run(run[0] / "none")
+
+
+def test_a_network_without_direction_is_refused(files):
+    broken = crops.embedder()
+    broken.network = lambda pixels, modality: np.full((len(pixels), crops.DIM), np.nan)
+    with pytest.raises(ValueError, match="vectors without a direction"):
+        broken(files, "visible")
+
+
+@pytest.mark.slow
+def test_neither_tensorflow_nor_clu_is_imported(run, embedder, files):
+    code = (
+        "import sys; from jreid.search import Embedder\n"
+        "Embedder.from_run(sys.argv[1])(sys.argv[2:], 'visible')\n"
+        "print(*{'tensorflow', 'clu', 'torch'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(run[0]), *map(str, files)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
