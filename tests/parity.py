@@ -28,7 +28,8 @@ from jreid.training.learner import (
     normalise,
 )
 from jreid.training.objective import make_objective
-from tools.torch_reference import from_config, network, weights
+from jreid.export.torch_network import network, weights
+from tools.torch_reference import from_config
 
 CLASSES = 5
 SIZE = (48, 24)

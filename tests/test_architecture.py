@@ -42,7 +42,9 @@ run.people
 run.embedder run.images
 run.*
 search.*
-embed evaluate train prepare search.__main__
+export.program export.torch_network.network
+export.*
+embed evaluate train prepare search.__main__ export.__main__
 __main__
 """
 LEVELS = {
@@ -81,10 +83,19 @@ ONLY_IN = {
     "clu": ("training.reporter", "training.writers"),
     "orbax": ("run.checkpoint",),
     "matplotlib": ("evaluation.pictures",),
-    "torch": (),
+    "onnx": ("export.onnx.emit",),
+    "onnxruntime": ("search.onnx_network",),
+    "torch": (
+        "export.__main__",  # to say that it is missing
+        "export.torch_file",
+        "export.torch_network.network",
+        "export.torch_network.standalone",
+        "export.torch_network.weights",
+    ),
 }
 READERS_OF_CONFIG = (
     *("config_files", "command_line", "training.build", "train", "embed"),
+    *("export.torch_file", "export.torch_network.from_config"),
     "run.",
 )
 # Modules of parts, which are imported before a command line is known to be right.
@@ -204,7 +215,7 @@ def test_tests_are_skipped_where_torch_is_missing(path):
             assert "pytestmark = pytest.mark.torch" in path.read_text()
             return
         is_import = isinstance(statement, ast.Import | ast.ImportFrom)
-        needs = r"\b(torch|torch_resnet|tools\.torch_reference|export_torch)\b"
+        needs = r"\b(torch|torch_resnet|tools\.torch_reference|torch_file|torch_network)\b"
         assert not (is_import and re.search(needs, text)), text
 
 

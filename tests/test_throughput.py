@@ -244,7 +244,7 @@ def test_folding_batch_norms_keeps_the_embedding():
     torch = pytest.importorskip("torch")
     from tools.throughput.torch_side import fold_batch_norms
     from tools.torch_reference import from_config
-    from tools.torch_reference.network import fused_embedding
+    from jreid.export.torch_network.network import fused_embedding
 
     torch.manual_seed(0)
     network = from_config.build_network(small_config(), 5)

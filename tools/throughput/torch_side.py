@@ -26,7 +26,7 @@ from tools.throughput.case import (
 )
 from tools.throughput.torch_pipeline import make_loader
 from tools.torch_reference import from_config
-from tools.torch_reference.network import fused_embedding, normalise
+from jreid.export.torch_network.network import fused_embedding, normalise
 from tools.torch_reference.step import make_step
 
 

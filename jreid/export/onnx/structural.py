@@ -7,18 +7,18 @@ import numpy as np
 
 from jreid.export.onnx.graph import Graph, View, is_one, is_static
 from jreid.export.onnx.handlers import handles, refuse
-from jreid.export.program import Operand, Operation
+from jreid.export.program import Operation, Variable
 
 
 def _numbers(graph: Graph, values: Sequence[int]) -> str:
     return graph.constant(np.array(values, np.int64))
 
 
-@handles("copy", "copy_p", "stop_gradient", "optimization_barrier", "reduce_precision")
+@handles("copy", "optimization_barrier", "stop_gradient")
 def emit_nothing(graph: Graph, operation: Operation) -> View:
     """What means something to a gradient or a compiler only."""
-    if operation.primitive.name == "reduce_precision" or len(operation.results) > 1:
-        raise refuse(operation, f"{dict(operation.params)}")
+    if len(operation.results) > 1:
+        raise refuse(operation, f"{len(operation.results)} arrays")
     return graph.view(operation.operands[0])
 
 
@@ -43,7 +43,7 @@ def emit_broadcast(graph: Graph, operation: Operation) -> View:
     return View.ordered(name, [int(places[axis]) for axis in kept], len(new))
 
 
-@handles("reshape", "squeeze", "expand_dims")
+@handles("reshape", "squeeze")
 def emit_reshape(graph: Graph, operation: Operation) -> View:
     """Without a node where only axes of size 1 come and go."""
     operand, new = operation.operands[0], operation.results[0].shape
@@ -73,6 +73,16 @@ def emit_concatenate(graph: Graph, operation: Operation) -> View:
     names = [graph.arrange(operand, order) for operand in operation.operands]
     name = graph.add("Concat", *names, axis=list(order).index(dimension))
     return View.ordered(name, order, rank)
+
+
+@handles("stack")
+def emit_stack(graph: Graph, operation: Operation) -> View:
+    """Arrays side by side along a new axis."""
+    axis, rank = operation.params["axis"], len(operation.results[0].shape)
+    order: list[int | None] = [*range(rank - 1)]
+    order.insert(axis, None)
+    names = [graph.arrange(operand, order) for operand in operation.operands]
+    return View(graph.add("Concat", *names, axis=axis), tuple(range(rank)))
 
 
 @handles("slice")
@@ -139,18 +149,14 @@ def emit_gather(graph: Graph, operation: Operation) -> View:
         raise refuse(operation, f"{numbers} and slices of {sizes}")
     if tuple(numbers.collapsed_slice_dims) != (axis,):
         raise refuse(operation, f"{numbers}")
-    rank = len(operation.results[0].shape)
-    flat = _indices(graph, indices)
-    name = graph.add("Gather", graph.plain(operand), flat, axis=int(axis))
+    if isinstance(indices, Variable):
+        raise refuse(operation, "indices that depend on the images")
+    rank, flat = len(operation.results[0].shape), indices[..., 0].astype(np.int64)
+    if flat.size and not 0 <= flat.min() <= flat.max() < operand.shape[axis]:
+        raise refuse(operation, f"indices from {flat.min()} to {flat.max()}")
+    places = graph.constant(flat)
+    name = graph.add("Gather", graph.plain(operand), places, axis=int(axis))
     # ONNX puts the indices' axes where the axis was, JAX around the offsets'
     new = [i for i in range(rank) if i not in numbers.offset_dims]
     offsets = list(numbers.offset_dims)
     return View.ordered(name, offsets[:axis] + new + offsets[axis:], rank)
-
-
-def _indices(graph: Graph, indices: Operand) -> str:
-    """Without the last axis, of size 1."""
-    order = range(len(indices.shape) - 1)
-    if isinstance(indices, np.ndarray):
-        return graph.constant(indices[..., 0].astype(np.int64))
-    return graph.arrange(indices, order)
