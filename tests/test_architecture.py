@@ -215,7 +215,9 @@ def test_tests_are_skipped_where_torch_is_missing(path):
             assert "pytestmark = pytest.mark.torch" in path.read_text()
             return
         is_import = isinstance(statement, ast.Import | ast.ImportFrom)
-        needs = r"\b(torch|torch_resnet|tools\.torch_reference|torch_file|torch_network)\b"
+        needs = (
+            r"\b(torch|torch_resnet|tools\.torch_reference|torch_file|torch_network)\b"
+        )
         assert not (is_import and re.search(needs, text)), text
 
 

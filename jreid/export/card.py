@@ -64,7 +64,7 @@ def card(run: FrozenRun, kind: str, file: str, difference: float) -> str:
         f"How it is called (`{file}`)": call,
         "Preprocessing": _preprocessing(run),
         "Data": _data(run),
-        "Scores": _scores(run.workdir),
+        "Scores": _scores(run),
         "Intended use": "Finding again, among images that its user may lawfully search, "
         "those of one person across visible and infrared cameras: a ranking for a "
         "human to look at. Images are upright crops of one whole person.",
@@ -88,10 +88,11 @@ def _preprocessing(run: FrozenRun) -> str:
     }[grey.by]
     mean, std = (", ".join(map(str, values)) for values in (IMAGE_MEAN, IMAGE_STD))
     return (
-        f"Before the file: EXIF orientation applied, alpha dropped, converted to RGB; a "
-        f"16-bit grey image scaled to 8 bits {window}; resized to {height} x {width} "
+        f"Before the file: EXIF orientation applied, alpha dropped, converted to RGB; "
+        f"a 16-bit grey image scaled to 8 bits {window}; resized to {height} x {width} "
         f"pixels (height x width) without regard to its proportions, with the "
-        f"{run.config.resize} filter, antialiased where it shrinks, rounded to uint8.\n\n"
+        f"{run.config.resize} filter, antialiased where it shrinks, rounded to "
+        "uint8.\n\n"
         f"Inside the file: divided by 255, minus the channel means {mean}, divided by "
         f"the standard deviations {std}"
         + ("; the mirrored image's vector added." if run.config.embedding.flip else ".")
@@ -125,19 +126,21 @@ def _terms(run: FrozenRun) -> str:
     return text
 
 
-def _scores(workdir: Path) -> str:
-    """A table of the settings in results.json, as they are there."""
-    path = workdir / "results.json"
+def _scores(run: FrozenRun) -> str:
+    """A table of what results.json has of this embedding."""
+    path = run.workdir / "results.json"
     if not path.is_file():
         return "None: the run has not been evaluated (`python -m jreid.evaluate RUN`)."
     results = json.loads(path.read_text())
     head = (
         f"Of step {results.get('step')} on the test images of "
         f"`{results.get('dataset')}` ({results.get('root')}), "
-        f"feature {results.get('feature')}, measure {results.get('measure')}; in percent, with 95 % intervals over "
-        "people."
+        f"feature {results.get('feature')}, measure {results.get('measure')}; in "
+        "percent, with 95 % intervals over people."
     )
-    rows = [_row(score) for score in results["scores"]]
+    if results.get("step") != run.network.step:
+        head += f" **Not of this file's step, {run.network.step}.**"
+    rows = [_row(s) for s in results["scores"] if s["feature"] == run.kind]
     names = list(rows[0]) if rows else []
     table = [names, ["---"] * len(names), *([row[n] for n in names] for row in rows)]
     return head + "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in table)
@@ -145,7 +148,7 @@ def _scores(workdir: Path) -> str:
 
 def _row(score: dict[str, Any]) -> dict[str, str]:
     """The protocol's setting and its measures, in percent."""
-    told = {name: str(score[name]) for name in ("protocol", "setting", "draw", "feature")}
+    told = {name: str(score[name]) for name in ("protocol", "setting", "draw")}
     told["re-ranked"] = "yes" if score["reranked"] else "no"
     for name, mean in score["mean"].items():
         low, high = score["interval"].get(name, (None, None))

@@ -1,4 +1,4 @@
-"""The embedding of a run as a program: uint8 images and their modality to unit vectors."""
+"""The embedding of a run as a program: images and their modality to unit vectors."""
 
 import copy
 import dataclasses
@@ -107,10 +107,8 @@ def largest_difference(network: Network, embed: Embed) -> float:
 
 
 def random_images(count: int, size: tuple[int, int]) -> UInt8[np.ndarray, "n h w 3"]:
-    """Pixels of every grey level, each image with a contrast and brightness of its own."""
+    """Noise, each image with a contrast and brightness of its own."""
     rng = np.random.default_rng(count)
     noise = rng.random((count, *size, 3))
     low, high = np.sort(rng.integers(0, 256, (2, count, 1, 1, 3)), axis=0)
     return (low + noise * (high - low + 1)).astype(np.uint8).clip(0, 255)
-
-

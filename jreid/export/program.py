@@ -82,7 +82,9 @@ def _inline(jaxpr, constants, arguments, operations: list[Operation]) -> list[Op
     known |= zip(jaxpr.invars, arguments, strict=True)
 
     def read(atom) -> Operand:
-        return np.asarray(atom.val) if isinstance(atom, jex.Literal) else known[atom]
+        if isinstance(atom, jex.Literal):  # a number of Python's has no type of its own
+            return np.asarray(atom.val, np.dtype(atom.aval.dtype))
+        return known[atom]
 
     for eqn in jaxpr.eqns:
         operands = [read(atom) for atom in eqn.invars]
@@ -145,7 +147,9 @@ def _folded(program: Program) -> Program:
     """What depends on constants alone is computed, in one compiled function."""
     constant: dict[Variable, Operation] = {}
     for operation in program.operations:
-        fixed = all(not isinstance(x, Variable) or x in constant for x in operation.operands)
+        fixed = all(
+            not isinstance(x, Variable) or x in constant for x in operation.operands
+        )
         static = all(isinstance(n, int) for x in operation.results for n in x.shape)
         if fixed and static:
             constant |= dict.fromkeys(operation.results, operation)
@@ -165,7 +169,9 @@ def _with_constants(program, constant, wanted, rest) -> Program:
     operations = list(dict.fromkeys(constant.values()))
     results = [x for operation in operations for x in operation.results if x in wanted]
     operations = _needed(operations, results)
-    arrays = {id(x): x for o in operations for x in o.operands if not isinstance(x, Variable)}
+    arrays = {
+        id(x): x for o in operations for x in o.operands if not isinstance(x, Variable)
+    }
 
     @jax.jit
     def compute(given):
@@ -176,7 +182,9 @@ def _with_constants(program, constant, wanted, rest) -> Program:
     values = dict(zip(results, map(np.asarray, compute(arrays)), strict=True))
 
     def known(operand):
-        return values.get(operand, operand) if isinstance(operand, Variable) else operand
+        return (
+            values.get(operand, operand) if isinstance(operand, Variable) else operand
+        )
 
     kept = [
         Operation(o.primitive, [known(x) for x in o.operands], o.params, o.results)
@@ -185,7 +193,9 @@ def _with_constants(program, constant, wanted, rest) -> Program:
     return Program(program.inputs, kept, [known(x) for x in program.outputs])
 
 
-def _run(operations, known: dict[Variable, Any], given: Mapping[int, Any] | None = None):
+def _run(
+    operations, known: dict[Variable, Any], given: Mapping[int, Any] | None = None
+):
     """Does the operations on the known arrays, and adds the results to them."""
     for operation in operations:
         arrays = [_value(x, known, given) for x in operation.operands]

@@ -26,7 +26,6 @@ from jreid.run.images import read_identities
 from jreid.run.workdir import replacing, write_text
 from jreid.training.build import MODALITIES, classes_of, stems
 
-
 HEAD = '''"""Person re-identification in PyTorch: {name}, exported from jreid.
 
     python model.py QUERY.jpg --modality infrared --gallery A.jpg B.jpg

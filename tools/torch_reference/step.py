@@ -12,8 +12,8 @@ import torch  # pyright: ignore[reportMissingImports]
 from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
-from tools.torch_reference import losses
 from jreid.export.torch_network.network import STREAMS, normalise
+from tools.torch_reference import losses
 
 Outputs = Mapping[str, Mapping[str, Tensor]]
 Batch = Mapping[str, Tensor]

@@ -93,7 +93,9 @@ def emit_logical(graph: Graph, operation: Operation) -> View:
     if operation.results[0].dtype != bool:
         raise refuse(operation, "numbers")
     names, order = aligned(graph, operation)
-    return result(operation, graph.add(LOGICAL[operation.primitive.name], *names), order)
+    return result(
+        operation, graph.add(LOGICAL[operation.primitive.name], *names), order
+    )
 
 
 @handles("ne")

@@ -118,7 +118,11 @@ class Graph:
             spread: whether an axis along which all values are the same gets its size;
                 else it gets 1, which broadcasts.
         """
-        key = (operand if isinstance(operand, Variable) else id(operand), *order, spread)
+        key = (
+            operand if isinstance(operand, Variable) else id(operand),
+            *order,
+            spread,
+        )
         if not isinstance(operand, Variable):
             return self.constant(_arranged(operand, order))
         if key not in self._arranged:

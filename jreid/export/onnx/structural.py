@@ -10,7 +10,7 @@ from jreid.export.onnx.handlers import handles, refuse
 from jreid.export.program import Operation, Variable
 
 
-def _numbers(graph: Graph, values: Sequence[int]) -> str:
+def _numbers(graph: Graph, values: Sequence[Any]) -> str:
     return graph.constant(np.array(values, np.int64))
 
 
@@ -59,7 +59,9 @@ def emit_reshape(graph: Graph, operation: Operation) -> View:
     symbolic = [size for size in new if not is_static(size)]
     sizes = [size if is_static(size) else -1 for size in new]
     shape = _numbers(graph, sizes) if len(symbolic) < 2 else graph.shape(new)
-    return View(graph.add("Reshape", graph.plain(operand), shape), tuple(range(len(new))))
+    return View(
+        graph.add("Reshape", graph.plain(operand), shape), tuple(range(len(new)))
+    )
 
 
 @handles("concatenate")
@@ -92,7 +94,11 @@ def emit_slice(graph: Graph, operation: Operation) -> View:
     strides = params["strides"] or (1,) * len(operand.shape)
     bounds = {}
     for axis, size in enumerate(operand.shape):
-        cut = (params["start_indices"][axis], params["limit_indices"][axis], strides[axis])
+        cut = (
+            params["start_indices"][axis],
+            params["limit_indices"][axis],
+            strides[axis],
+        )
         if cut != (0, size, 1):
             bounds[axis] = cut
     return _sliced(graph, operation, bounds)
@@ -103,7 +109,9 @@ def emit_reverse(graph: Graph, operation: Operation) -> View:
     """Axes from their end to their beginning."""
     end = int(np.iinfo(np.int64).min)
     return _sliced(
-        graph, operation, {int(a): (-1, end, -1) for a in operation.params["dimensions"]}
+        graph,
+        operation,
+        {int(a): (-1, end, -1) for a in operation.params["dimensions"]},
     )
 
 
@@ -132,16 +140,24 @@ def emit_pad(graph: Graph, operation: Operation) -> View:
     if any((low or high) and a not in order for a, (low, high, _) in enumerate(config)):
         order = tuple(range(len(config)))
     pads = [config[a][side] for side in (0, 1) for a in order]
-    inputs = graph.arrange(operand, order), _numbers(graph, pads), graph.view(value).name
+    inputs = (
+        graph.arrange(operand, order),
+        _numbers(graph, pads),
+        graph.view(value).name,
+    )
     return View.ordered(graph.add("Pad", *inputs), order, len(config))
 
 
 @handles("gather")
 def emit_gather(graph: Graph, operation: Operation) -> View:
-    """Whole slices taken along one axis, as by `x[:, rows]`."""
+    """Whole slices taken along one axis, as by `x[:, rows]`, or one of any axes."""
     operand, indices = operation.operands
     numbers = operation.params["dimension_numbers"]
     sizes = operation.params["slice_sizes"]
+    if isinstance(indices, Variable):
+        raise refuse(operation, "indices that depend on the images")
+    if indices.ndim == 1:
+        return _one_slice(graph, operation)
     (axis, *more) = numbers.start_index_map
     wholes = [n for i, n in enumerate(operand.shape) if i != axis]
     taken = [n for i, n in enumerate(sizes) if i != axis]
@@ -149,8 +165,6 @@ def emit_gather(graph: Graph, operation: Operation) -> View:
         raise refuse(operation, f"{numbers} and slices of {sizes}")
     if tuple(numbers.collapsed_slice_dims) != (axis,):
         raise refuse(operation, f"{numbers}")
-    if isinstance(indices, Variable):
-        raise refuse(operation, "indices that depend on the images")
     rank, flat = len(operation.results[0].shape), indices[..., 0].astype(np.int64)
     if flat.size and not 0 <= flat.min() <= flat.max() < operand.shape[axis]:
         raise refuse(operation, f"indices from {flat.min()} to {flat.max()}")
@@ -160,3 +174,27 @@ def emit_gather(graph: Graph, operation: Operation) -> View:
     new = [i for i in range(rank) if i not in numbers.offset_dims]
     offsets = list(numbers.offset_dims)
     return View.ordered(name, offsets[:axis] + new + offsets[axis:], rank)
+
+
+def _one_slice(graph: Graph, operation: Operation) -> View:
+    """What indexing with numbers and ranges gives where the batch is symbolic."""
+    operand, starts = operation.operands
+    assert isinstance(starts, np.ndarray)
+    numbers = operation.params["dimension_numbers"]
+    sizes = operation.params["slice_sizes"]
+    bounds = {
+        int(axis): (int(start), int(start) + sizes[axis], 1)
+        for axis, start in zip(numbers.start_index_map, starts, strict=True)
+    }
+    for axis, (start, end, _) in bounds.items():
+        if not is_static(end) or not 0 <= start <= end <= operand.shape[axis]:
+            raise refuse(operation, f"a slice from {start} to {end}")
+    view = _sliced(graph, operation, bounds)
+    gone = [int(axis) for axis in numbers.collapsed_slice_dims]
+    places = [view.axes[axis] for axis in gone if view.axes[axis] is not None]
+    name = view.name
+    if places:
+        name = graph.add("Squeeze", name, _numbers(graph, places))
+    left = [axis for axis in range(len(view.axes)) if axis not in gone]
+    order = [left.index(axis) for axis in view.order if axis not in gone]
+    return View.ordered(name, order, len(left))

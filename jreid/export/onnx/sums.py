@@ -64,7 +64,9 @@ def emit_argument(graph: Graph, operation: Operation) -> View:
     """The first place of the largest or smallest element."""
     (axis,) = operation.params["axes"]
     kind = "ArgMax" if operation.primitive.name == "argmax" else "ArgMin"
-    name = graph.add(kind, graph.plain(operation.operands[0]), axis=int(axis), keepdims=0)
+    name = graph.add(
+        kind, graph.plain(operation.operands[0]), axis=int(axis), keepdims=0
+    )
     to = graph.helper.np_dtype_to_tensor_dtype(operation.results[0].dtype)
     rank = len(operation.results[0].shape)
     return View(graph.add("Cast", name, to=to), tuple(range(rank)))

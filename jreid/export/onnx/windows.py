@@ -32,7 +32,7 @@ def emit_convolution(graph: Graph, operation: Operation) -> View:
 
 @handles("reduce_window_max", "reduce_window_sum")
 def emit_window(graph: Graph, operation: Operation) -> View:
-    """Maximum, or sum as a multiple of the mean, over the last axes of at most five."""
+    """Maximum, or sum as a multiple of the mean, over one to three axes."""
     params, operand = operation.params, operation.operands[0]
     window, padding = params["window_dimensions"], params["padding"]
     strides = params["window_strides"]
@@ -48,7 +48,9 @@ def emit_window(graph: Graph, operation: Operation) -> View:
         for axis in graph.spread(operand).order
         if axis not in moving and not is_one(operand.shape[axis])
     ]
-    if len(fixed) != 2 or not moving:
+    # ONNX has two axes without a window: others get one of a single pixel
+    fixed, moving = [*fixed[:1], *fixed[-1:]], [*fixed[1:-1], *moving]
+    if len(fixed) != 2 or fixed[0] == fixed[1] or not 0 < len(moving) < 4:
         raise refuse(operation, f"a window of {window} over {operand.shape}")
     order = fixed + moving
     options = {
