@@ -65,7 +65,7 @@ def card(run: FrozenRun, kind: str, file: str, difference: float) -> str:
         "Preprocessing": _preprocessing(run),
         "Data": _data(run),
         "Scores": _scores(run),
-        "Intended use": "Finding again, among images that its user may lawfully search, "
+        "Intended use": "Finding again, among images that may lawfully be searched, "
         "those of one person across visible and infrared cameras: a ranking for a "
         "human to look at. Images are upright crops of one whole person.",
         "Limits": "It identifies nobody: near vectors are no proof that two pictures "

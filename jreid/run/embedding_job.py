@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from jreid.data.image_folders import PassedOver, is_folder, is_image
 from jreid.data.image_folders import entries as image_entries
 from jreid.data.modality_words import MODALITY_WORDS
 from jreid.run.workdir import lock, replacing, write_text
+from jreid.shapes import Float, UInt8
 
 MODALITIES = ("visible", "infrared")
 JOB, LIST, ERRORS = "job.json", "images.txt", "errors.parquet"
