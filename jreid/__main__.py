@@ -7,6 +7,7 @@ PROGRAMS = {
     "train": "train a system, or continue a run",
     "evaluate": "score runs or features, or compare scores",
     "embed": "embed images with a trained run",
+    "export": "write a run as a file that needs no jreid",
     "search": "find a person in a folder of images",
     "prepare": "write a data set as few large files",
     "serve": "search a gallery in the browser",

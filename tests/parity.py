@@ -16,6 +16,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from jreid.config import Config
 from jreid.config_files import load
 from jreid.data.rows import joined
+from jreid.export.torch_network import network, weights
 from jreid.models.modules.layers import BatchNorm, Conv, Linear
 from jreid.models.non_local import NonLocal
 from jreid.models.resnet import BLOCK_COUNTS
@@ -28,7 +29,7 @@ from jreid.training.learner import (
     normalise,
 )
 from jreid.training.objective import make_objective
-from tools.torch_reference import from_config, network, weights
+from tools.torch_reference import from_config
 
 CLASSES = 5
 SIZE = (48, 24)

@@ -51,7 +51,9 @@ explanation_kind
 explanation
 serve.*
 doctor.*
-embed evaluate train prepare explain report.__main__ search.__main__
+export.program export.torch_network.network
+export.*
+embed evaluate train prepare explain report.__main__ search.__main__ export.__main__
 __main__
 """
 LEVELS = {
@@ -105,9 +107,19 @@ ONLY_IN = {
     "ray": ("run.ray_embedding",),
     "torch": (),
     "wandb": ("training.weights_and_biases",),
+    "onnx": ("export.onnx.emit",),
+    "onnxruntime": ("search.onnx_network",),
+    "torch": (
+        "export.__main__",  # to say that it is missing
+        "export.torch_file",
+        "export.torch_network.network",
+        "export.torch_network.standalone",
+        "export.torch_network.weights",
+    ),
 }
 READERS_OF_CONFIG = (
     *("config_files", "command_line", "training.build", "train", "embed"),
+    *("export.torch_file", "export.torch_network.from_config"),
     "run.",
     "doctor.",
 )
@@ -228,7 +240,9 @@ def test_tests_are_skipped_where_torch_is_missing(path):
             assert "pytestmark = pytest.mark.torch" in path.read_text()
             return
         is_import = isinstance(statement, ast.Import | ast.ImportFrom)
-        needs = r"\b(torch|torch_resnet|tools\.torch_reference|export_torch)\b"
+        needs = (
+            r"\b(torch|torch_resnet|tools\.torch_reference|torch_file|torch_network)\b"
+        )
         assert not (is_import and re.search(needs, text)), text
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from jreid import embed, evaluate, explain, prepare, train
 from jreid.command_line import exit_code, parse
+from jreid.doctor import __main__ as doctor
 from jreid.report.__main__ import Options as ReportOptions
 from jreid.search.__main__ import parse as parse_search
-from jreid.doctor import __main__ as doctor
 from tools.documented_commands import commands_of, documents
 from tools.run_documented_commands import LEFT_OUT, SHORTENED, left_out, shortened
 

@@ -22,11 +22,12 @@ from PIL import Image
 from jreid.data import decoding
 from jreid.data.grey16 import Grey16
 from jreid.data.image_file import read_rgb
+from jreid.export import __main__ as program
+from jreid.export import embedding
 from jreid.models.embedding import Embedding
 from jreid.parts import to_json
 from jreid.run.checkpoint import Checkpoints
 from jreid.training.build import build_embed
-from tools import export_torch
 
 pytestmark = pytest.mark.torch
 
@@ -55,6 +56,12 @@ def make_run(folder, variant="full", **options):
     with Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(7, {"params": params, "stats": stats})
     return config, params, stats
+
+
+def export(workdir, out, *more):
+    """The exit code of the program."""
+    words = ["--workdir", str(workdir), "--format", "torch", "--out", str(out)]
+    return program.main([*words, *more])
 
 
 def run(folder, *arguments):
@@ -87,7 +94,7 @@ def make_pictures(folder, rng):
 def test_exported_network_embeds_as_jreid_does(tmp_path, rng, variant, options):
     workdir, out = tmp_path / "run", tmp_path / "out"
     config, params, stats = make_run(workdir, variant, **options)
-    assert export_torch.main(["--workdir", str(workdir), str(out)]) == 0
+    assert export(workdir, out) == 0
     pixels, paths = make_pictures(tmp_path, rng)
     embed = build_embed(config, parity.CLASSES)
     done = run(out, "-c", PROGRAM, *paths)
@@ -125,19 +132,19 @@ def test_pictures_are_read_as_jreid_reads_them(exported, tmp_path, rng, monkeypa
 
 
 def test_a_machine_without_torch_is_told_so(tmp_path):
-    (tmp_path / "torch.py").write_text("raise ImportError")
-    program = (
-        "import runpy; runpy.run_module('tools.export_torch', run_name='__main__')"
-    )
+    (tmp_path / "torch.py").write_text("raise ImportError('gone')")
+    make_run(tmp_path / "run", "base")
+    words = ["--workdir", "run", "--format", "torch", "--out", "out"]
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-m", "jreid.export", *words],
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == (
-        'error: torch is not installed: pip install "jreid[torch]"\n'
+        "error: torch is not installed (gone): pip install 'jreid[torch]'\n"
     )
 
 
@@ -152,7 +159,7 @@ def test_the_modules_imports_are_sorted_and_stand_once(exported):
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     make_run(folder / "run", "base")
-    export_torch.export(folder / "run", folder / "out", step=7)
+    assert export(folder / "run", folder / "out", "--step", "7") == 0
     return folder / "out"
 
 
@@ -204,18 +211,18 @@ def test_bad_input_is_one_line(exported, tmp_path, capsys):
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     missing, out = str(tmp_path / "missing"), str(tmp_path / "out")
-    assert export_torch.main(["--workdir", missing, out]) == 2
+    assert export(missing, out) == 2
     assert capsys.readouterr().err.startswith("error: no config.json in")
     workdir = str(exported.parent / "run")
-    assert export_torch.main(["--workdir", workdir, out, "--step", "3"]) == 2
+    assert export(workdir, out, "--step", "3") == 2
     assert "no checkpoint of step 3" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_a_network_that_differs_is_not_written(tmp_path, monkeypatch, capsys):
     make_run(tmp_path / "run", "base")
-    monkeypatch.setattr(export_torch, "LIMIT", 0.0)
+    monkeypatch.setattr(embedding, "LIMIT", 0.0)
     out = tmp_path / "out"
-    assert export_torch.main(["--workdir", str(tmp_path / "run"), str(out)]) == 2
+    assert export(tmp_path / "run", out) == 2
     assert "nothing was written" in capsys.readouterr().err
-    assert not out.exists()
+    assert not (out / "model.py").exists()

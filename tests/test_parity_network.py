@@ -6,10 +6,11 @@ import parity
 import pytest
 
 from jreid.config_files import load
+from jreid.export.torch_network import weights
 from jreid.models.pooling import GeM
 from jreid.training.build import network_maker
 from jreid.training.learner import abstract_params_and_stats, data_mesh
-from tools.torch_reference import from_config, weights
+from tools.torch_reference import from_config
 
 pytestmark = pytest.mark.torch
 

@@ -9,9 +9,10 @@ import parity
 import pytest
 import torch  # pyright: ignore[reportMissingImports]
 
+from jreid.export.torch_network import weights
 from jreid.run.leaves import named_leaves
 from jreid.training.learner import TrainState, Work, data_mesh, make_system
-from tools.torch_reference import from_config, weights
+from tools.torch_reference import from_config
 from tools.torch_reference.step import make_step
 
 pytestmark = pytest.mark.torch

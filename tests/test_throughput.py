@@ -242,9 +242,9 @@ def test_both_sides_train_on_the_same_images_of_the_pipeline(tmp_path):
 @pytest.mark.torch
 def test_folding_batch_norms_keeps_the_embedding():
     torch = pytest.importorskip("torch")
+    from jreid.export.torch_network.network import fused_embedding
     from tools.throughput.torch_side import fold_batch_norms
     from tools.torch_reference import from_config
-    from tools.torch_reference.network import fused_embedding
 
     torch.manual_seed(0)
     network = from_config.build_network(small_config(), 5)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from jreid.run.image_list import MODALITIES, ImageList
+from jreid.shapes import Float, UInt8
 
 Pixels = UInt8[np.ndarray, "n h w 3"]
 Vectors = Float[np.ndarray, "n d"]

@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Float, UInt8
 
 from jreid import parts
 from jreid.config import Config
 from jreid.run.images import grey16_of_run
 from jreid.run.trained import restore_network
 from jreid.run.workdir import read_config
+from jreid.shapes import Float, UInt8
 from jreid.user_files import load_file
 
 

@@ -93,8 +93,20 @@ class Embedder:
         return cls._of_run(network, fast.about, workdir)
 
     @classmethod
+    def from_onnx(cls, path: str | os.PathLike[str]) -> "Embedder":
+        """The network of a file that `python -m jreid.export --format onnx` wrote.
+
+        It needs onnxruntime, and no JAX; errors: see `onnx_network.OnnxNetwork`. Its
+        fingerprint is that of the run it was made of.
+        """
+        from jreid.search.onnx_network import OnnxNetwork
+
+        network = OnnxNetwork(Path(path))
+        return cls._of_run(network, network.about, None)
+
+    @classmethod
     def _of_run(
-        cls, network: Network, about: Mapping[str, Any], workdir: Path
+        cls, network: Network, about: Mapping[str, Any], workdir: Path | None
     ) -> "Embedder":
         return cls(
             network,
@@ -103,7 +115,7 @@ class Embedder:
             size=tuple(about["size"]),
             resize=about["resize"],
             grey16=Grey16(**about["grey16"]),
-            workdir=workdir.absolute(),
+            workdir=workdir and workdir.absolute(),
             about=about,
         )
 

@@ -12,7 +12,7 @@ from jreid import stopping
 from jreid.data.image_folders import PassedOver
 from jreid.data.single_image import UnreadableImageError, pixels_of, to_size
 from jreid.processes.cores import cores
-from jreid.run.embedding_job import list_folder
+from jreid.run.image_list import list_folder
 from jreid.search.crops import perceptual_hash
 from jreid.search.duplicates import Duplicates
 from jreid.search.embedder import BATCH, Embedder

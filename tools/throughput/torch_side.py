@@ -15,6 +15,7 @@ from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from torch.nn.utils.fusion import fuse_conv_bn_eval  # pyright: ignore[reportMissingImports]
 
 from jreid.config import Config
+from jreid.export.torch_network.network import fused_embedding, normalise
 from jreid.models.embedding import Embedding
 from tools.throughput.case import (
     CLASSES,
@@ -26,7 +27,6 @@ from tools.throughput.case import (
 )
 from tools.throughput.torch_pipeline import make_loader
 from tools.torch_reference import from_config
-from tools.torch_reference.network import fused_embedding, normalise
 from tools.torch_reference.step import make_step
 
 

@@ -1,1 +1,4 @@
-"""The paper's system in plain PyTorch, to be read and measured beside the Flax one."""
+"""Losses and training step of the paper's system in plain PyTorch.
+
+The network is `jreid.export.torch_network`. To be read and measured beside Flax's.
+"""

@@ -12,8 +12,8 @@ import torch  # pyright: ignore[reportMissingImports]
 from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
+from jreid.export.torch_network.network import STREAMS, normalise
 from tools.torch_reference import losses
-from tools.torch_reference.network import STREAMS, normalise
 
 Outputs = Mapping[str, Mapping[str, Tensor]]
 Batch = Mapping[str, Tensor]

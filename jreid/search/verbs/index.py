@@ -30,6 +30,8 @@ class Options:
     """A folder, http://host:19530/name of Milvus, or a file NAME.db of Milvus Lite."""
     workdir: Path | None = None
     """The run's folder; by default the one that the gallery was made with."""
+    model: Path | None = None
+    """Instead of a run, the ONNX file that jreid.export has written of it."""
     step: int | None = None
     """The checkpoint to use instead of the newest."""
     kind: str = "fused"
@@ -112,18 +114,27 @@ def _gallery(given: Options) -> "Gallery":
     """The gallery, or a new one."""
     from jreid.search.gallery import Gallery
     from jreid.search.places import exists
-    from jreid.search.verbs.opening import embedder_of, open_with_network
+    from jreid.search.verbs.opening import embedder_of, exported, open_with_network
 
     if exists(given.gallery):
         if given.dim is not None or given.int8:
             raise ValueError(
                 f"{given.gallery} is there: --dim and --int8 are of new galleries"
             )
-        return open_with_network(given.gallery, given.workdir, given.step, given.config)
+        return open_with_network(
+            given.gallery, given.workdir, given.step, given.config, given.model
+        )
+    if given.model is not None:
+        if given.dim is not None:
+            raise ValueError(
+                "--dim needs the run, --workdir; an exported file has none"
+            )
+        embedder = exported(given.model, given.workdir)
+        return Gallery.create(given.gallery, embedder, given.images, int8=given.int8)
     if given.workdir is None:
         raise ValueError(
             f"{given.gallery} is to be a new gallery: give the run whose network "
-            "embeds its images, --workdir RUN"
+            "embeds its images, --workdir RUN, or its exported file, --model FILE.onnx"
         )
     embedder = embedder_of(
         given.workdir, given.step, given.kind, given.config, given.dim

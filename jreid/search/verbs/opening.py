@@ -9,9 +9,15 @@ if TYPE_CHECKING:
 
 
 def open_with_network(
-    place: str, workdir: Path | None, step: int | None, config: Path | None
+    place: str,
+    workdir: Path | None,
+    step: int | None,
+    config: Path | None,
+    model: Path | None = None,
 ) -> "Gallery":
     """A gallery with the network of a run, by default of that which it remembers.
+
+    Or with that of `model`, an ONNX file, which needs no JAX.
 
     Raises:
         FileNotFoundError: there is no gallery, no run, or no such checkpoint.
@@ -20,19 +26,22 @@ def open_with_network(
     from jreid.search.gallery import Gallery
 
     with Gallery.open(place) as gallery:  # is there before a network is restored
-        run, model = gallery.run, gallery.model
+        run, known = gallery.run, gallery.model
+    if model is not None:
+        return Gallery.open(place, exported(model, workdir))
     if workdir is None and run is None:
         raise ValueError(
-            f"{place} remembers no run: give the one it was made with, --workdir RUN"
+            f"{place} remembers no run: give the one it was made with, --workdir RUN, "
+            "or its exported file, --model FILE.onnx"
         )
     if workdir is None and step is None:
-        step = model.get("step")
+        step = known.get("step")
     embedder = embedder_of(
         workdir or Path(str(run)),
         step,
-        model.get("kind"),
+        known.get("kind"),
         config,
-        model.get("projected"),
+        known.get("projected"),
     )
     return Gallery.open(place, embedder)
 
@@ -53,3 +62,12 @@ def embedder_of(
     from jreid.search.projection import projection_of_run, with_projection
 
     return with_projection(embedder, projection_of_run(embedder, dim))
+
+
+def exported(model: Path, workdir: Path | None) -> "Embedder":
+    """The network of an ONNX file, see `Embedder.from_onnx`."""
+    from jreid.search.embedder import Embedder
+
+    if workdir is not None:
+        raise ValueError("--model and --workdir are both given; give one")
+    return Embedder.from_onnx(model)

@@ -63,6 +63,8 @@ class Options:
     """Print a line of JSON for each image."""
     workdir: Path | None = None
     """The run's folder; by default the one that the gallery was made with."""
+    model: Path | None = None
+    """Instead of a run, the ONNX file that jreid.export has written of it."""
     step: int | None = None
     """The checkpoint that the gallery was made with."""
     config: Path | None = None
@@ -89,7 +91,7 @@ def run(given: Options) -> None:
     told = sys.stderr if given.json else sys.stdout
     pixels, modalities = _look(given, told)
     with open_with_network(
-        given.gallery, given.workdir, given.step, given.config
+        given.gallery, given.workdir, given.step, given.config, given.model
     ) as gallery:
         hits = gallery.query(
             pixels,

@@ -11,7 +11,7 @@ from typing import Any
 import torch  # pyright: ignore[reportMissingImports]
 from torch import Tensor  # pyright: ignore[reportMissingImports]
 
-from tools.torch_reference.network import (
+from jreid.export.torch_network.network import (
     STREAMS,
     Branch,
     TwoStreamNetwork,

@@ -1,0 +1,20 @@
+"""What an exported file says of itself, for those who read images for it."""
+
+from typing import Any
+
+from jreid import parts
+from jreid.run.frozen import FrozenRun
+from jreid.training.build import MODALITIES
+
+
+def about_file(run: FrozenRun) -> dict[str, Any]:
+    """In values that JSON can hold.
+
+    Its fingerprint is the run's, so that a gallery of the run can be searched with the
+    file: their vectors differ by less than `embedding.LIMIT`.
+    """
+    return {
+        **run.about,
+        "config_hash": parts.config_hash(run.config),
+        "modalities": list(MODALITIES),
+    }

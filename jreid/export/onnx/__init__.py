@@ -1,0 +1,1 @@
+"""A program as an ONNX model: our own emitter, a handler for each primitive of JAX."""

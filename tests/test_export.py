@@ -1,0 +1,125 @@
+"""`python -m jreid.export`, its files and its card, and search without JAX."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import untrained
+from PIL import Image
+
+from jreid.data.grey16 import Grey16
+from jreid.export import __main__ as program
+from jreid.export import embedding
+from jreid.run.frozen import open_run
+from jreid.search.embedder import Embedder
+
+pytestmark = pytest.mark.usefixtures("systems_built_once")
+
+ROOT = pathlib.Path(__file__).parent.parent
+needs_onnx = pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")),
+    reason="needs jreid[export]",
+)
+WITHOUT_JAX = """
+import sys
+for name in ("jax", "jaxlib", "flax", "tensorflow", "onnx", "jaxtyping"):
+    sys.modules[name] = None  # importing it raises ImportError
+import numpy as np
+from jreid.search import Embedder
+embedder = Embedder.from_onnx("model.onnx")
+np.save("vectors.npy", embedder(["0.png", "1.png"], ["visible", "infrared"]))
+"""
+WITHOUT_JREID = """
+import sys
+import jax.export, numpy as np
+with open("model.stablehlo", "rb") as file:
+    embed = jax.export.deserialize(bytearray(file.read())).call
+images = np.load("images.npy")
+np.save("vectors.npy", embed(images, np.int32(1)))
+assert not any(name.startswith("jreid") for name in sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "run"
+    untrained.make_run(folder)
+    return folder
+
+
+def export(workdir, kind, out, *more):
+    words = ["--workdir", str(workdir), "--format", kind, "--out", str(out)]
+    return program.main([*words, *more])
+
+
+def python(folder, code, path="."):
+    env = {**os.environ, "PYTHONPATH": str(path), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+
+
+def pictures(folder, rng):
+    paths = [folder / f"{number}.png" for number in range(2)]
+    for path in paths:
+        pixels = rng.integers(0, 256, (50, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    return paths
+
+
+@needs_onnx
+def test_an_onnx_file_searches_without_jax(run, tmp_path, rng, capsys):
+    assert export(run, "onnx", tmp_path / "model.onnx") == 0
+    assert "at batches of 1 and 7 images" in capsys.readouterr().out
+    paths = pictures(tmp_path, rng)
+    done = python(tmp_path, WITHOUT_JAX, ROOT)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = Embedder.from_run(run), Embedder.from_onnx(tmp_path / "model.onnx")
+    expected = ours(paths, ["visible", "infrared"])
+    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, atol=1e-5)
+    same = ("dim", "fingerprint", "size", "resize", "grey16")
+    assert all(getattr(ours, name) == getattr(theirs, name) for name in same)
+    assert isinstance(theirs.grey16, Grey16)
+
+
+def test_a_stablehlo_file_needs_jax_alone(run, tmp_path, rng):
+    assert export(run, "stablehlo", tmp_path / "model.stablehlo") == 0
+    frozen = open_run(run)
+    images = rng.integers(0, 256, (5, *frozen.config.size, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    done = python(tmp_path, WITHOUT_JREID)
+    assert done.returncode == 0, done.stderr
+    expected = frozen(images, "infrared")
+    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, atol=1e-5)
+    card = (tmp_path / "MODEL.md").read_text()
+    for told in (frozen.fingerprint, "32 x 16", "SYSU-MM01 is given", "not been eval"):
+        assert told in card, told
+
+
+def test_a_file_that_differs_is_not_written(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(embedding, "LIMIT", 0.0)
+    assert export(run, "stablehlo", tmp_path / "model.stablehlo") == 2
+    error = capsys.readouterr().err
+    assert "differ by" in error and "nothing was written" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_file(run, tmp_path, capsys):
+    assert export(run, "onnx", tmp_path) == 2
+    assert "a folder: give the file" in capsys.readouterr().err
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    ("contents", "told"), [(None, "no file"), (b"nonsense", "is no ONNX model")]
+)
+def test_other_files_are_refused(tmp_path, contents, told):
+    path = tmp_path / "model.onnx"
+    if contents is not None:
+        path.write_bytes(contents)
+    with pytest.raises((ValueError, FileNotFoundError), match=told):
+        Embedder.from_onnx(path)
