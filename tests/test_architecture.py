@@ -105,7 +105,6 @@ ONLY_IN = {
     "pydantic": SERVED,
     "uvicorn": SERVED,
     "ray": ("run.ray_embedding",),
-    "torch": (),
     "wandb": ("training.weights_and_biases",),
     "onnx": ("export.onnx.emit",),
     "onnxruntime": ("search.onnx_network",),
