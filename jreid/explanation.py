@@ -138,10 +138,13 @@ def explain(
         similarity,
         kind,
         sums,
-        *shares,
-        *constants,
+        shares[0],
+        shares[1],
+        constants[0],
+        constants[1],
         statement(kind, sums, similarity, constants),
-        *pixels,
+        pixels[0],
+        pixels[1],
     )
 
 

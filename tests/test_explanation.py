@@ -122,6 +122,7 @@ def test_the_one_region_that_carries_the_identity_is_found(rng, pool):
     """
     module = made(two_branches(pool), rng)
     for head in module.branches.values():
+        assert head.neck is not None
         head.neck.mean[...] = jnp.zeros(CHANNELS)
     query, match = np.zeros((2, 1, *SIZE, CHANNELS), np.float32)
     query[0, ..., 1], match[0, ..., 2] = 0.3, 0.3

@@ -104,6 +104,7 @@ def test_flipped_queries_are_counted(folders, page):
     rights = []
     for folder in folders:
         run = open_run(folder)
+        assert run.table is not None
         (trial,) = run.protocol.example_trials(run.table, run.options)
         unit = run.headline / np.linalg.norm(run.headline, axis=1, keepdims=True)
         right = []

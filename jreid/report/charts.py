@@ -97,7 +97,7 @@ def _pieces(line: Line, x: Axis, y: Axis) -> Iterator[str]:
     for part in np.split(np.arange(len(xs)), breaks):
         part = part[finite[part]]
         if part.size:
-            yield " ".join(_place(x, y, xs[i], ys[i]) for i in part)
+            yield " ".join(_place(x, y, float(xs[i]), float(ys[i])) for i in part)
 
 
 def legend(lines: Sequence[Line]) -> Markup:

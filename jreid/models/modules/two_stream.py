@@ -139,9 +139,9 @@ class TwoStreamNetwork(nnx.Module):
         adapters = self.adapters
         if adapters is not None and not adapters.in_test:
             adapters = None
-        maps, rows, source, copy = self._maps(images, stems, None, modality, adapters)
+        maps, rows, _, copy = self._maps(images, stems, None, modality, adapters)
         copy = copy if rows.source is None else rows.copy
-        if len(source) == 1 and rows.source is None:
+        if copy is None:
             return maps
         order = jnp.argsort(copy)
         return {name: x[order] for name, x in maps.items()}
