@@ -56,7 +56,7 @@ def export(workdir, kind, out, *more):
     return program.main([*words, *more])
 
 
-def python(folder, code, path="."):
+def python(folder, code, path: str | pathlib.Path = "."):
     env = {**os.environ, "PYTHONPATH": str(path), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)

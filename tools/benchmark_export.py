@@ -36,9 +36,7 @@ def runs(spec: str) -> tuple[dict[str, Run], tuple[int, int]]:
     """Of each program the function that embeds visible images; and their size."""
     config = load(spec)
     params, stats = params_and_stats(network_maker(config, CLASSES)(nnx.Rngs(0)))
-    ours = Network(
-        build_embed(config, CLASSES), params, stats, "fused", tuple(config.size)
-    )
+    ours = Network(build_embed(config, CLASSES), params, stats, "fused", config.size)
     started = time.perf_counter()
     contents = onnx_file.serialised(program_of(ours), {})
     took = time.perf_counter() - started
@@ -48,7 +46,8 @@ def runs(spec: str) -> tuple[dict[str, Run], tuple[int, int]]:
         session = open_session(Path(folder) / "model.onnx")
     theirs = from_config.build_network(config, CLASSES)
     theirs.load_state_dict(weights.to_state_dict(params, stats, theirs.state_dict()))
-    theirs = theirs.eval().to(memory_format=torch.channels_last)
+    theirs.eval()
+    theirs.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def in_torch(images: np.ndarray) -> object:
         pixels = network.normalise(torch.from_numpy(images).permute(0, 3, 1, 2))

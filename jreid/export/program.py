@@ -83,7 +83,7 @@ def _inline(jaxpr, constants, arguments, operations: list[Operation]) -> list[Op
 
     def read(atom) -> Operand:
         if isinstance(atom, jex.Literal):  # a number of Python's has no type of its own
-            return np.asarray(atom.val, np.dtype(atom.aval.dtype))
+            return np.asarray(atom.val, _variable(atom.aval).dtype)
         return known[atom]
 
     for eqn in jaxpr.eqns:
@@ -91,7 +91,7 @@ def _inline(jaxpr, constants, arguments, operations: list[Operation]) -> list[Op
         inner = _called(eqn, operands)
         if eqn.primitive.name == "platform_index":
             others = [i for i, p in enumerate(eqn.params["platforms"]) if p is None]
-            results = [np.int32(others[0])]
+            results = [np.asarray(others[0], np.int32)]
         elif inner is not None:
             inner_jaxpr, inner_constants, given = inner
             results = _inline(inner_jaxpr, inner_constants, given, operations)
