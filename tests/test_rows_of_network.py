@@ -1,6 +1,7 @@
 """Rows in a network: views, stems, modalities, and blocks that multiply rows."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,9 @@ from jreid.models.two_stream import Branch, TwoStream
 from jreid.training.objective import make_objective
 
 
-def small(stems=("visible", "infrared"), stages=1, **places) -> TwoStream:
+def small(
+    stems=("visible", "infrared"), stages: Literal[1, 2] = 1, **places
+) -> TwoStream:
     """Stages of 8 and 16 channels, one branch."""
     trunk = ResNet(18, 1 / 8, stages=stages, **places)
     return TwoStream((Branch("v1", Average()),), trunk, stems=stems)
