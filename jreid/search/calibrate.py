@@ -8,6 +8,7 @@ import numpy as np
 
 from jreid.data.datasets import MODALITY_NAMES, Images
 from jreid.evaluation.distances import squared_distances
+from jreid.progress import Progress
 from jreid.search.calibration import Calibration, Kind
 from jreid.search.calibrations import PAIRS, Calibrations, pair_of
 from jreid.search.embedder import Embedder
@@ -15,7 +16,7 @@ from jreid.search.labelled_pairs import Pairs, read_pairs
 from jreid.search.reliability import reliability
 from jreid.shapes import Float, Float32
 
-_AT_ONCE = 512  # images read and embedded at once
+_AT_ONCE = 256  # images read and embedded at once
 HELD_OUT = (
     "hold people out of the training, as data.train_on_val=False of SYSU-MM01 and a "
     "folder `val` of one's own do, or give labelled pairs of your own: --pairs FILE"
@@ -46,10 +47,12 @@ def calibrate(
         tests: dict[str, Pairs] = {}
     else:
         held_out, test = held_out_people(embedder)
-        found = pairs_of(embed_images(embedder, held_out), held_out)
+        found = pairs_of(embed_images(embedder, held_out, "held-out"), held_out)
         count = len(np.unique(held_out.ids))
         source = f"{count} people held out of the training"
-        tests = pairs_of(embed_images(embedder, test), test) if len(test) else {}
+        tests = {}
+        if len(test):
+            tests = pairs_of(embed_images(embedder, test, "test"), test)
     curves, missing = {}, {}
     for name in PAIRS:
         try:
@@ -113,15 +116,19 @@ def held_out_people(embedder: Embedder) -> tuple[Images, Images]:
     return dataset.val, dataset.test
 
 
-def embed_images(embedder: Embedder, images: Images) -> Float32[np.ndarray, "n d"]:
-    """Vectors of length 1 of a data set's images."""
+def embed_images(
+    embedder: Embedder, images: Images, label: str
+) -> Float32[np.ndarray, "n d"]:
+    """Vectors of length 1 of a data set's images, with a progress bar."""
     vectors = np.empty((len(images), embedder.dim), np.float32)
-    for start in range(0, len(images), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        vectors[part] = embedder(
-            [images.read(path) for path in images.paths[part].tolist()],
-            [MODALITY_NAMES[m] for m in images.modality[part]],
-        )
+    with Progress(len(images), f"embed {label} images", unit="images") as bar:
+        for start in range(0, len(images), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            vectors[part] = embedder(
+                [images.read(path) for path in images.paths[part].tolist()],
+                [MODALITY_NAMES[m] for m in images.modality[part]],
+            )
+            bar.update(min(part.stop, len(images)))
     return vectors
 
 

@@ -142,7 +142,7 @@ def _training_vectors(embedder: "Embedder", dim: int) -> Float32[np.ndarray, "n 
     config: Any = parts.from_json(read_config(embedder.workdir))
     images = config.data.read().train
     rows = np.linspace(0, len(images) - 1, min(len(images), MOST)).astype(int)
-    return embed_images(embedder, images.take(np.unique(rows)))
+    return embed_images(embedder, images.take(np.unique(rows)), "training")
 
 
 def to_int8(
