@@ -133,7 +133,7 @@ def upright_pixels(
     if turn is not None:  # FLIP_LEFT_RIGHT is 0
         image = image.transpose(turn)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
-        return _within_16_bits(np.asarray(image))
+        return _within_16_bits(np.asarray(image).astype(np.int64))
     image.info.pop("transparency", None)  # alpha is dropped, without a warning
     return np.asarray(image.convert("RGB"))
 
