@@ -11,8 +11,10 @@ import pytest
 from jreid import embed, evaluate, explain, prepare, train
 from jreid.command_line import exit_code, parse
 from jreid.doctor import __main__ as doctor
+from jreid.export.__main__ import Options as ExportOptions
 from jreid.report.__main__ import Options as ReportOptions
 from jreid.search.__main__ import parse as parse_search
+from jreid.serve.__main__ import Options as ServeOptions
 from tools.documented_commands import commands_of, documents
 from tools.run_documented_commands import LEFT_OUT, SHORTENED, left_out, shortened
 
@@ -25,6 +27,8 @@ PARSERS = {
     "doctor": doctor.parse,
     "report": lambda words: parse(ReportOptions, "", words, ""),
     "explain": lambda words: parse(explain.Options, "", words, ""),
+    "export": lambda words: parse(ExportOptions, "", words, ""),
+    "serve": lambda words: parse(ServeOptions, "", words, ""),
     "prepare": lambda words: parse(prepare.Options, "", words, "").check(),
 }
 JREID = [
@@ -99,7 +103,8 @@ def test_every_command_is_parsed(text, tmp_path, monkeypatch, capfd):
     document = (ROOT / "docs" / "new-system.md").read_text()
     (block,) = re.findall(r"^```python\n(.*?)^```", document, re.M | re.S)
     (tmp_path / "stripes.py").write_text(block)
-    name, *words = shlex.split(re.sub(r"^python -m jreid\.|^jreid ", "", text))
+    text = re.sub(r"^python -m jreid\.|^jreid | &$", "", text)
+    name, *words = shlex.split(text)
 
     def program(words):
         PARSERS[name](words)
