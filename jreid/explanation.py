@@ -149,14 +149,17 @@ def explain(
 
 
 def _opened(run) -> FrozenRun:
-    if isinstance(run, str | os.PathLike):
-        run = open_run(Path(run))
-    frozen = getattr(run, "network", None) if not isinstance(run, FrozenRun) else run
-    if not isinstance(frozen, FrozenRun):
+    if isinstance(run, FrozenRun):
+        frozen = run
+    elif isinstance(run, str | os.PathLike):
+        frozen = open_run(Path(run))
+    elif run.frozen is None:
         raise ValueError(
-            "this model has no maps to explain: give a training run's folder, not an "
-            "exported model"
+            "these vectors are not a run's own, and have no maps to explain: give a "
+            "training run's folder, not an exported model or shortened vectors"
         )
+    else:
+        frozen = run.frozen()
     network, embedding = frozen.config.network, frozen.config.embedding
     if not isinstance(network, TwoStream) or not isinstance(embedding, Embedding):
         raise ValueError(

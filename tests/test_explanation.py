@@ -171,6 +171,7 @@ def test_a_run_explains_the_similarity_that_its_embedder_gives(run, tmp_path, ca
     paths = [tmp_path / "query.png", tmp_path / "match.png"]
     for number, path in enumerate(paths):
         crops.person("ada", number).save(path)
+    Embedder.from_run(run)  # keeps what a later one starts from
     embedder = Embedder.from_run(run)
     found = explain(embedder, paths[0], "infrared", paths[1], "visible")
     expected = np.vdot(*embedder(paths, ["infrared", "visible"]))

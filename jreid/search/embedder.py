@@ -32,6 +32,7 @@ class Embedder:
         grey16: how grey values of 16 bits get 8.
         workdir: of the run, where it is one.
         about: more to know of it, in values that JSON can hold.
+        frozen: gives the `FrozenRun` whose vectors these are, where it is one.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class Embedder:
         grey16: Grey16 = HIGH_BYTES,
         workdir: Path | None = None,
         about: Mapping[str, Any] | None = None,
+        frozen: Callable[[], Any] | None = None,
     ):
         self.network, self.dim, self.fingerprint = network, dim, fingerprint
         self.size, self.resize, self.grey16 = size, resize, grey16
         self.workdir, self.about = workdir, dict(about or {})
+        self.frozen = frozen
 
     @classmethod
     def from_run(
@@ -77,7 +80,7 @@ class Embedder:
             run = open_run(workdir, step, kind, file)
             if key:
                 kept.keep(run, key)
-            return cls._of_run(run, run.about, workdir)
+            return cls._of_run(run, run.about, workdir, lambda: run)
 
         def network(pixels: np.ndarray, modality: str) -> np.ndarray:
             if len(pixels) == 1:
@@ -90,7 +93,7 @@ class Embedder:
 
             return open_run(workdir, fast.about["step"], kind, file)
 
-        return cls._of_run(network, fast.about, workdir)
+        return cls._of_run(network, fast.about, workdir, whole)
 
     @classmethod
     def from_onnx(cls, path: str | os.PathLike[str]) -> "Embedder":
@@ -106,7 +109,11 @@ class Embedder:
 
     @classmethod
     def _of_run(
-        cls, network: Network, about: Mapping[str, Any], workdir: Path | None
+        cls,
+        network: Network,
+        about: Mapping[str, Any],
+        workdir: Path | None,
+        frozen: Callable[[], Any] | None = None,
     ) -> "Embedder":
         return cls(
             network,
@@ -117,6 +124,7 @@ class Embedder:
             grey16=Grey16(**about["grey16"]),
             workdir=workdir and workdir.absolute(),
             about=about,
+            frozen=frozen,
         )
 
     def __call__(
