@@ -13,7 +13,9 @@ RUN := $(VENV)/bin/python -m
 # A file's tests share what they compile, and so one worker.
 PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-STAMP := $(VENV)/.installed-$(VERSION)
+# What programs need, and besides it what tests need: the demo waits for the first alone.
+BASE := $(VENV)/.installed-$(VERSION)
+STAMP := $(VENV)/.installed-tests-$(VERSION)
 
 # A venv whose Python has gone, or is another version, is made anew.
 ifneq ($(shell $(VENV)/bin/python -c 'print("works")' 2>/dev/null),works)
@@ -40,18 +42,22 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt $(BROKEN)
+$(BASE): pyproject.toml constraints.txt $(BROKEN)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "$(PYTHON) is not Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
+	$(RUN) pip install -q -c constraints.txt -e .
+	@touch $@
+
+$(STAMP): $(BASE)
 	$(RUN) pip install -q -c constraints.txt -e '.[test]'
 	@touch $@
 
-demo: $(STAMP)
+demo: $(BASE)
 	$(RUN) jreid.train --config configs/demo.py $(ARGS)
 	@$(VENV)/bin/python tools/colour_histogram.py
 
-search-demo: $(STAMP)
+search-demo: $(BASE)
 	@test -d runs/demo/checkpoints || { echo "there is no runs/demo: make demo"; exit 1; }
 	$(RUN) pip install -q -c constraints.txt -e '.[search]'
 	$(RUN) tools.search_demo $(ARGS)
