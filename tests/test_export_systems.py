@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from jreid.export import stablehlo_file
-from jreid.export.embedding import Network, program_of, random_images
+from jreid.export.embedding import LIMIT, Network, program_of, random_images
 from jreid.models.embedding import unit_rows
 from jreid.training.build import build_embed, network_maker
 from jreid.training.learner import params_and_stats
@@ -44,6 +44,6 @@ def test_files_give_the_systems_vectors(name):
             made = network.embed(network.params, network.stats, images, modality)
             expected = np.asarray(unit_rows(made["fused"]))
             given = images, np.array(number, np.int32)
-            np.testing.assert_allclose(exported(*given), expected, atol=1e-5)
+            np.testing.assert_allclose(exported(*given), expected, atol=LIMIT)
             if count < 64:
-                np.testing.assert_allclose(compiled(*given), expected, atol=1e-5)
+                np.testing.assert_allclose(compiled(*given), expected, atol=LIMIT)

@@ -16,7 +16,11 @@ from jreid.run.embedding_shards import finish_job, missing_shards, write_shard
 from jreid.run.image_list import MODALITIES, index_list
 from jreid.run.ray_embedding import embed_by_ray, joined, workers_of
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's own
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray's own
+    # Ray forks, which JAX, imported by another file's tests, warns of.
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
+]
 STORE = 80 * 1024**2  # bytes, about the least that Ray takes
 LINES = [
     f"{'bad' if n % 29 == 0 else 'img'}{n}.jpg\t{MODALITIES[n % 3 == 0]}\n"

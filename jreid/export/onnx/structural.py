@@ -173,7 +173,8 @@ def emit_gather(graph: Graph, operation: Operation) -> View:
     # ONNX puts the indices' axes where the axis was, JAX around the offsets'
     new = [i for i in range(rank) if i not in numbers.offset_dims]
     offsets = list(numbers.offset_dims)
-    return View.ordered(name, offsets[:axis] + new + offsets[axis:], rank)
+    order = [int(place) for place in offsets[:axis] + new + offsets[axis:]]
+    return View.ordered(name, order, rank)
 
 
 def _one_slice(graph: Graph, operation: Operation) -> View:
