@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 # A module imports from its own line or the lines above it, and never in a circle.
 LAYERS = """
 stopping
-bounds cache_folder lazy machine_memory progress shapes user_files
+bounds cache_folder extra lazy machine_memory progress shapes user_files
 models.torch_names run.leaves data.quiet
 parts processes.*
 run.workdir

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from jreid.export.embedding import Embed
-from jreid.export.onnx.emit import emit, library
+from jreid.export.onnx.emit import emit
 from jreid.export.program import Program
+from jreid.extra import library
 from jreid.search.onnx_network import INPUTS, METADATA, OUTPUT, open_session
 
 
@@ -17,7 +18,7 @@ def serialised(program: Program, about: dict[str, Any]) -> bytes:
 
 def loaded(contents: bytes) -> Embed:
     """The function that is in a file, computed by ONNX Runtime."""
-    library("onnxruntime")
+    library("onnxruntime", "export")
     session = open_session(contents)
 
     def embed(images, modality):

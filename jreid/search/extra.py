@@ -1,14 +1,15 @@
 """The libraries of the extra `search`, imported when they are first needed."""
 
-import importlib
 import logging
 import logging.config
 from typing import Any
 
+from jreid.extra import library
+
 
 def faiss() -> Any:
     """faiss-cpu."""
-    return _library("faiss")
+    return library("faiss", "search")
 
 
 def pymilvus() -> Any:
@@ -20,22 +21,13 @@ def pymilvus() -> Any:
     configure = logging.config.dictConfig
     logging.config.dictConfig = lambda config: None
     try:
-        library = _library("pymilvus")
+        client = library("pymilvus", "search")
     finally:
         logging.config.dictConfig = configure
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-    return library
+    return client
 
 
 def scikit_learn(module: str) -> Any:
     """A module of scikit-learn."""
-    return _library(f"sklearn.{module}")
-
-
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ValueError(
-            f"{name} is not installed ({error}): pip install 'jreid[search]'"
-        ) from None
+    return library(f"sklearn.{module}", "search")

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from jreid.data.datasets import MODALITY_NAMES
+from jreid.extra import library
 from jreid.shapes import Float32, UInt8
 
 INPUTS = ("images", "modality")  # uint8 [b h w 3], int32 []
 OUTPUT = "embeddings"  # float32 [b d], of length 1
 METADATA = "jreid"  # the key of what a file says of itself, in JSON
-MODALITIES = ("visible", "infrared")  # 0 and 1
 
 
 class OnnxNetwork:
@@ -44,19 +45,14 @@ class OnnxNetwork:
         self, pixels: UInt8[np.ndarray, "b h w 3"], modality: str
     ) -> Float32[np.ndarray, "b d"]:
         """The vectors of images of one modality."""
-        number = np.array(MODALITIES.index(modality), np.int32)
+        number = np.array(MODALITY_NAMES.index(modality), np.int32)
         given = dict(zip(INPUTS, (pixels, number), strict=True))
         return self.session.run([OUTPUT], given)[0]
 
 
 def open_session(model: Path | bytes) -> Any:
     """ONNX Runtime's session of a model; on the CPU, or what else it was built for."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ValueError(
-            f"onnxruntime is not installed ({error}): pip install 'jreid[export]'"
-        ) from None
+    onnxruntime = library("onnxruntime", "export")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     given = model if isinstance(model, bytes) else str(model)

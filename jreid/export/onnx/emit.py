@@ -8,6 +8,7 @@ import numpy as np
 from jreid.export.onnx.graph import OPSET, Graph, View
 from jreid.export.onnx.handlers import HANDLERS
 from jreid.export.program import Program, Variable
+from jreid.extra import library
 
 ROOMS = ("elementwise", "structural", "sums", "windows")
 for _room in ROOMS:
@@ -29,7 +30,7 @@ def emit(
     Raises:
         ValueError: a primitive that is not known here, by name, or onnx is missing.
     """
-    onnx = library("onnx")
+    onnx = library("onnx", "export")
     batch = program.inputs[0].shape[0]
     graph = Graph(onnx.helper, importlib.import_module("onnx.numpy_helper"), batch)
     for name, variable in zip(inputs, program.inputs, strict=True):
@@ -47,16 +48,6 @@ def emit(
         last = graph.plain(output)
         graph.nodes.append(onnx.helper.make_node("Identity", [last], [name]))
     return _model(onnx, graph, program, inputs, outputs, metadata)
-
-
-def library(name: str) -> Any:
-    """A module of the extra `export`; ValueError where it is missing."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ValueError(
-            f"{name} is not installed ({error}): pip install 'jreid[export]'"
-        ) from None
 
 
 def _names(program: Program) -> set[str]:
