@@ -12,29 +12,11 @@ import threading
 import numpy as np
 from PIL import Image
 
+from jreid.search.guard import Recognition
+from jreid.search.records import Hit
+
 BARS = 8
 SIZE = (64, 32)
-
-
-@dataclasses.dataclass(frozen=True)
-class Hit:
-    key: str
-    path: str
-    distance: float
-    probability: float | None
-    camera: str | None
-    time: str | None
-    track: str | None
-    modality: str
-    identity: str | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Recognition:
-    modality: str
-    kind: str
-    numbers: dict
-    warnings: tuple
 
 
 @dataclasses.dataclass(frozen=True)
