@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.single_image import AnyImage, read_image
 from jreid.explanation_kind import Kind, kind_of, statement
 from jreid.models.embedding import Embedding
@@ -40,8 +41,6 @@ from jreid.training.learner import network_structure, normalise
 
 if TYPE_CHECKING:
     from jreid.search.embedder import Embedder
-
-_MODALITIES = ("visible", "infrared")
 
 
 @dataclass(frozen=True)
@@ -109,9 +108,9 @@ def explain(
     """
     frozen = _opened(run)
     for modality in (query_modality, gallery_modality):
-        if modality not in _MODALITIES:
+        if modality not in MODALITY_NAMES:
             raise ValueError(
-                f"the modality is {modality!r}; allowed are {', '.join(_MODALITIES)}"
+                f"the modality is {modality!r}; allowed are {', '.join(MODALITY_NAMES)}"
             )
     config = frozen.config
     pixels = [
@@ -189,7 +188,7 @@ def _maps_of(
     graph, state = nnx.split(network)
     views = [pixels, pixels[:, ::-1]] if frozen.config.embedding.flip else [pixels]
     stem = {modality: stems(frozen.config.views)[modality]}
-    number = jnp.array([_MODALITIES.index(modality)], jnp.int32)
+    number = jnp.array([MODALITY_NAMES.index(modality)], jnp.int32)
 
     @jax.jit
     def maps(state, image):

@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jreid.search.records import MODALITIES, Record, Where, seconds
+from jreid.data.datasets import MODALITY_NAMES
+from jreid.search.records import Record, Where, seconds
 
 NAME = "images.sqlite"
 PATIENCE = 60  # seconds that a reader may keep a writer waiting, and the reverse
@@ -147,7 +148,7 @@ class Catalogue:
         modalities = self._all("SELECT modality, count(*) FROM images GROUP BY 1")
         return {
             "cameras": dict(cameras),
-            "modalities": {MODALITIES[number]: n for number, n in modalities},
+            "modalities": {MODALITY_NAMES[number]: n for number, n in modalities},
         }
 
     def write(self, placed: Mapping[int, Record]) -> None:
@@ -216,7 +217,7 @@ def _condition(where: Where) -> tuple[str, list[Any]]:
             values.append(seconds(limit))
     if where.modality is not None:
         parts.append("modality = ?")
-        values.append(MODALITIES.index(where.modality))
+        values.append(MODALITY_NAMES.index(where.modality))
     return " AND ".join(parts), values
 
 
@@ -226,7 +227,7 @@ def _values(row: int, record: Record) -> tuple[Any, ...]:
         _number(record.key),
         record.path,
         bytes.fromhex(record.content),
-        MODALITIES.index(record.modality),
+        MODALITY_NAMES.index(record.modality),
         record.camera,
         record.time,
         None if record.time is None else seconds(record.time),
@@ -237,7 +238,7 @@ def _values(row: int, record: Record) -> tuple[Any, ...]:
 
 def _record(columns: Sequence[Any]) -> Record:
     path, content, modality, *others = columns
-    return Record(path, content.hex(), MODALITIES[modality], *others)
+    return Record(path, content.hex(), MODALITY_NAMES[modality], *others)
 
 
 def _number(key: str) -> int:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.grey16 import HIGH_BYTES, Grey16
 from jreid.data.single_image import AnyImage, read_image
 from jreid.shapes import Float, Float32, UInt8
 
-MODALITIES = ("visible", "infrared")
 BATCH = 32  # images embedded at once where there are many
 
 # Pixels of one modality to vectors of any length.
@@ -175,9 +175,9 @@ class Embedder:
         They go through the network one by one or in batches of `BATCH`, the last of
         which is padded: two programs are compiled for a modality, not more.
         """
-        if modality not in MODALITIES:
+        if modality not in MODALITY_NAMES:
             raise ValueError(
-                f"the modality is {modality!r}; allowed are {', '.join(MODALITIES)}"
+                f"the modality is {modality!r}; allowed are {', '.join(MODALITY_NAMES)}"
             )
         size = 1 if len(pixels) == 1 else BATCH
         vectors = np.empty((len(pixels), self.dim), np.float32)

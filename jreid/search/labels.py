@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.image_folders import composed
 from jreid.data.lists import decoded, listed_file
 from jreid.data.modality_words import MODALITY_WORDS
-from jreid.search.records import MODALITIES, normal_time
+from jreid.search.records import normal_time
 
 _SEPARATORS = ",;\t"  # spreadsheets of some countries write semicolons
 
@@ -141,7 +142,7 @@ def _labels(given: Mapping[str, str | None], where: str) -> Labels:
                 f"{where}: modality is {row['modality']!r}; allowed are "
                 f"{', '.join(MODALITY_WORDS)}"
             )
-        row["modality"] = MODALITIES[number]
+        row["modality"] = MODALITY_NAMES[number]
     if "identity" in row:
         row["identity"] = composed(row["identity"])
     return Labels(**row)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-MODALITIES = ("visible", "infrared")
+from jreid.data.datasets import MODALITY_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,10 @@ class Where:
         for value in (self.after, self.before):
             if value is not None:
                 seconds(value)
-        if self.modality not in (None, *MODALITIES):
+        if self.modality not in (None, *MODALITY_NAMES):
             raise ValueError(
                 f"the modality is {self.modality!r}; allowed are "
-                f"{', '.join(MODALITIES)}"
+                f"{', '.join(MODALITY_NAMES)}"
             )
 
 

@@ -6,6 +6,7 @@ from typing import TextIO
 
 import numpy as np
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.evaluation.rank_lists import RankList
 from jreid.shapes import Int
 
@@ -13,7 +14,6 @@ HEADER = (
     *("query", "query_id", "query_camera", "query_modality", "rank"),
     *("file", "id", "camera", "distance", "right"),
 )
-_MODALITIES = ("visible", "infrared")
 
 
 def write_ranks(
@@ -37,7 +37,12 @@ def write_ranks(
         if ranked.distances is None:
             raise ValueError("ranks.csv needs rank lists with their distances")
         query = ranked.query
-        begin = (paths[query], ids[query], cameras[query], _MODALITIES[modality[query]])
+        begin = (
+            paths[query],
+            ids[query],
+            cameras[query],
+            MODALITY_NAMES[modality[query]],
+        )
         found = zip(ranked.nearest, ranked.distances, strict=True)
         for rank, (row, distance) in enumerate(found, 1):
             right = "right" if ids[row] == ids[query] else "wrong"
