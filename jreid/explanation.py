@@ -17,7 +17,9 @@ A location sees far more of the image than its own place: its receptive field, o
 the middle counts most; a non-local block lets it see all.
 """
 
+import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,7 +121,7 @@ def explain(
     ]
     network = _merged(frozen)
     seen = [
-        _maps_of(frozen, network, image, modality)
+        _maps_of(frozen, image, modality)
         for image, modality in zip(
             pixels, (query_modality, gallery_modality), strict=True
         )
@@ -168,6 +170,7 @@ def _opened(run) -> FrozenRun:
     return frozen
 
 
+@functools.lru_cache(maxsize=1)  # of the run that was explained last
 def _merged(frozen: FrozenRun) -> TwoStreamNetwork:
     """The network with its values, as for embedding."""
     from jreid.run.images import read_identities
@@ -182,11 +185,20 @@ def _merged(frozen: FrozenRun) -> TwoStreamNetwork:
 
 
 def _maps_of(
-    frozen: FrozenRun, network: TwoStreamNetwork, pixels: np.ndarray, modality: str
+    frozen: FrozenRun, pixels: np.ndarray, modality: str
 ) -> list[dict[str, jax.Array]]:
     """The last maps of the image, and of its mirror image where that is embedded."""
-    graph, state = nnx.split(network)
     views = [pixels, pixels[:, ::-1]] if frozen.config.embedding.flip else [pixels]
+    maps = _program_of_maps(frozen, modality)
+    return [maps(np.ascontiguousarray(view)[None]) for view in views]
+
+
+@functools.lru_cache(maxsize=len(MODALITY_NAMES))
+def _program_of_maps(
+    frozen: FrozenRun, modality: str
+) -> Callable[[np.ndarray], dict[str, jax.Array]]:
+    """Images to their last maps; compiled once for a run's explanations."""
+    graph, state = nnx.split(_merged(frozen))
     stem = {modality: stems(frozen.config.views)[modality]}
     number = jnp.array([MODALITY_NAMES.index(modality)], jnp.int32)
 
@@ -198,4 +210,4 @@ def _maps_of(
         )
         return {name: x.astype(jnp.float32) for name, x in found.items()}
 
-    return [maps(state, np.ascontiguousarray(view)[None]) for view in views]
+    return functools.partial(maps, state)

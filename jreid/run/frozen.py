@@ -21,7 +21,7 @@ from jreid.shapes import Float, UInt8
 from jreid.user_files import load_file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one run is itself, and can be a key
 class FrozenRun:
     """A checkpoint's network as a function of pixels, and what made it.
 
