@@ -4,17 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jreid import parts
 from jreid.config import Config
-from jreid.run.images import grey16_of_run
-from jreid.run.trained import restore_network
-from jreid.run.workdir import read_config
+from jreid.run.frozen import config_of, frozen_run
 from jreid.shapes import Float, UInt8
-from jreid.user_files import load_file
 
 
 @dataclass(frozen=True)
@@ -34,13 +29,7 @@ class RunToEmbed:
             FileNotFoundError: there is no such run.
             ValueError: its config is damaged, or the batch size not allowed.
         """
-        if self.user_file is not None:
-            load_file(self.user_file)
-        config = parts.from_json(read_config(self.workdir))
-        if self.batch_size is not None:
-            config.evaluation.batch_size = self.batch_size
-        parts.check(config)
-        return config
+        return config_of(self.workdir, self.user_file, self.batch_size)
 
 
 class FileEmbedder:
@@ -53,25 +42,16 @@ class FileEmbedder:
         from jreid.data import decoding  # imports TensorFlow
 
         self.config = config = run.config()
-        network = restore_network(config, run.workdir, run.step)
-        self.step, self._network, self._kind = network.step, network, run.kind
-        mesh = network.embedder.mesh
-        devices = mesh.devices.size
+        self._run = frozen_run(
+            config, run.workdir, run.step, run.kind, given_as="--kind"
+        )
+        self.step, self.size = self._run.network.step, self._run.dim
         self.batch_size = config.evaluation.batch_size
+        devices = self._run.network.embedder.mesh.devices.size
         batch = -(-self.batch_size // devices) * devices
         self._shape = (batch, *config.size, 3)
-        self._sharding = NamedSharding(mesh, PartitionSpec("data"))
-        made = jax.eval_shape(
-            lambda *args: network.embedder.embed(*args, "visible"),
-            *(network.params, network.stats),
-            jax.ShapeDtypeStruct(self._shape, np.uint8),
-        )
-        if run.kind not in made:
-            raise ValueError(f"--kind is {run.kind!r}; this run has {', '.join(made)}")
-        self.size: int = made[run.kind].shape[1]
-        self._grey16 = grey16_of_run(config, run.workdir)
         self._read = decoding.make_reader(
-            config.size, config.resize, config.loading.workers, self._grey16
+            config.size, config.resize, config.loading.workers, self._run.grey16
         )
 
     def settings(self, dtype: str) -> dict[str, Any]:
@@ -79,7 +59,7 @@ class FileEmbedder:
         return {
             "config_hash": parts.config_hash(self.config),
             "step": self.step,
-            "kind": self._kind,
+            "kind": self._run.kind,
             "embedding": parts.to_json(self.config.embedding),
             "dtype": dtype,
         }
@@ -94,7 +74,7 @@ class FileEmbedder:
         """Those of 16 bits that have next to no grey levels as they are read."""
         from jreid.data import decoding
 
-        return decoding.nearly_empty(paths, self._grey16)
+        return decoding.nearly_empty(paths, self._run.grey16)
 
     def embed(
         self, pixels: UInt8[np.ndarray, "n h w 3"], modality: str
@@ -102,7 +82,4 @@ class FileEmbedder:
         """Vectors of up to a batch of images, which is padded to its whole size."""
         padded = np.zeros(self._shape, np.uint8)
         padded[: len(pixels)] = pixels
-        placed = jax.device_put(padded, self._sharding)
-        params, stats = self._network.params, self._network.stats
-        vectors = self._network.embedder.embed(params, stats, placed, modality)
-        return np.asarray(vectors[self._kind])[: len(pixels)]
+        return self._run(padded, modality)[: len(pixels)]

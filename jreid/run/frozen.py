@@ -103,10 +103,37 @@ def open_run(
         ValueError: the run is damaged, uses a file that was not given, or has no such
             kind of vectors.
     """
+    return frozen_run(config_of(workdir, file), workdir, step, kind)
+
+
+def config_of(
+    workdir: Path, file: Path | None = None, batch_size: int | None = None
+) -> Config:
+    """A run's config, checked, with another batch size for embedding if one is given.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+        ValueError: its config is damaged, uses a file that was not given, or the batch
+            size is not allowed.
+    """
     if file is not None:
         load_file(file)
     config = parts.from_json(read_config(workdir))
+    if batch_size is not None:
+        config.evaluation.batch_size = batch_size
     parts.check(config)
+    return config
+
+
+def frozen_run(
+    config: Config,
+    workdir: Path,
+    step: int | None = None,
+    kind: str = "fused",
+    *,
+    given_as: str = "the kind",
+) -> FrozenRun:
+    """As `open_run`, with the config; `given_as` is what an error calls `kind`."""
     network = restore_network(config, workdir, step)
     blank = jax.ShapeDtypeStruct((1, *config.size, 3), np.uint8)
     made = jax.eval_shape(
@@ -116,6 +143,6 @@ def open_run(
         blank,
     )
     if kind not in made:
-        raise ValueError(f"the kind is {kind!r}; this run has {', '.join(made)}")
+        raise ValueError(f"{given_as} is {kind!r}; this run has {', '.join(made)}")
     grey16 = grey16_of_run(config, workdir)
     return FrozenRun(workdir, config, network, grey16, kind, made[kind].shape[1])
