@@ -8,7 +8,7 @@ import numpy as np
 from jreid.data.single_image import AnyImage, pixels_of, to_size
 from jreid.search import refine
 from jreid.search.calibrations import Calibrations
-from jreid.search.embedder import Embedder
+from jreid.search.embedder import Embedder, of_each
 from jreid.search.guard import recognise
 from jreid.search.records import EVERYWHERE, Hit, Record, Where
 from jreid.search.store import Store, distances
@@ -56,15 +56,7 @@ def embedded(
     """Embeds a query's images; what is not told of their modality is recognised."""
     if not images:
         raise ValueError("no image: a query needs at least one")
-    if modality is None or isinstance(modality, str):
-        given = [modality] * len(images)
-    else:
-        given = list(modality)
-    if len(given) != len(images):
-        raise ValueError(
-            f"{len(images)} images and {len(given)} modalities: give one for all, or "
-            "one for each"
-        )
+    given = of_each(modality, len(images))
     vectors, modalities = [], []
     for image, own in zip(images, given, strict=True):
         pixels = pixels_of(image)

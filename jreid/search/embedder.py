@@ -20,6 +20,27 @@ BATCH = 32  # images embedded at once where there are many
 Network = Callable[[UInt8[np.ndarray, "b h w 3"], str], Float[np.ndarray, "b d"]]
 
 
+def listed(images: AnyImage | Sequence[AnyImage]) -> list[Any]:
+    """One image, or a list or tuple of several, as a list."""
+    return list(images) if isinstance(images, list | tuple) else [images]
+
+
+def of_each(modality: Any, count: int) -> list[Any]:
+    """The modality, or None for unknown, of each of `count` images.
+
+    Raises ValueError where neither one is given nor one for each.
+    """
+    if modality is None or isinstance(modality, str):
+        return [modality] * count
+    given = list(modality)
+    if len(given) != count:
+        raise ValueError(
+            f"{count} images and {len(given)} modalities: give one for all, or one for "
+            "each"
+        )
+    return given
+
+
 class Embedder:
     """A network with the way it reads images: `embedder(images, modality)`.
 
@@ -144,15 +165,8 @@ class Embedder:
             UnreadableImageError, TypeError: see `single_image.read_image`.
             ValueError: another modality, or not one for each image.
         """
-        several: list[Any] = (
-            list(images) if isinstance(images, list | tuple) else [images]
-        )
-        given = [modality] * len(several) if isinstance(modality, str) else [*modality]
-        if len(given) != len(several):
-            raise ValueError(
-                f"{len(several)} images and {len(given)} modalities: give one for all, "
-                "or one for each"
-            )
+        several = listed(images)
+        given = of_each(modality, len(several))
         with concurrent.futures.ThreadPoolExecutor() as pool:
             pixels = np.empty((len(several), *self.size, 3), np.uint8)
             for row, image in enumerate(pool.map(self.read, several)):

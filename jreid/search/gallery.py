@@ -8,7 +8,7 @@ from typing import Any
 from jreid.data.single_image import AnyImage
 from jreid.search.asking import Question, answer, embedded
 from jreid.search.calibrations import Calibrations
-from jreid.search.embedder import Embedder
+from jreid.search.embedder import Embedder, listed
 from jreid.search.places import make_store, open_store
 from jreid.search.records import EVERYWHERE, Hit, Record, Where, key_of
 from jreid.search.store import FORMAT, Store
@@ -168,10 +168,7 @@ class Gallery:
             disliked=tuple(disliked),
             false_match_rate=false_match_rate,
         )
-        several: list[Any] = (
-            list(images) if isinstance(images, list | tuple) else [images]
-        )
-        query = embedded(self.embedder, several, modality)
+        query = embedded(self.embedder, listed(images), modality)
         calibrations = self.calibrations
         if calibrations is not None and prior is not None:
             calibrations = calibrations.with_prior(prior)
