@@ -9,9 +9,9 @@ import csv
 import sys
 from pathlib import Path
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.sysu_mm01 import SysuMM01
 from jreid.search.__main__ import main as search
-from jreid.search.records import MODALITIES
 
 
 def main() -> int:
@@ -24,14 +24,14 @@ def main() -> int:
     folder = Path(test.paths[0]).parents[2]
     given.out.mkdir(parents=True, exist_ok=True)
     listed = given.out / "images.csv"
-    infrared = test.modality == MODALITIES.index("infrared")
+    infrared = test.modality == MODALITY_NAMES.index("infrared")
     query = int(infrared.nonzero()[0][0])
     with open(listed, "w", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(["path", "camera", "modality", "identity"])
         for row in range(len(test)):
             path = Path(test.paths[row]).relative_to(folder).as_posix()
-            modality = MODALITIES[test.modality[row]]
+            modality = MODALITY_NAMES[test.modality[row]]
             lines.writerow([path, test.cameras[row], modality, test.ids[row]])
     gallery = ["--gallery", str(given.out / "gallery")]
     index = ["index", str(folder), *gallery, "--workdir", str(given.workdir)]
