@@ -18,7 +18,14 @@ from jreid import machine_memory, parts
 from jreid.config_files import load
 from jreid.data.datasets import Dataset, Images
 from jreid.doctor import __main__ as doctor
-from jreid.doctor import checkpoint_size, devices, machine, packages, requirements
+from jreid.doctor import (
+    checkpoint_size,
+    devices,
+    machine,
+    packages,
+    permission,
+    requirements,
+)
 from jreid.doctor.data_set import check_data_set, part_for
 from jreid.doctor.devices import Probe, judge
 from jreid.doctor.finding import Finding, lines_of
@@ -368,13 +375,52 @@ def test_weights_of_a_run_are_compared_with_its_record(tmp_path):
 
 def test_a_runs_folder_is_described(tmp_path):
     assert check_run(tmp_path).level == "fail"
-    (tmp_path / "config.json").write_text('{"name": "demo"}')
+    config = parts.to_json(load("demo"))
+    (tmp_path / "config.json").write_text(json.dumps(config))
     assert "no checkpoint yet" in check_run(tmp_path).words
     (tmp_path / "checkpoints" / "7").mkdir(parents=True)
     found = check_run(tmp_path)
     assert found.level == "ok" and "checkpoints of steps 7" in found.words
     (tmp_path / "config.json").write_text("{")
     assert check_run(tmp_path).level == "fail"
+    config["sampling"]["is"] = "jreid.data.sampling:Gone"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = check_run(tmp_path)
+    assert found.level == "fail" and "begun by another version" in found.words
+    assert "--workdir /OTHER/runs/x" in found.remedy
+    config["sampling"]["is"] = "file mine.py:Own"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert check_run(tmp_path).remedy.startswith("python -m jreid.doctor --config mine")
+
+
+def test_what_may_not_be_read_is_told(tmp_path, monkeypatch, capsys, trees):
+    def locked(place):  # root, who may run this, may read all
+        raise PermissionError(13, "Permission denied", os.fspath(place))
+
+    stubbed(monkeypatch)
+    monkeypatch.setattr(machine.os, "statvfs", full(free=10**12))
+    monkeypatch.setattr(permission.os, "listdir", locked)
+    arguments = [f"--workdir={tmp_path}", f"--root={trees / 'folder'}"]
+    assert doctor.main(arguments) == 1
+    out = capsys.readouterr().out
+    assert f"sudo chmod -R a+rX {tmp_path}\n" in out
+    assert f"sudo chmod -R a+rX {trees / 'folder'}\n" in out
+
+    class Locked:
+        key, root = "sysu_mm01", str(trees / "sysu_mm01")
+
+        def read(self):
+            locked(f"{self.root}/exp/train_id.txt")
+
+    (found,), _ = check_data_set(Locked())
+    assert found.level == "fail" and "may not read" in found.words
+
+
+def test_the_embedded_data_set_is_known_by_its_name():
+    assert (part_for(Path("synvi")).key, part_for(Path("synvi")).root) == (
+        "sysu_mm01",
+        "synvi",
+    )
 
 
 # Memory and disk
@@ -399,7 +445,7 @@ def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
     assert found.level == "warn" and "limits it to 4.0 GB" in found.words
     (groups / "job" / "memory.current").write_text("0\n")
     assert machine.check_memory().level == "ok"
-    assert machine.check_memory(needed=2.0).remedy == "--config.loading.cache=False"
+    assert "--config.loading.cache=False" in machine.check_memory(needed=2.0).remedy
 
 
 def full(*, free=0, inodes=9):

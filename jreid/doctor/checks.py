@@ -45,24 +45,26 @@ def all_checks(subject: Subject) -> Iterator[Finding]:
 
 
 def _of_subject(subject: Subject) -> Iterator[Finding]:
-    from jreid import parts
     from jreid.doctor.data_set import check_data_set, part_for
-    from jreid.doctor.run_folder import check_run, newest_checkpoint, record_of_weights
+    from jreid.doctor.permission import denied
+    from jreid.doctor.run_folder import newest_checkpoint, record_of_weights
     from jreid.doctor.weights import check_run_weights, check_weights
-    from jreid.run.workdir import CONFIG, read_config
 
-    config, workdir, dataset = subject.config, subject.workdir, None
-    begun = None if workdir is None else newest_checkpoint(workdir)
-    if workdir is not None and not workdir.exists():
-        yield Finding("ok", "run", f"{workdir} is not there yet: a new run")
-    elif workdir is not None and (config is None or (workdir / CONFIG).exists()):
-        found = check_run(workdir)
+    config, workdir, root = subject.config, subject.workdir, subject.root
+    begun = dataset = None
+    if workdir is not None and (found := denied("run", workdir)):
         yield found
-        if config is None and found.level != "fail":
-            config = parts.from_json(read_config(workdir))
+        workdir = None
+    elif workdir is not None:
+        begun = newest_checkpoint(workdir)
+        findings, config = _of_run(workdir, config)
+        yield from findings
     part = config.data if config is not None else None
-    if subject.root is not None:
-        part = part_for(subject.root)
+    if root is not None and (found := denied("data set", root)):
+        yield found
+        part = None
+    elif root is not None:
+        part = part_for(root)
     if part is not None:
         findings, dataset = check_data_set(part)
         yield from findings
@@ -72,8 +74,24 @@ def _of_subject(subject: Subject) -> Iterator[Finding]:
         trunk = getattr(config.network, "trunk", None)
         yield check_weights(config.pretrained, getattr(trunk, "depth", 0))
     yield check_memory(_decoded(config, dataset))
-    yield check_runs_disk(workdir or Path("runs"), _checkpoints(config, dataset, begun))
+    runs = subject.workdir or Path("runs")
+    yield check_runs_disk(runs, _checkpoints(config, dataset, begun))
     yield check_cache_disk()
+
+
+def _of_run(workdir: Path, config: Any) -> tuple[list[Finding], Any]:
+    """What the folder holds, and the config to look at: the one given, or its own."""
+    from jreid.doctor.run_folder import check_run, config_of
+    from jreid.run.workdir import CONFIG
+
+    if not workdir.exists():
+        return [Finding("ok", "run", f"{workdir} is not there yet: a new run")], config
+    if config is not None and not (workdir / CONFIG).exists():
+        return [], config
+    found = check_run(workdir)
+    if config is None and found.level != "fail":
+        config = config_of(workdir)
+    return [found], config
 
 
 def _decoded(config: Any, dataset: Any) -> float:

@@ -14,7 +14,8 @@ import numpy as np
 from jreid.data.data_sets import DATA_SETS
 from jreid.data.datasets import Dataset
 from jreid.data.synvi import synvi_root
-from jreid.doctor.finding import Finding
+from jreid.doctor.finding import Finding, training
+from jreid.doctor.permission import no_permission, opening
 from jreid.doctor.published import counts_of, differences, published_for
 
 TRIED = 200  # images that are decoded, evenly spread over the data set
@@ -31,10 +32,12 @@ def check_data_set(part: Any) -> tuple[list[Finding], Dataset | None]:
     name = f"data set {part.key}"
     if not source:
         words = "the config names no folder"
-        return [Finding("warn", name, words, "--config.data.root=FOLDER")], None
+        return [Finding("warn", name, words, training("data.root=FOLDER"))], None
     try:
         with _warnings() as warned:
             dataset = part.read()
+    except PermissionError as error:
+        return [no_permission(name, Path(error.filename or source))], None
     except (ValueError, OSError) as error:
         return [Finding("fail", name, str(error), _mend(part))], None
     findings = [_count(name, part, dataset), *_whole(name, part, dataset)]
@@ -44,7 +47,12 @@ def check_data_set(part: Any) -> tuple[list[Finding], Dataset | None]:
 
 
 def part_for(root: Path) -> Any:
-    """The data set that a folder looks like, to be read from it."""
+    """The data set that a folder looks like, to be read from it.
+
+    "synvi" is the embedded one, as in a config, unless a folder has that name.
+    """
+    if str(root) == "synvi" and not root.exists():
+        return DATA_SETS["sysu_mm01"](root="synvi")
     for key, sign in (
         ("sysu_mm01", ("cam*", "exp")),
         ("regdb", ("Visible", "Thermal", "idx")),
@@ -108,6 +116,10 @@ def _whole(name: str, part: Any, dataset: Dataset) -> Iterator[Finding]:
         return
     parts = [x for x in (dataset.train, dataset.val, dataset.test) if len(x)]
     paths = sorted({str(path) for images in parts for path in images.paths.tolist()})
+    if locked := [path for path in paths if not _is_open(path)]:
+        words = f"this user may not read {len(locked)} files, as {locked[0]}"
+        yield Finding("fail", name, words, opening(part.root))
+        return
     bad = [f"{path}: empty or missing" for path in paths if not _size(path)]
     tried = [
         paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, TRIED, dtype=int))
@@ -118,6 +130,10 @@ def _whole(name: str, part: Any, dataset: Dataset) -> Iterator[Finding]:
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         words = f"{len(bad)} damaged: {'; '.join(bad[:SHOWN])}{more}"
     yield Finding("fail" if bad else "ok", name, words, _mend(part) if bad else "")
+
+
+def _is_open(path: str) -> bool:
+    return os.access(path, os.R_OK) or not os.path.lexists(path)
 
 
 def _size(path: str) -> int:

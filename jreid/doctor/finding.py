@@ -10,6 +10,7 @@ from typing import Literal
 
 Level = Literal["ok", "warn", "fail"]
 INDENT = " " * 6
+OTHER_RUN = "python -m jreid.train --config CONFIG --workdir /OTHER/runs/x"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Finding:
     """What was found."""
     remedy: str = ""
     """The command that mends it."""
+
+
+def training(change: str) -> str:
+    """The command of a training with another value of its config."""
+    return f"python -m jreid.train --config CONFIG --config.{change}"
 
 
 def lines_of(finding: Finding, width: int = 0) -> list[str]:

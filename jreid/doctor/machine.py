@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from jreid.cache_folder import cache_folder
-from jreid.doctor.finding import Finding
+from jreid.doctor.finding import OTHER_RUN, Finding, training
 from jreid.machine_memory import available_memory, memory_limit, whole_memory
 
 GIGABYTE = 1e9
@@ -31,7 +31,7 @@ def check_memory(needed: float = 0.0) -> Finding:
             f"; {needed:.1f} GB are for decoded images, and about "
             f"{LEAST_MEMORY:.0f} GB for the program"
         )
-        return Finding("warn", "memory", words, "--config.loading.cache=False")
+        return Finding("warn", "memory", words, training("loading.cache=False"))
     if free < LEAST_MEMORY:
         words += f"; a training needs about {LEAST_MEMORY:.0f} GB"
         return Finding("warn", "memory", words, "ps aux --sort=-rss | head")
@@ -47,7 +47,7 @@ def check_runs_disk(folder: Path, needed: float | None) -> Finding:
     """
     least = BESIDE if needed is None else needed + BESIDE
     what = "a run's scores and logs" if needed is None else "this run"
-    return _disk("disk for runs", folder, least, least, what, "--workdir=/OTHER/runs/x")
+    return _disk("disk for runs", folder, least, least, what, OTHER_RUN)
 
 
 def check_cache_disk() -> Finding:
@@ -61,9 +61,11 @@ def _disk(
     name: str, folder: Path, least: float, enough: float, what: str, other: str
 ) -> Finding:
     folder = folder.absolute()
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    # os.path's: to pathlib's, of some Pythons, a locked folder is an error
+    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
+    look = f"ls -ld {there}\n"
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return Finding("fail", name, f"{there} cannot be written", other)
+        return Finding("fail", name, f"{there} cannot be written", look + other)
     found = os.statvfs(there)
     free = found.f_bavail * found.f_frsize / GIGABYTE
     words = f"{free:.1f} GB free in {there}; {what} may take {enough:.1f} GB"

@@ -1,10 +1,14 @@
 """Check of a run's folder."""
 
 import json
+import re
 import shlex
 from pathlib import Path
+from typing import Any
 
-from jreid.doctor.finding import Finding
+from jreid import parts
+from jreid.doctor.finding import OTHER_RUN, Finding
+from jreid.doctor.permission import no_permission
 from jreid.run.workdir import CONFIG, lock, read_config, saved_steps
 
 NAME = "run"
@@ -17,9 +21,15 @@ def check_run(folder: Path) -> Finding:
     except FileNotFoundError:
         words = f"{folder} holds no run: {CONFIG} is missing"
         return Finding("fail", NAME, words, f"ls {shlex.quote(str(folder.parent))}")
+    except PermissionError:
+        return no_permission(NAME, folder / CONFIG)
     except (ValueError, OSError) as error:
         remedy = f"python -m json.tool {shlex.quote(str(folder / CONFIG))}"
         return Finding("fail", NAME, str(error), remedy)
+    try:
+        config_of(folder)
+    except ValueError as error:
+        return Finding("fail", NAME, str(error), _other(folder, str(error)))
     steps = saved_steps(folder / "checkpoints")
     words = f"{folder}, {config.get('name')}"
     if _is_in_use(folder):
@@ -30,6 +40,22 @@ def check_run(folder: Path) -> Finding:
     if (folder / "results.json").exists():
         words += "; scored"
     return Finding("ok", NAME, words)
+
+
+def config_of(folder: Path) -> Any:
+    """The run's config.
+
+    Raises ValueError if another version of jreid wrote it, or it has a user's parts.
+    """
+    return parts.from_json(read_config(folder))
+
+
+def _other(folder: Path, error: str) -> str:
+    """The command with the run's own file, or that of a new run."""
+    if file := re.search(r"--config (\S+\.py)", error):
+        words = ["--config", file[1], "--workdir", str(folder)]
+        return f"python -m jreid.doctor {shlex.join(words)}"
+    return OTHER_RUN
 
 
 def newest_checkpoint(folder: Path) -> float | None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from jreid.doctor.finding import Finding
-from jreid.run.published_weights import FROM_SCRATCH, PUBLISHED, commands
+from jreid.doctor.finding import Finding, training
+from jreid.doctor.permission import no_permission
+from jreid.run.published_weights import PUBLISHED, commands
 from jreid.run.workdir import saved_steps
 
 NAME = "weights"
@@ -30,11 +31,15 @@ def check_weights(pretrained: str, depth: int) -> Finding:
     path = Path(pretrained).expanduser()
     if path.is_dir():
         return _run(path)
-    remedy = "\n".join(commands(path, depth)) if depth in PUBLISHED else FROM_SCRATCH
-    if not path.exists():
-        return Finding("fail", NAME, f"{path} is missing", remedy)
+    remedy = training("pretrained=")  # random ones
+    if depth in PUBLISHED:
+        remedy = "\n".join(commands(path, depth))
     try:
         about, digest = _read(path), _sha256(path)
+    except FileNotFoundError:
+        return Finding("fail", NAME, f"{path} is missing", remedy)
+    except PermissionError:
+        return no_permission(NAME, path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         return Finding("fail", NAME, f"{path} is not whole: {error}", remedy)
     source, of_source = about.get("source", ""), str(about.get("source_sha256", ""))
