@@ -155,3 +155,10 @@ def test_where_no_cluster_is_the_remedy_is_named():
         joined("127.0.0.1:1"),
     ):
         pass
+
+
+def test_without_ray_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    told = r"ray is not installed .*: pip install 'jreid\[ray\]'"
+    with pytest.raises(ValueError, match=told), joined("local"):
+        pass

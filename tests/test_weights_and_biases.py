@@ -2,8 +2,8 @@
 
 import io
 import json
-import re
 import socket
+import sys
 import threading
 import time
 
@@ -118,6 +118,7 @@ def test_a_run_that_goes_on_stays_the_same_offline(tmp_path, sent):
 
 
 def test_without_wandb_the_remedy_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
-    with pytest.raises(ValueError, match=re.escape("pip install 'jreid[wandb]'")):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    told = r"wandb is not installed .*: pip install 'jreid\[wandb\]'"
+    with pytest.raises(ValueError, match=told):
         WeightsAndBiases().make(tmp_path, 1)

@@ -22,7 +22,6 @@ import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 from jreid import command_line  # noqa: E402
 from jreid.config import Config  # noqa: E402
 from jreid.data.quiet import quieten_tensorflow  # noqa: E402
+from jreid.extra import library  # noqa: E402
 from tools.throughput.case import Case, check_comparable, cores  # noqa: E402
 from tools.throughput.flops import forward_flops  # noqa: E402
 from tools.throughput.measure import measure  # noqa: E402
@@ -160,8 +160,7 @@ def check(options: Options) -> None:
             raise ValueError(f"--{name} is {value}; it must be positive")
     if not options.works:
         raise ValueError("--works is empty; allowed are train and embed")
-    if find_spec("torch") is None:
-        raise ValueError('torch is not installed: pip install "jreid[torch]"')
+    library("torch", "torch")
 
 
 def size_of(text: str) -> tuple[int, int]:

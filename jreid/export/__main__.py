@@ -97,12 +97,9 @@ def _write(run: "FrozenRun", kind: str, out: Path) -> float:
 
 
 def _torch_file():
-    try:
-        import torch  # pyright: ignore[reportMissingImports]  # noqa: F401
-    except ImportError as error:
-        raise ValueError(
-            f"torch is not installed ({error}): pip install 'jreid[torch]'"
-        ) from None
+    from jreid.extra import library
+
+    library("torch", "torch")
     from jreid.export import torch_file
 
     return torch_file

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from jreid.data.quiet import quieten_tensorflow
+from jreid.extra import library
 from jreid.run.embedding_batches import Embeds, Shard, batches_of, embed_batches
 from jreid.run.image_list import ImageList
 
@@ -32,13 +33,8 @@ def joined(address: str) -> Iterator[None]:
 
     Raises ValueError without Ray, OSError where no cluster is found.
     """
-    try:
-        import ray
-        import ray.data  # of Ray's parts the one that is used  # noqa: F401
-    except ImportError as error:
-        raise ValueError(
-            f"--ray needs Ray ({error}): pip install 'jreid[ray]'"
-        ) from error
+    ray = library("ray", "ray")
+    library("ray.data", "ray")  # of Ray's parts the one that is used
     # What Ray says of bars, of its success, and of how it makes actors.
     for name in ("progress", "execution.streaming_executor"):
         logging.getLogger(f"ray.data._internal.{name}").setLevel(logging.ERROR)

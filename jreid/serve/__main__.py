@@ -21,6 +21,7 @@ if __name__ == "__main__":
 import tyro  # noqa: E402
 
 from jreid import command_line  # noqa: E402
+from jreid.extra import library  # noqa: E402
 from jreid.serve.limits import Limits  # noqa: E402
 
 if TYPE_CHECKING:
@@ -88,14 +89,8 @@ def read_token(path: Path | None) -> str:
 
 def needed() -> None:
     """Raises ValueError, with the remedy, where the extra is not installed."""
-    try:
-        import fastapi  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        import python_multipart  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        import uvicorn  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    except ImportError as error:
-        raise ValueError(
-            f"{error.name} is not installed: pip install 'jreid[serve]'"
-        ) from error
+    for name in ("fastapi", "python_multipart", "uvicorn"):
+        library(name, "serve")
 
 
 def _listen(given: Options, address: str, hosts: "Hosts", token: str) -> None:

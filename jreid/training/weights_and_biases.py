@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from jreid.extra import library
 from jreid.run.workdir import CONFIG, write_text
 
 ID = "id"  # a file in the folder, by which a run that is continued stays the same
@@ -44,13 +45,7 @@ class WeightsAndBiases:
 
         Raises ValueError if wandb is not installed.
         """
-        try:
-            import wandb
-        except ImportError as error:
-            raise ValueError(
-                f"config.log.writers has WeightsAndBiases, and {error}: "
-                "pip install 'jreid[wandb]'"
-            ) from None
+        wandb = library("wandb", "wandb")
         folder = workdir.absolute() / self.folder
         folder.mkdir(exist_ok=True)
         # Nothing of a run that begins again is to be seen: it gets a new page.
