@@ -72,6 +72,11 @@ def exit_code(program: Callable[[list[str]], int | None], arguments: list[str]) 
             raise
         print(f"error: {error or type(error).__name__}", file=sys.stderr)
         return REFUSED
+    except ImportError as error:
+        if "--traceback" in arguments or (error.name or "").startswith("jreid"):
+            raise
+        print(f"error: {_without_package(error)}", file=sys.stderr)
+        return REFUSED
     except (RuntimeError, AssertionError) as error:
         if "--traceback" in arguments or not (told := _without_device(error)):
             raise
@@ -92,6 +97,14 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
         raise error
     letters = error.object[error.start : error.end]
     return "".join(PLAIN.get(letter, "?") for letter in letters), error.end
+
+
+def _without_package(error: ImportError) -> str:
+    """What to do where a package that jreid requires is missing or broken."""
+    return (
+        f"{error.name or 'a package'} is not installed ({error}): "
+        "python -m jreid.doctor names the command that installs it"
+    )
 
 
 def _without_device(error: RuntimeError | AssertionError) -> str:

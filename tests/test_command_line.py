@@ -147,6 +147,19 @@ def test_a_traceback_is_shown_when_it_is_asked_for(folder):
         command_line.exit_code(program, [*arguments, "--traceback"])
 
 
+def test_a_package_that_is_missing_is_one_line(capsys):
+    def needing(arguments):
+        raise ModuleNotFoundError("No module named 'flax'", name="flax")
+
+    assert command_line.exit_code(needing, []) == 2
+    assert capsys.readouterr().err == (
+        "error: flax is not installed (No module named 'flax'): "
+        "python -m jreid.doctor names the command that installs it\n"
+    )
+    with pytest.raises(ModuleNotFoundError):
+        command_line.exit_code(needing, ["--traceback"])
+
+
 def test_an_exit_code_of_the_program_s_own():
     assert command_line.exit_code(lambda _: 130, []) == 130
     assert command_line.exit_code(lambda _: None, []) == 0

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from jreid.run.workdir import saved_steps
 from jreid.training.plan import plan
 
 GIGABYTE = 1e9
+NEEDED = ("jax", "flax", "optax", "orbax")  # by what is imported next
 AUTO = "auto"  # a coordinator that tells each process its number, later
 
 
@@ -35,9 +37,12 @@ def begin(parse: Callable[[list[str]], Any], arguments: list[str]) -> None:
 
     What is wrong with the data set is left to whoever reads it in earnest, and so are
     warnings. Raises ValueError, OSError or SystemExit for a command line that is
-    refused.
+    refused, ImportError where a training cannot be done.
     """
     given = parse(arguments)
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     config, workdir = given.config, given.options.workdir
     is_one_run = not given.options.splits and getattr(config.data, "split", None) != 0
     is_first = (
