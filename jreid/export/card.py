@@ -10,6 +10,7 @@ from jreid.run.pretrained import RECORD
 from jreid.run.workdir import read_training_set, write_text
 from jreid.training.learner import IMAGE_MEAN, IMAGE_STD
 
+PLACES = ("root", "tfds")  # fields of a data set that say nothing elsewhere
 # data set -> who may use what was made of it
 TERMS = {
     "sysu_mm01": "SYSU-MM01 is given under a signed agreement, for academic research "
@@ -23,6 +24,21 @@ TERMS = {
     "custom": "The images are of your own: the terms they were taken under, and the "
     "consent of the people on them, bind this model too.",
 }
+# data set -> how people call it; one's own is named by its key
+NAMES = {
+    "sysu_mm01": "SYSU-MM01",
+    "regdb": "RegDB",
+    "llcm": "LLCM",
+    "synvi": "SynVI (synthetic people, made with jreid, in the layout of SYSU-MM01)",
+}
+MEASURES = (
+    "`setting` is which cameras and how many images a person has in the gallery, "
+    "`draw` by whose lists it was drawn; a query is of one modality, the gallery of "
+    "the other. R-k is the share of queries with an image of the person among the "
+    "first k, mAP the mean average precision, mINP the mean inverse negative penalty: "
+    "how far down the last image of the person is. `re-ranked` is by k-reciprocal "
+    "neighbours."
+)
 CALLS = {
     "onnx": "inputs `images` uint8 [batch, height, width, 3] and `modality` int32 [], "
     "0 for visible and 1 for infrared; output `embeddings` float32 [batch, {dim}]. "
@@ -55,10 +71,13 @@ def card(run: FrozenRun, kind: str, file: str, difference: float) -> str:
     config = run.config
     call = CALLS[kind].format(dim=run.dim, file=file)
     sections = {
-        "What it is": f"The embedding network of a run of jreid {__version__}, system "
-        f"`{config.name}`, step {run.network.step}, vectors `{run.kind}` of {run.dim} "
-        f"numbers and length 1, computed in float32. Config hash "
-        f"`{parts.config_hash(config)}`, fingerprint `{run.fingerprint}`. Its vectors "
+        "What it is": "A network that turns the image of a person, visible or "
+        f"infrared, into {run.dim} numbers of length 1, computed in float32: the more "
+        "alike two vectors, the likelier one person is on both images. It was trained "
+        f"with jreid {__version__}, a library for visible-infrared person "
+        f"re-identification: config `{config.name}` (hash "
+        f"`{parts.config_hash(config)}`, in full below), step {run.network.step}, "
+        f"vectors `{run.kind}`, fingerprint `{run.fingerprint}`. The file's vectors "
         f"were within {difference:.1e} of jreid's on random images, in batches of 1 "
         "and 7.",
         f"How it is called (`{file}`)": call,
@@ -74,6 +93,7 @@ def card(run: FrozenRun, kind: str, file: str, difference: float) -> str:
         "groups of people than those may fare worse, and that has not been measured. "
         "Whoever uses it on pictures of people needs a legal ground for that.",
         "Licence": "jreid is under the Apache License 2.0. " + _terms(run),
+        "Config": _config(run),
     }
     text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections.items())
     return f"# Model card: {config.name}, step {run.network.step}\n\n{text}\n"
@@ -103,12 +123,13 @@ def _data(run: FrozenRun) -> str:
     known = read_training_set(run.workdir)
     lines = [
         f"Trained on {known['images']} images of {len(known['identities'])} people of "
-        f"`{_data_set(run)}`."
+        f"{_named(_data_set(run))}."
     ]
     record = run.workdir / RECORD
     if record.is_file():
-        about = json.loads(record.read_text())
-        lines.append(f"Begun with the weights `{json.dumps(about, sort_keys=True)}`.")
+        begun = json.loads(record.read_text())
+        source = begun["about"].get("source") or Path(begun["path"]).name
+        lines.append(f"Begun with the weights `{source}` (SHA-256 {begun['sha256']}).")
     else:
         lines.append("Begun with random weights.")
     return " ".join(lines)
@@ -117,6 +138,19 @@ def _data(run: FrozenRun) -> str:
 def _data_set(run: FrozenRun) -> str:
     data = run.config.data
     return "synvi" if getattr(data, "root", "") == "synvi" else data.key
+
+
+def _named(data_set: str) -> str:
+    return NAMES.get(data_set, f"`{data_set}`, a data set of one's own")
+
+
+def _config(run: FrozenRun) -> str:
+    """All fields, a line for each of the first level; without folders."""
+    stored = parts.to_json(run.config)
+    stored["data"] = {k: v for k, v in stored["data"].items() if k not in PLACES}
+    stored["pretrained"] = Path(stored["pretrained"]).name
+    lines = [f" {json.dumps(name)}: {json.dumps(stored[name])}" for name in stored]
+    return "```json\n{\n" + ",\n".join(lines) + "\n}\n```"
 
 
 def _terms(run: FrozenRun) -> str:
@@ -132,11 +166,12 @@ def _scores(run: FrozenRun) -> str:
     if not path.is_file():
         return "None: the run has not been evaluated (`python -m jreid.evaluate RUN`)."
     results = json.loads(path.read_text())
+    synvi = results.get("root") == "synvi"
+    tested = _named("synvi" if synvi else str(results.get("dataset")))
     head = (
-        f"Of step {results.get('step')} on the test images of "
-        f"`{results.get('dataset')}` ({results.get('root')}), "
-        f"feature {results.get('feature')}, measure {results.get('measure')}; in "
-        "percent, with 95 % intervals over people."
+        f"Of step {results.get('step')} on the test images of {tested}, vectors "
+        f"compared by the {results.get('measure')} measure; in percent, with 95 % "
+        f"intervals over people. {MEASURES}"
     )
     if results.get("step") != run.network.step:
         head += f" **Not of this file's step, {run.network.step}.**"
