@@ -112,6 +112,9 @@ def _parse_part(text: str) -> tuple[int, int]:
     part, _, parts = text.partition("/")
     if part.isdecimal() and parts.isdecimal() and int(part) < int(parts):
         return int(part), int(parts)
+    if parts.isdecimal() and int(parts):
+        why = f"the parts of {parts} are 0/{parts} to {int(parts) - 1}/{parts}"
+        raise ValueError(f"--part is {text!r}; {why}, also where indices begin at 1")
     raise ValueError(f"--part is {text!r}; write for example 0/4 to 3/4")
 
 

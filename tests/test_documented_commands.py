@@ -127,6 +127,20 @@ def test_what_is_given_to_kubernetes_is_yaml():
     assert parse(embed.Options, "", words, "").part == "3/16"
 
 
+def test_what_is_given_to_slurm_is_bash_and_covers_all_parts():
+    text = (ROOT / "docs" / "scaling.md").read_text()
+    blocks = re.findall(r"^    #!/bin/bash\n(?:    .*\n)+", text, re.M)
+    scripts = [textwrap.dedent(block) for block in blocks]
+    assert len(scripts) == 2
+    for script in scripts:
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    (last,) = re.findall(r"--array=0-(\d+)", scripts[1])
+    command = scripts[1].replace("\\\n", "").partition("exec python -m jreid.embed")[2]
+    words = shlex.split(command)
+    part = parse(embed.Options, "", words, "").part
+    assert part == f"$SLURM_ARRAY_TASK_ID/{int(last) + 1}"
+
+
 def test_each_rule_of_running_them_still_has_a_command():
     texts = [c.text for path in documents() for c in commands_of(path.read_text())]
     for pattern in (*LEFT_OUT, *SHORTENED):
