@@ -170,6 +170,11 @@ CASES = {
     "sub": [lambda x: x - WIDE[None], lambda x: 1 - x],
     "tanh": [jnp.tanh],
     "transpose": [lambda x: x.transpose(0, 3, 2, 1), lambda x: x.transpose(3, 1, 0, 2)],
+    "unstack": [
+        lambda x: sum((n + 1) * part for n, part in enumerate(lax.unstack(x, 2))),
+        lambda x: jnp.sin(lax.unstack(x.transpose(0, 3, 2, 1), 1)[2]),
+        lambda x: lax.unstack(x.mean(1, keepdims=True), 1)[0],
+    ],
     "xor": [lambda x: (x > 0) ^ (x < 1)],
 }
 

@@ -10,7 +10,7 @@ from jreid.export.onnx.handlers import HANDLERS
 from jreid.export.program import Program, Variable
 from jreid.extra import library
 
-ROOMS = ("elementwise", "structural", "sums", "windows")
+ROOMS = ("elementwise", "indexing", "structural", "sums", "windows")
 for _room in ROOMS:
     importlib.import_module(f"jreid.export.onnx.{_room}")
 IR_VERSION = 8  # of the files that came with opset 18
@@ -42,8 +42,9 @@ def emit(
         )
     graph.count = graph.add("Shape", inputs[0], start=0, end=1)
     for operation in program.operations:
-        view = HANDLERS[operation.primitive.name](graph, operation)
-        graph.views[operation.results[0]] = view
+        made = HANDLERS[operation.primitive.name](graph, operation)
+        views = made if isinstance(made, list) else [made]
+        graph.views |= zip(operation.results, views, strict=True)
     for name, output in zip(outputs, program.outputs, strict=True):
         last = graph.plain(output)
         graph.nodes.append(onnx.helper.make_node("Identity", [last], [name]))

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from jreid.export.onnx.graph import Graph, View
 from jreid.export.program import Operation
 
-Handler = Callable[[Graph, Operation], View]
+Handler = Callable[[Graph, Operation], View | list[View]]
 HANDLERS: dict[str, Handler] = {}
 
 
 def handles(*names: str) -> Callable[[Handler], Handler]:
-    """Enters a function `(graph, operation) -> view of its result` for primitives."""
+    """Enters a function `(graph, operation) -> view of its result` for primitives.
+
+    Of one with several results it returns a list.
+    """
 
     def enter(handler: Handler) -> Handler:
         HANDLERS.update(dict.fromkeys(names, handler))

@@ -7,10 +7,11 @@ import numpy as np
 
 from jreid.export.onnx.graph import Graph, View, is_one, is_static
 from jreid.export.onnx.handlers import handles, refuse
-from jreid.export.program import Operation, Variable
+from jreid.export.program import Operation
 
 
-def _numbers(graph: Graph, values: Sequence[Any]) -> str:
+def numbers_of(graph: Graph, values: Sequence[Any]) -> str:
+    """The name of a constant of int64."""
     return graph.constant(np.array(values, np.int64))
 
 
@@ -58,7 +59,7 @@ def emit_reshape(graph: Graph, operation: Operation) -> View:
         return View.ordered(name, [after[before.index(a)] for a in kept], len(new))
     symbolic = [size for size in new if not is_static(size)]
     sizes = [size if is_static(size) else -1 for size in new]
-    shape = _numbers(graph, sizes) if len(symbolic) < 2 else graph.shape(new)
+    shape = numbers_of(graph, sizes) if len(symbolic) < 2 else graph.shape(new)
     return View(
         graph.add("Reshape", graph.plain(operand), shape), tuple(range(len(new)))
     )
@@ -87,6 +88,17 @@ def emit_stack(graph: Graph, operation: Operation) -> View:
     return View(graph.add("Concat", *names, axis=axis), tuple(range(rank)))
 
 
+@handles("unstack")
+def emit_unstack(graph: Graph, operation: Operation) -> list[View]:
+    """The slices along an axis, without it."""
+    axis, operand = operation.params["axis"], operation.operands[0]
+    views = []
+    for place in range(operand.shape[axis]):
+        whole = sliced(graph, operation, {axis: (place, place + 1, 1)})
+        views.append(without(graph, whole, [axis]))
+    return views
+
+
 @handles("slice")
 def emit_slice(graph: Graph, operation: Operation) -> View:
     """Of the axes that are cut; symbolic ones must be whole."""
@@ -101,21 +113,22 @@ def emit_slice(graph: Graph, operation: Operation) -> View:
         )
         if cut != (0, size, 1):
             bounds[axis] = cut
-    return _sliced(graph, operation, bounds)
+    return sliced(graph, operation, bounds)
 
 
 @handles("rev")
 def emit_reverse(graph: Graph, operation: Operation) -> View:
     """Axes from their end to their beginning."""
     end = int(np.iinfo(np.int64).min)
-    return _sliced(
+    return sliced(
         graph,
         operation,
         {int(a): (-1, end, -1) for a in operation.params["dimensions"]},
     )
 
 
-def _sliced(graph: Graph, operation: Operation, bounds: dict[int, Any]) -> View:
+def sliced(graph: Graph, operation: Operation, bounds: dict[int, Any]) -> View:
+    """The first operand, cut: axis -> start, end and step."""
     if not all(is_static(n) for cut in bounds.values() for n in cut):
         raise refuse(operation, "a part of the batch")
     view = graph.view(operation.operands[0])
@@ -123,9 +136,9 @@ def _sliced(graph: Graph, operation: Operation, bounds: dict[int, Any]) -> View:
     if not cut:
         return view
     starts, ends, steps = (
-        _numbers(graph, [bounds[axis][i] for axis in cut]) for i in range(3)
+        numbers_of(graph, [bounds[axis][i] for axis in cut]) for i in range(3)
     )
-    axes = _numbers(graph, [view.order.index(axis) for axis in cut])
+    axes = numbers_of(graph, [view.order.index(axis) for axis in cut])
     return View(graph.add("Slice", view.name, starts, ends, axes, steps), view.axes)
 
 
@@ -142,60 +155,18 @@ def emit_pad(graph: Graph, operation: Operation) -> View:
     pads = [config[a][side] for side in (0, 1) for a in order]
     inputs = (
         graph.arrange(operand, order),
-        _numbers(graph, pads),
+        numbers_of(graph, pads),
         graph.view(value).name,
     )
     return View.ordered(graph.add("Pad", *inputs), order, len(config))
 
 
-@handles("gather")
-def emit_gather(graph: Graph, operation: Operation) -> View:
-    """Whole slices taken along one axis, as by `x[:, rows]`, or one of any axes."""
-    operand, indices = operation.operands
-    numbers = operation.params["dimension_numbers"]
-    sizes = operation.params["slice_sizes"]
-    if isinstance(indices, Variable):
-        raise refuse(operation, "indices that depend on the images")
-    if indices.ndim == 1:
-        return _one_slice(graph, operation)
-    (axis, *more) = numbers.start_index_map
-    wholes = [n for i, n in enumerate(operand.shape) if i != axis]
-    taken = [n for i, n in enumerate(sizes) if i != axis]
-    if more or numbers.operand_batching_dims or wholes != taken or sizes[axis] != 1:
-        raise refuse(operation, f"{numbers} and slices of {sizes}")
-    if tuple(numbers.collapsed_slice_dims) != (axis,):
-        raise refuse(operation, f"{numbers}")
-    rank, flat = len(operation.results[0].shape), indices[..., 0].astype(np.int64)
-    if flat.size and not 0 <= flat.min() <= flat.max() < operand.shape[axis]:
-        raise refuse(operation, f"indices from {flat.min()} to {flat.max()}")
-    places = graph.constant(flat)
-    name = graph.add("Gather", graph.plain(operand), places, axis=int(axis))
-    # ONNX puts the indices' axes where the axis was, JAX around the offsets'
-    new = [i for i in range(rank) if i not in numbers.offset_dims]
-    offsets = list(numbers.offset_dims)
-    order = [int(place) for place in offsets[:axis] + new + offsets[axis:]]
-    return View.ordered(name, order, rank)
-
-
-def _one_slice(graph: Graph, operation: Operation) -> View:
-    """What indexing with numbers and ranges gives where the batch is symbolic."""
-    operand, starts = operation.operands
-    assert isinstance(starts, np.ndarray)
-    numbers = operation.params["dimension_numbers"]
-    sizes = operation.params["slice_sizes"]
-    bounds = {
-        int(axis): (int(start), int(start) + sizes[axis], 1)
-        for axis, start in zip(numbers.start_index_map, starts, strict=True)
-    }
-    for axis, (start, end, _) in bounds.items():
-        if not is_static(end) or not 0 <= start <= end <= operand.shape[axis]:
-            raise refuse(operation, f"a slice from {start} to {end}")
-    view = _sliced(graph, operation, bounds)
-    gone = [int(axis) for axis in numbers.collapsed_slice_dims]
+def without(graph: Graph, view: View, gone: Sequence[int]) -> View:
+    """The view without some of the array's axes, which are of size 1."""
     places = [view.axes[axis] for axis in gone if view.axes[axis] is not None]
     name = view.name
     if places:
-        name = graph.add("Squeeze", name, _numbers(graph, places))
+        name = graph.add("Squeeze", name, numbers_of(graph, places))
     left = [axis for axis in range(len(view.axes)) if axis not in gone]
     order = [left.index(axis) for axis in view.order if axis not in gone]
     return View.ordered(name, order, len(left))
