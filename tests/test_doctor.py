@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
+import untrained
 from PIL import Image
 
 from jreid import machine_memory, parts
@@ -26,6 +27,7 @@ from jreid.doctor import (
     permission,
     requirements,
 )
+from jreid.doctor.checkpoint_whole import check_checkpoint
 from jreid.doctor.data_set import check_data_set, part_for
 from jreid.doctor.devices import Probe, judge
 from jreid.doctor.finding import Finding, lines_of
@@ -391,6 +393,20 @@ def test_a_runs_folder_is_described(tmp_path):
     config["sampling"]["is"] = "file mine.py:Own"
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert check_run(tmp_path).remedy.startswith("python -m jreid.doctor --config mine")
+
+
+@pytest.mark.slow  # two processes that import JAX
+def test_a_checkpoint_that_is_cut_short_is_told(tmp_path):
+    run = tmp_path / "run"
+    untrained.make_run(run)
+    found = check_checkpoint(run)
+    assert found and (found.level, found.words[-8:]) == ("ok", "as saved")
+    files = [path for path in (run / "checkpoints").rglob("d/*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    os.truncate(largest, 100)
+    found = check_checkpoint(run)
+    assert found and found.level == "fail" and "is damaged" in found.words
+    assert "--workdir /OTHER/runs/x" in found.remedy  # there is no earlier one
 
 
 def test_what_may_not_be_read_is_told(tmp_path, monkeypatch, capsys, trees):

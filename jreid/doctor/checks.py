@@ -45,6 +45,7 @@ def all_checks(subject: Subject) -> Iterator[Finding]:
 
 
 def _of_subject(subject: Subject) -> Iterator[Finding]:
+    from jreid.doctor.checkpoint_whole import check_checkpoint
     from jreid.doctor.data_set import check_data_set, part_for
     from jreid.doctor.permission import denied
     from jreid.doctor.run_folder import newest_checkpoint, record_of_weights
@@ -68,6 +69,8 @@ def _of_subject(subject: Subject) -> Iterator[Finding]:
     if part is not None:
         findings, dataset = check_data_set(part)
         yield from findings
+    if workdir is not None and begun and (found := check_checkpoint(workdir)):
+        yield found
     if workdir is not None and (record := record_of_weights(workdir)):
         yield check_run_weights(record)
     elif config is not None and begun is None:
