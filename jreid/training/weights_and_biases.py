@@ -21,7 +21,8 @@ class WeightsAndBiases:
     """Sent to Weights & Biases, or kept in the run's folder for `wandb sync`.
 
     See `training.writers`. What the server has been sent cannot be taken back: steps
-    that it knows already are left out when a run does them again.
+    that it knows already are left out when a run does them again. What its own process
+    had not written yet when a run is killed is missing there, not in metrics.jsonl.
     """
 
     folder: ClassVar[str] = "wandb"
