@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jreid import __version__, parts
+from jreid.export.onnx.graph import OPSET
 from jreid.run.frozen import FrozenRun
 from jreid.run.pretrained import RECORD
 from jreid.run.workdir import read_training_set, write_text
@@ -40,14 +41,16 @@ MEASURES = (
     "neighbours."
 )
 CALLS = {
-    "onnx": "inputs `images` uint8 [batch, height, width, 3] and `modality` int32 [], "
-    "0 for visible and 1 for infrared; output `embeddings` float32 [batch, {dim}]. "
-    'For search: `python -m jreid.search query IMAGE --gallery G --model "{file}"`.',
+    "onnx": "ONNX, opset {opset}: inputs `images` uint8 [batch, height, width, 3] and "
+    "`modality` int32 [], 0 for visible and 1 for infrared; output `embeddings` "
+    "float32 [batch, {dim}]. For search: "
+    '`python -m jreid.search query IMAGE --gallery G --model "{file}"`.',
     "stablehlo": "`jax.export.deserialize(bytearray(contents)).call(images, modality)` "
     "with images uint8 [batch, height, width, 3] and modality int32 [], 0 for visible "
     "and 1 for infrared, gives float32 [batch, {dim}]; for CPU, CUDA and TPU.",
-    "torch": "`model.embed(images, modality)` of model.py with images as `model.read` "
-    "gives them gives float32 [batch, {dim}]; needs torch, and Pillow to read images.",
+    "torch": "`model.embed(model.read(paths), modality)` of model.py, with modality "
+    "`'visible'` or `'infrared'`, gives float32 [len(paths), {dim}]; needs torch, and "
+    "Pillow to read images.",
 }
 
 
@@ -69,7 +72,7 @@ def write_card(
 def card(run: FrozenRun, kind: str, file: str, difference: float) -> str:
     """The text of MODEL.md."""
     config = run.config
-    call = CALLS[kind].format(dim=run.dim, file=file)
+    call = CALLS[kind].format(dim=run.dim, file=file, opset=OPSET)
     sections = {
         "What it is": "A network that turns the image of a person, visible or "
         f"infrared, into {run.dim} numbers of length 1, computed in float32: the more "
