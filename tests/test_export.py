@@ -99,7 +99,7 @@ def test_a_stablehlo_file_needs_jax_alone(run, tmp_path, rng):
     for told in (frozen.fingerprint, "32 x 16", "SYSU-MM01 is given", "not been eval"):
         assert told in card, told
     assert f'"name": "{frozen.config.name}"' in card
-    assert str(frozen.config.data.root) not in card  # a place of this machine
+    assert '"root"' not in card  # a place of this machine
 
 
 def test_a_file_that_differs_is_not_written(run, tmp_path, monkeypatch, capsys):
