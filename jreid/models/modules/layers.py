@@ -147,8 +147,9 @@ class BatchNorm(nnx.Module):
     def _update_running(self, mean, var, count):
         kept, new = self.momentum, 1 - self.momentum
         unbiased = var * (count / max(count - 1, 1))
-        self.mean[...] = kept * self.mean[...] + new * jax.lax.stop_gradient(mean)
-        self.var[...] = kept * self.var[...] + new * jax.lax.stop_gradient(unbiased)
+        for running, now in ((self.mean, mean), (self.var, unbiased)):
+            # Replaced, not assigned into: modules/keys.py says why.
+            running.set_value(kept * running[...] + new * jax.lax.stop_gradient(now))
 
 
 def conv_norm(

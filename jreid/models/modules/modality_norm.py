@@ -89,7 +89,7 @@ class ModalityNorm(nnx.Module):
         unbiased = var * counts / jnp.maximum(counts - 1, 1)
         for kept, new in ((self.mean, mean), (self.var, unbiased)):
             moved = self.momentum * kept[...] + (1 - self.momentum) * new
-            kept[...] = jax.lax.stop_gradient(jnp.where(there, moved, kept[...]))
+            kept.set_value(jax.lax.stop_gradient(jnp.where(there, moved, kept[...])))
 
 
 class PairExchange(nnx.Module):
