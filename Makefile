@@ -11,7 +11,9 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 RUN := $(VENV)/bin/python -m
 # A file's tests share what they compile, and so one worker.
-PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile --durations 10 --durations-min 5
+# Files whose types are known with PyTorch alone.
+OF_TORCH = $(shell grep -rlE '^ *(import|from) torch' jreid tools tests)
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # What programs need, and besides it what tests need: the demo waits for the first alone.
 BASE := $(VENV)/.installed-$(VERSION)
@@ -76,7 +78,8 @@ slow: $(STAMP)
 torch: $(STAMP)
 	@TORCH_INDEX='$(TORCH_INDEX)' CUDA='$(CUDA)' $(VENV)/bin/python tools/install_torch.py
 
-parity: torch check
+parity: torch
+	$(RUN) pyright --pythonpath $(abspath $(VENV)/bin/python) $(OF_TORCH)
 	JREID_SLOW_TESTS=1 $(PYTEST) -m torch $(ARGS)
 
 SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
