@@ -9,7 +9,7 @@ from flax import nnx
 
 from jreid.config_files import load
 from jreid.models.modules.heads import BranchHead
-from jreid.models.modules.keys import weight_keys
+from jreid.models.modules.keys import WeightKeys
 from jreid.models.non_local import NonLocal
 from jreid.models.pooling import Average, GeM, Maximum, Stripe
 from jreid.models.resnet import ResNet
@@ -110,7 +110,7 @@ def test_maps_have_the_sizes_of_facts(options, shape):
     part = ResNet(50, 1 / 64, **options)
     assert part.channels()[-1] == shape[-1]
     maps = nnx.eval_shape(
-        lambda x: part.make(weight_keys(0), jnp.float32)(x, jnp.zeros(1, int)).maps,
+        lambda x: part.make(WeightKeys(0), jnp.float32)(x, jnp.zeros(1, int)).maps,
         jnp.zeros((1, 72, 36, 1)),
     )
     assert maps.shape == shape

@@ -11,7 +11,7 @@ from jreid.losses.rank_list import RankList
 from jreid.losses.released_distillation import ReleasedSelfDistillation
 from jreid.losses.sinkhorn import Sinkhorn
 from jreid.models.channel_attention import ChannelSelfAttention
-from jreid.models.modules.keys import weight_keys
+from jreid.models.modules.keys import WeightKeys
 from jreid.models.mutual import BRANCHES, MutualNetwork
 from jreid.models.resnet import ResNet
 
@@ -34,9 +34,7 @@ def images(n=4):
 
 
 def test_parameters_at_395_identities_are_vsds():
-    made = nnx.eval_shape(
-        lambda: MutualNetwork().make(395, weight_keys(0), jnp.float32)
-    )
+    made = nnx.eval_shape(lambda: MutualNetwork().make(395, WeightKeys(0), jnp.float32))
     leaves = jax.tree.leaves(nnx.state(made, nnx.Param))
     frozen = 3 * 2048  # the necks' biases, which stay 0
     assert sum(leaf.size for leaf in leaves) + frozen == 82_091_559

@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 from jreid.models.embedding import Embedding
-from jreid.models.modules.keys import weight_keys
+from jreid.models.modules.keys import WeightKeys
 from jreid.models.resnet import BLOCK_COUNTS
 from jreid.models.two_stream import Branch
 from jreid.run.leaves import named_leaves
@@ -88,7 +88,7 @@ def test_a_row_of_the_paper_is_what_it_was(row, monkeypatch):
     part = paper_parts.network(depth=10, after=("2.0", "3.0"), **pinned["options"])
 
     def build(key):
-        return paper_parts.state_of(part.make(5, weight_keys(key), jnp.float32))[1:]
+        return paper_parts.state_of(part.make(5, WeightKeys(key), jnp.float32))[1:]
 
     params, stats = jax.jit(build)(jax.random.key(3))
     count, plain, absolute = pinned["parameters"]
@@ -97,7 +97,7 @@ def test_a_row_of_the_paper_is_what_it_was(row, monkeypatch):
     found = total(params, lambda x: np.abs(x).sum())
     np.testing.assert_allclose(found, absolute, rtol=1e-6)
 
-    made = nnx.eval_shape(lambda: part.make(5, weight_keys(0), jnp.float32))
+    made = nnx.eval_shape(lambda: part.make(5, WeightKeys(0), jnp.float32))
     terms = paper_parts.objective(
         tuple(branch.name for branch in part.branches),
         () if part.refine is None else part.refine.of,

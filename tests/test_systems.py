@@ -13,7 +13,7 @@ from flax import nnx
 
 from jreid import parts
 from jreid.config_files import load
-from jreid.models.modules.keys import weight_keys
+from jreid.models.modules.keys import WeightKeys
 
 # released networks' at 395 identities (RegDB: 206), frozen biases of necks included;
 # VSD's are in test_mutual.py
@@ -37,7 +37,7 @@ PARAMETERS = {
 @pytest.mark.parametrize("spec", PARAMETERS)
 def test_parameters_are_those_of_the_released_networks(spec):
     network, classes = load(spec).network, 206 if spec.startswith("regdb") else 395
-    made = nnx.eval_shape(lambda: network.make(classes, weight_keys(0), jnp.float32))
+    made = nnx.eval_shape(lambda: network.make(classes, WeightKeys(0), jnp.float32))
     leaves = jax.tree.leaves_with_path(nnx.to_pure_dict(nnx.state(made, nnx.Param)))
     count = sum(leaf.size for _, leaf in leaves)
     frozen = sum(leaf.size for path, leaf in leaves if "'neck'" in str(path))

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.rows import joined
 from jreid.models.embedding import unit_rows
-from jreid.models.modules.keys import weight_keys
+from jreid.models.modules.keys import WeightKeys
 from jreid.training.objective import make_objective
 from jreid.training.optimizers import check_groups
 from jreid.training.players import Player
@@ -116,7 +116,7 @@ def make_system(
     txs = {name: optimizers[name].make(schedules[name]) for name in optimizers}
 
     def make_state(key: jax.Array) -> TrainState:
-        params, stats = params_and_stats(make_network(weight_keys(key)))
+        params, stats = params_and_stats(make_network(WeightKeys(key)))
         parts = {n: _own(players, n, params) for n in txs}
         for name, part in parts.items():
             check_groups(optimizers[name].groups, paths_of(part))
@@ -151,7 +151,7 @@ def network_structure(
     make_network: Callable[[nnx.Rngs], nnx.Module],
 ) -> tuple[nnx.GraphDef, nnx.GraphDef]:
     """The network's static structure twice: for training and, frozen, for embedding."""
-    network = nnx.eval_shape(lambda: make_network(weight_keys(0)))
+    network = nnx.eval_shape(lambda: make_network(WeightKeys(0)))
     # A network without BatchNorms is the same in both.
     frozen = nnx.view(network, use_running_average=True, raise_if_not_found=False)
     return nnx.graphdef(network), nnx.graphdef(frozen)
@@ -161,7 +161,7 @@ def abstract_params_and_stats(
     make_network: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh
 ) -> tuple[Tree, Tree]:
     """Shapes of parameters and statistics, replicated over `mesh`, to restore into."""
-    network = nnx.eval_shape(lambda: make_network(weight_keys(0)))
+    network = nnx.eval_shape(lambda: make_network(WeightKeys(0)))
     replicated = NamedSharding(mesh, PartitionSpec())
 
     def leaf(array):

@@ -17,8 +17,9 @@ class _Stream(nnx.RngStream):
         return jax.random.fold_in(self.key.get_value(), count)
 
 
-def weight_keys(seed: jax.Array | int) -> nnx.Rngs:
+class WeightKeys(nnx.Rngs):
     """`nnx.Rngs(seed)`, key for key, without its cost while a network is traced."""
-    rngs = nnx.Rngs(seed)
-    rngs.default = _Stream(rngs.default.key.get_value(), tag="default")
-    return rngs
+
+    def __init__(self, seed: jax.Array | int):
+        super().__init__(seed)
+        self.default = _Stream(self["default"].key.get_value(), tag="default")
