@@ -85,6 +85,7 @@ def test_an_onnx_file_searches_without_jax(run, tmp_path, rng, capsys):
     assert isinstance(theirs.grey16, Grey16)
 
 
+@pytest.mark.slow
 def test_a_stablehlo_file_needs_jax_alone(run, tmp_path, rng):
     assert export(run, "stablehlo", tmp_path / "model.stablehlo") == 0
     frozen = open_run(run)

@@ -142,6 +142,7 @@ def test_four_devices_give_the_result_of_one():
             np.testing.assert_allclose(four[name], value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_step_changes_every_parameter_and_statistic():
     before = make_system(tiny_config()).init(0)
     before = jax.tree.map(np.asarray, (before.params, before.stats))

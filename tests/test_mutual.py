@@ -71,6 +71,7 @@ def test_every_part_is_trained_and_names_are_what_it_returns():
             assert np.abs(leaf).max() > 0, path
 
 
+@pytest.mark.slow
 def test_infrared_trunk_sees_the_luminance_alone():
     network = narrow().make(3, nnx.Rngs(0), jnp.float32)
     network = nnx.view(network, use_running_average=True)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import paper_parts
+import pytest
 from flax import nnx
 
 from jreid.config_files import load
@@ -73,6 +74,7 @@ def test_the_bottleneck_learns_at_the_papers_rate():
         assert scalars[name][-10:].mean() < math.log(CLASSES)
 
 
+@pytest.mark.slow
 def test_a_further_linear_map_diverges_at_the_papers_rate():
     """Why z is the last hidden layer: VSD's further Linear to z, which nothing
     normalises, does not stand this rate."""
