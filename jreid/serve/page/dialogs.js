@@ -7,9 +7,9 @@ let explaining = null;
 
 /**
  * Shows a hit beside the query's picture, whose address is `query`. `body` is the form
- * that asks for their explanation, null if none can be had.
+ * that asks for their explanation; null if none can be had, which `unexplained` says why.
  */
-export async function showDetail(hit, query, body, on) {
+export async function showDetail(hit, query, body, { unexplained, use }) {
   explaining?.abort();
   explaining = new AbortController();
   const { signal } = explaining;
@@ -22,9 +22,9 @@ export async function showDetail(hit, query, body, on) {
   byId("explained").className = "";
   byId("explained").textContent = body
     ? "Looking for the regions that make the two alike…"
-    : "This installation cannot explain a match.";
+    : unexplained;
   link(hit.key);
-  byId("use").onclick = () => (byId("detail").close(), on.use(hit));
+  byId("use").onclick = () => (byId("detail").close(), use(hit));
   if (!byId("detail").open) byId("detail").showModal();
   if (!body) return;
   try {
