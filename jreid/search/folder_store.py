@@ -58,6 +58,10 @@ class FolderStore:
 
         Raises OSError where the folder cannot be written, or holds something else.
         """
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(
+                f"{folder} is a file, and a gallery a folder: give another --gallery"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         with only_writer(folder / LOCK, str(folder)):
             if not (folder / catalogue.NAME).exists():

@@ -182,5 +182,5 @@ def _report(gallery: "Gallery", done: "Indexed") -> None:
         kinds.setdefault(kind, []).append((path, why))
     for kind, found in kinds.items():
         path, why = found[0]
-        images = "1 image" if len(found) == 1 else f"{len(found)} images, the first"
-        print(f"{kind}: {images} {path}: {why}")
+        several = f"{len(found)} images, the first is" if len(found) > 1 else "1 image,"
+        print(f"{kind}: {several} {path}: {why}")

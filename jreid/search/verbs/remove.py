@@ -27,6 +27,8 @@ def run(given: Options) -> None:
     """
     from jreid.search.gallery import Gallery
 
+    if not given.paths:
+        raise ValueError("no path: give images or folders of the gallery")
     with Gallery.open(given.gallery) as gallery:
         removed = gallery.remove(given.paths)
         if not removed:
