@@ -146,7 +146,7 @@ def test_remove_and_info(place, images, capfd):
         (["index", "images", "--gallery", "g"], "--workdir RUN"),
         (
             ["index", "images", "--gallery", "query.png", "--workdir", "0"],
-            "query.png is a file, and a gallery a folder",
+            "query.png cannot be the folder of a gallery (File exists)",
         ),
         (["remove", "--gallery", "gallery"], "no path: give images or folders"),
         (

@@ -18,6 +18,7 @@ from jreid.serve.hosts import Hosts
 
 ROOT = pathlib.Path(__file__).parent.parent
 RUN = pathlib.Path(os.environ.get("JREID_RUN", ROOT / "runs" / "demo"))
+MINUTES = 3  # that the first explanation, which is compiled, may take at most
 VISIBLE = ("cam1", "cam2", "cam4", "cam5")
 
 pytestmark = [
@@ -81,7 +82,8 @@ def test_an_infrared_crop_finds_its_person_among_visible_images(gallery, people)
         assert before[0] == f"person {person}"
 
         page.click("#hits li:nth-child(1) .open")
-        page.wait_for_selector("#explained:has-text('(cosine), gradient-weighted')")
+        told = "#explained:has-text('(cosine), gradient-weighted')"
+        page.wait_for_selector(told, timeout=MINUTES * 60_000)
         width = "document.querySelector('#pair img').naturalWidth"
         assert page.evaluate(width) > 2 * page.evaluate(
             "document.querySelector('#pictures img').naturalWidth"
