@@ -15,6 +15,7 @@ export async function showDetail(hit, query, body, { unexplained, use }) {
   const { signal } = explaining;
   byId("detail-title").textContent = hit.path;
   byId("detail-facts").textContent = [likeness(hit), hit.modality, ...facts(hit)].join(" · ");
+  byId("pair").className = "";
   byId("pair").replaceChildren(
     picture(query, "The query"),
     picture(api.thumbnail(hit.key), "The image that was found"),
@@ -32,6 +33,7 @@ export async function showDetail(hit, query, body, { unexplained, use }) {
     const png = Uint8Array.from(atob(made.picture), (letter) => letter.charCodeAt(0));
     const url = URL.createObjectURL(new Blob([png], { type: "image/png" }));
     signal.addEventListener("abort", () => URL.revokeObjectURL(url));
+    byId("pair").className = "maps";
     byId("pair").replaceChildren(
       picture(url, "Both pictures, coloured by what each region adds to their similarity"),
     );
