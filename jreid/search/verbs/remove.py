@@ -41,6 +41,6 @@ def run(given: Options) -> None:
         print(f"{removed} images removed, {len(gallery)} are left")
     if is_milvus(given.gallery):
         print(
-            "Milvus keeps their vectors in its files until it compacts these, which may "
-            "be never: where they must be gone, use a gallery in a folder"
+            "Milvus keeps their vectors in its files until it compacts these, if ever: "
+            "where they must be gone, use a gallery in a folder"
         )
