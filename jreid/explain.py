@@ -19,6 +19,7 @@ import tyro  # noqa: E402
 from jreid import command_line  # noqa: E402
 
 PROGRAM = "python -m jreid.explain"
+Modality = Literal["visible", "infrared", "auto"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,9 @@ class Options:
     """The run's folder."""
     out: Path = Path("match.png")
     """The picture to write."""
-    query_modality: Literal["visible", "infrared"] = "infrared"
-    """Of the query."""
-    gallery_modality: Literal["visible", "infrared"] = "visible"
+    query_modality: Modality = "auto"
+    """Of the query; auto: by the picture."""
+    gallery_modality: Modality = "auto"
     """Of the other image."""
     step: int | None = None
     """The checkpoint to use instead of the newest."""
@@ -58,19 +59,29 @@ def explain_match(given: Options) -> None:
             raise FileNotFoundError(f"{path} is no file: give two images")
     if not given.out.absolute().parent.is_dir():
         raise FileNotFoundError(f"{given.out.parent} is no folder: make it first")
+    query_modality = _recognised(given.query, given.query_modality)
+    gallery_modality = _recognised(given.gallery_image, given.gallery_modality)
     run = open_run(given.workdir, given.step, given.kind, given.config)
     found = explain(
-        run,
-        given.query,
-        given.query_modality,
-        given.gallery_image,
-        given.gallery_modality,
+        run, given.query, query_modality, given.gallery_image, gallery_modality
     )
     with replacing(given.out) as temporary:
         temporary.write_bytes(found.picture())
     print(f"similarity {found.similarity:.4f}, {found.kind}")
     print(found.statement)
     print(given.out)
+
+
+def _recognised(path: Path, modality: Modality) -> str:
+    """The modality that is given; else that which the picture looks to be of, told."""
+    if modality != "auto":
+        return modality
+    from jreid.data.single_image import pixels_of
+    from jreid.search.guard import recognise
+
+    seen = recognise(pixels_of(path))
+    print(f"{path}: {seen.modality}, looks {seen.kind}")
+    return seen.modality
 
 
 def program(arguments: list[str]) -> int:

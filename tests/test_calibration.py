@@ -11,7 +11,7 @@ import pytest
 from jreid.data.datasets import images_from_rows
 from jreid.search.calibrate import calibrate, pairs_of
 from jreid.search.calibration import Calibration, expected_calibration_error
-from jreid.search.calibrations import Calibrations, nobody, pair_of
+from jreid.search.calibrations import Calibrations, pair_of
 from jreid.search.reliability import reliability
 
 
@@ -206,8 +206,8 @@ def test_nobody_is_an_answer(calibrations):
     limit = calibrations.curves["visible-visible"].threshold(0.01)
     ask = (["visible"], ["visible"] * 3, 0.01)
     matches = calibrations.matches(np.array([[limit, limit + 1e-9, 3.0]]), *ask)
-    assert matches.tolist() == [True, False, False] and not nobody(matches)
-    assert nobody(calibrations.matches(np.full((1, 3), limit + 0.01), *ask))
+    assert matches.tolist() == [True, False, False]
+    assert not calibrations.matches(np.full((1, 3), limit + 0.01), *ask).any()
     with pytest.raises(ValueError, match="for infrared-infrared pairs: there are no"):
         calibrations.matches(np.zeros((1, 1)), ["infrared"], ["infrared"], 0.01)
 

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import httpx
 import numpy as np
 import pytest
 import untrained
@@ -26,12 +27,22 @@ needs_onnx = pytest.mark.skipif(
 )
 WITHOUT_JAX = """
 import sys
-for name in ("jax", "jaxlib", "flax", "tensorflow", "onnx", "jaxtyping"):
-    sys.modules[name] = None  # importing it raises ImportError
+class Missing:  # None in sys.modules is taken for JAX by SciPy
+    names = {"jax", "jaxlib", "flax", "tensorflow", "onnx", "jaxtyping"}
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
 import numpy as np
 from jreid.search import Embedder
 embedder = Embedder.from_onnx("model.onnx")
 np.save("vectors.npy", embedder(["0.png", "1.png"], ["visible", "infrared"]))
+
+from jreid.search.__main__ import main as search
+from jreid.serve.__main__ import main as serve
+own = ["--gallery", "gallery", "--model", "model.onnx"]
+assert search(["index", ".", *own]) == 0
+sys.exit(serve([*own, "--port", "0"]))
 """
 WITHOUT_JREID = """
 import sys
@@ -56,10 +67,15 @@ def export(workdir, kind, out, *more):
     return program.main([*words, *more])
 
 
-def python(folder, code, path: str | pathlib.Path = "."):
-    env = {**os.environ, "PYTHONPATH": str(path), "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+def begun(folder, code, path: str | pathlib.Path = "."):
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(path), "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def pictures(folder, rng):
@@ -75,8 +91,21 @@ def test_an_onnx_file_searches_without_jax(run, tmp_path, rng, capsys):
     assert export(run, "onnx", tmp_path / "model.onnx") == 0
     assert "at batches of 1 and 7 images" in capsys.readouterr().out
     paths = pictures(tmp_path, rng)
-    done = python(tmp_path, WITHOUT_JAX, ROOT)
-    assert done.returncode == 0, done.stderr
+    with begun(tmp_path, WITHOUT_JAX, ROOT) as page:
+        assert page.stdout and page.stderr
+        url = next((line for line in page.stdout if line.startswith("http")), "")
+        assert url, page.stderr.read()
+        try:
+            asked = {"files": paths[0].read_bytes()}
+            own = {"base_url": url.strip(), "headers": {"X-Jreid": "1"}}
+            with httpx.Client(**own) as client:
+                info = client.get("/api/info").json()
+                hits = client.post("/api/query", files=asked).json()["hits"]
+        finally:
+            page.terminate()
+            page.communicate(timeout=60)
+    assert [hit["path"] for hit in hits] == ["0.png", "1.png"]
+    assert not info["explains"] and "an exported file" in info["unexplained"]
     ours, theirs = Embedder.from_run(run), Embedder.from_onnx(tmp_path / "model.onnx")
     expected = ours(paths, ["visible", "infrared"])
     np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, atol=1e-5)
@@ -91,8 +120,9 @@ def test_a_stablehlo_file_needs_jax_alone(run, tmp_path, rng):
     frozen = open_run(run)
     images = rng.integers(0, 256, (5, *frozen.config.size, 3), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
-    done = python(tmp_path, WITHOUT_JREID)
-    assert done.returncode == 0, done.stderr
+    with begun(tmp_path, WITHOUT_JREID) as child:
+        _, told = child.communicate()
+    assert child.returncode == 0, told
     expected = frozen(images, "infrared")
     expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, atol=1e-5)

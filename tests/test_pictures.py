@@ -78,6 +78,12 @@ def test_cmc_curves_that_cannot_be_told_apart_are_named_not_drawn(tmp_path):
     assert (0xD5, 0x5E, 0x00) in colours(path)  # v1's
     assert (0x00, 0x9E, 0x73) not in colours(path)  # v2's
 
+    many = [make_score("setting", f"feature{n}", False, curve) for n in range(9)]
+    save_cmc_plot(path, many)
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("L"))
+    assert (pixels[:, [0, -1]] == 255).all()  # no name is cut off at the sides
+
 
 def flat(sheet, row):
     return (sheet == (40 * row, 255 - 40 * row, 128)).all(axis=-1)

@@ -75,7 +75,7 @@ def test_filters_and_feedback(place, query, capfd):
     hits = answered(capfd)
     assert {hit["camera"] for hit in hits} == {"1", "3"} and len(hits) == 24
     run("query", query, *words, "--gallery_modality", "infrared")
-    assert "no image of the gallery is looked at" not in capfd.readouterr().out
+    assert "none of 36 images is of these cameras" in capfd.readouterr().err
     path, key = hits[0]["path"], hits[1]["key"]
     run("query", query, *words, "--unlike", path, key, "--like", hits[-1]["path"])
     found = answered(capfd)
@@ -84,8 +84,10 @@ def test_filters_and_feedback(place, query, capfd):
     assert "cam9/none.png is no image of" in capfd.readouterr().err
 
 
-def test_indexing_again_sees_what_changed(place, images, capfd):
+def test_indexing_again_sees_what_changed(place, images, query, capfd):
     (images / "cam1" / "ada_0.png").unlink()
+    run("query", query, "--gallery", place, "-k", 40)
+    assert "not there any more: cam1/ada_0.png;" in capfd.readouterr().out
     crops.person("eve", 1).save(images / "cam2" / "eve_1.png")
     (images / "cam2" / "bad_1.png").write_bytes(b"")
     run("index", images, "--gallery", place)
@@ -137,10 +139,20 @@ def test_remove_and_info(place, images, capfd):
 @pytest.mark.parametrize(
     "words, message",
     [
+        ([], "no verb is given; allowed are index, query, remove"),
         (["find"], "there is no verb 'find'; allowed are index, query, remove"),
         (["query", "query.png", "--gallery", "none"], "there is no gallery in none"),
         (["index", "none", "--gallery", "g"], "none is no folder"),
         (["index", "images", "--gallery", "g"], "--workdir RUN"),
+        (
+            ["index", "images", "--gallery", "query.png", "--workdir", "0"],
+            "query.png cannot be the folder of a gallery (File exists)",
+        ),
+        (["remove", "--gallery", "gallery"], "no path: give images or folders"),
+        (
+            ["query", "query.png", "--gallery", "gallery", "--picture", "no/x.png"],
+            "no is no folder: make it first",
+        ),
         (
             ["index", "images", "--gallery", "images", "--workdir", "0"],
             "no gallery and",
@@ -155,7 +167,7 @@ def test_remove_and_info(place, images, capfd):
 )
 def test_refusals_are_one_line(words, message, place, query, capfd, monkeypatch):
     monkeypatch.chdir(query.parent)
-    if words[0] == "query":
+    if words[:1] == ["query"]:
         words = [*words, "--modality", "visible"]
     run(*words, code=2)
     line = capfd.readouterr().err.splitlines()[-1]

@@ -287,13 +287,15 @@ def test_a_network_that_cannot_be_explained_is_said(tmp_path):
 
 
 def test_a_missing_explanation_is_said(tmp_path):
-    with served(app_of(tmp_path, explain=None)) as where:
-        assert httpx.get(f"http://{where}/api/info").json()["explains"] is False
+    why = "an exported file has no maps"
+    with served(app_of(tmp_path, explain=None, unexplained=why)) as where:
+        info = httpx.get(f"http://{where}/api/info").json()
+        assert (info["explains"], info["unexplained"]) == (False, why)
         form = {"key": "x"}
         files = {"file": ("crop.png", CROP)}
         url = f"http://{where}/api/explain"
         answer = httpx.post(url, data=form, files=files, headers=OWN)
-        assert (answer.status_code, "cannot explain" in answer.text) == (501, True)
+        assert (answer.status_code, answer.json()) == (501, {"error": why})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "::1", "localhost"])

@@ -1,15 +1,16 @@
-"""The page over a trained run: SynVI's test people are found across modalities."""
+"""The page over a trained run: people are found across modalities, and it says why."""
 
 import os
 import pathlib
 
-import fake_gallery
 import pytest
 from browser import opened
 from served import served
 
 from jreid.data.synvi import synvi_root
+from jreid.explanation import explain
 from jreid.search import Embedder, Gallery
+from jreid.search.guard import recognise
 from jreid.search.indexing import index
 from jreid.search.labels import Labels
 from jreid.serve.app import make_app
@@ -17,6 +18,7 @@ from jreid.serve.hosts import Hosts
 
 ROOT = pathlib.Path(__file__).parent.parent
 RUN = pathlib.Path(os.environ.get("JREID_RUN", ROOT / "runs" / "demo"))
+MINUTES = 3  # that the first explanation, which is compiled, may take at most
 VISIBLE = ("cam1", "cam2", "cam4", "cam5")
 
 pytestmark = [
@@ -66,7 +68,7 @@ def found(gallery, people):
 
 def test_an_infrared_crop_finds_its_person_among_visible_images(gallery, people):
     crop, person = found(gallery, people)
-    app = make_app(gallery, fake_gallery.recognise, None, hosts=Hosts())
+    app = make_app(gallery, recognise, explain, hosts=Hosts())
     with (
         served(app) as where,
         opened(f"http://{where}/", 1400) as (page, wrong),
@@ -74,9 +76,20 @@ def test_an_infrared_crop_finds_its_person_among_visible_images(gallery, people)
         page.wait_for_selector("#main:not([hidden])")
         page.set_input_files("#files", crop)
         page.wait_for_selector("#hits:not([aria-busy]) li[data-key]")
+        assert "near-infrared, recognised" in page.inner_text("#pictures")
         verdicts = "all => all.map((one) => one.textContent)"
         before = page.eval_on_selector_all("#hits .verdict", verdicts)
         assert before[0] == f"person {person}"
+
+        page.click("#hits li:nth-child(1) .open")
+        told = "#explained:has-text('(cosine), gradient-weighted')"
+        page.wait_for_selector(told, timeout=MINUTES * 60_000)
+        width = "document.querySelector('#pair img').naturalWidth"
+        assert page.evaluate(width) > 2 * page.evaluate(
+            "document.querySelector('#pictures img').naturalWidth"
+        )
+        page.keyboard.press("Escape")
+
         page.click("#hits li:nth-child(1) [data-part=liked]")
         page.wait_for_selector("#status:has-text('refined by 1')")
         page.wait_for_selector("#hits:not([aria-busy])")

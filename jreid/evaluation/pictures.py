@@ -3,6 +3,7 @@
 import io
 import os
 import pathlib
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -19,6 +20,7 @@ from jreid.shapes import Float, Int, UInt8
 # Okabe and Ito's colours, told apart with any colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _PLOT_RANKS = 20
+_LETTERS = 66  # that stand side by side below a panel
 
 _CELL = (96, 192)  # width and height of an image with its frame, pixels
 _FRAME, _GAP, _MARGIN = 5, 10, 24
@@ -181,9 +183,8 @@ def _left_out(alike: Sequence[Score]) -> list[str]:
     names = ", ".join(
         f"{row_name(score)} ({100 * score.mean['R-1']:.1f})" for score in alike
     )
-    return (
-        [f"within {100 * APART:.0f} points of a curve above: {names}"] if names else []
-    )
+    told = f"within {100 * APART:.0f} points of a curve above: {names}"
+    return textwrap.wrap(told, _LETTERS) if names else []
 
 
 def _read_file(path: str) -> bytes:

@@ -78,10 +78,17 @@ def line_chart(lines: Sequence[Line], x: Axis, y: Axis, text: str) -> Markup:
     """Curves and, below them, their names; `text` says what is drawn."""
     drawn = []
     for line in lines:
-        kind = f"line {_look(line)}"
-        for points in _pieces(line, x, y):
-            drawn.append(element("polyline", points=points, class_=kind))
+        drawn += [_piece(line, points) for points in _pieces(line, x, y)]
     return Markup(_drawing(x, y, drawn, text) + legend(lines))
+
+
+def _piece(line: Line, points: str) -> Markup:
+    """A part of a curve; a dot where it is one point, as of a single validation."""
+    left, _, top = points.partition(",")
+    if " " in top:
+        return element("polyline", points=points, class_=f"line {_look(line)}")
+    colour = f"dot c{line.colour % COLOURS}"
+    return element("circle", cx=left, cy=top, r="3", class_=colour)
 
 
 def _look(line: Line) -> str:

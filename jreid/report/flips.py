@@ -23,8 +23,9 @@ def flip_section(runs: Sequence[ReportedRun]) -> Markup:
         "Queries that flipped",
         note(
             "Whether the first image shows the right person, in one run and in the "
-            "other. How sure a difference is, the paired tests of "
-            "`python -m jreid.evaluate --compare` tell."
+            "other. How sure a difference is, the paired tests of ",
+            element("code", "python -m jreid.evaluate --compare"),
+            " tell.",
         ),
         *blocks,
     )
@@ -59,10 +60,10 @@ def _direction(
     if not shared or galleries[0] != galleries[1]:
         return [note("Not compared: the two runs have other test images.")]
     kinds = {
-        (True, True): "right in both",
-        (False, True): f"won: right in {other.name} only",
-        (True, False): f"lost: right in {first.name} only",
-        (False, False): "wrong in both",
+        (True, True): "Right in both",
+        (False, True): f"Won: right in {other.name} only",
+        (True, False): f"Lost: right in {first.name} only",
+        (False, False): "Wrong in both",
     }
     found: dict[tuple[bool, bool], list[str]] = {kind: [] for kind in kinds}
     for path in shared:
@@ -77,10 +78,8 @@ def _direction(
         paths = _spread(found[kind])
         if not paths:
             continue
-        shown = f"{len(paths)} of {len(found[kind])}" if paths else ""
-        blocks.append(
-            element("p", element("b", f"{kinds[kind].capitalize()}"), f" ({shown})")
-        )
+        shown = f" ({len(paths)} of {len(found[kind])})"
+        blocks.append(element("p", element("b", kinds[kind]), shown))
         for path in paths:
             pair = [
                 _shown(run, direction, rights[path][0], thumbnails)

@@ -46,7 +46,8 @@ def program(arguments: list[str]) -> int:
     if verb in ("-h", "--help"):
         print(f"{told}\n{PROGRAM} VERB --help lists its options")
         return 0
-    raise ValueError(f"there is no verb {verb!r}; allowed are {', '.join(VERBS)}")
+    told = f"there is no verb {verb!r}" if verb else "no verb is given"
+    raise ValueError(f"{told}; allowed are {', '.join(VERBS)}")
 
 
 def parse(arguments: list[str]) -> Any:

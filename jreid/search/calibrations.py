@@ -49,7 +49,10 @@ class Calibrations:
         Raises ValueError if the file is damaged.
         """
         if run is None:
-            return None, "no probability: the network is not of a run that is here"
+            return None, (
+                "no probability: an exported network has no calibration; give its run, "
+                "--workdir RUN"
+            )
         path = Path(run) / NAME
         entries = _read(path)
         command = f"python -m jreid.search calibrate --workdir {run}"
@@ -153,11 +156,6 @@ class Calibrations:
             [[known[pair_of(q, own)] for own in gallery] for q in queries]
         )
         return (distances - limits.reshape(distances.shape)).mean(axis=0) <= 0
-
-
-def nobody(matches: Bool[np.ndarray, " n"]) -> bool:
-    """Whether the answer to a query is that nobody of the gallery is the person."""
-    return not bool(matches.any())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -58,7 +58,13 @@ class FolderStore:
 
         Raises OSError where the folder cannot be written, or holds something else.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"{folder} cannot be the folder of a gallery ({error.strerror}): give "
+                "another --gallery"
+            ) from error
         with only_writer(folder / LOCK, str(folder)):
             if not (folder / catalogue.NAME).exists():
                 _refuse_others(folder)

@@ -198,7 +198,7 @@ class Gallery:
         return self.store.record(key)
 
     def entries(self, offset: int = 0, limit: int = 100) -> list[Record]:
-        """Some images, in the order of their paths."""
+        """Some images, in the order of their paths (of Milvus: of their keys)."""
         return self.store.page(offset, limit)
 
     def image_path(self, key: str) -> Path:

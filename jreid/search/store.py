@@ -42,7 +42,7 @@ class Store(Protocol):
         ...
 
     def page(self, offset: int, limit: int) -> list[Record]:
-        """Some records, in the order of their paths."""
+        """Some records, in the order of their paths; in Milvus, of their keys."""
         ...
 
     def record(self, key: str) -> Record:

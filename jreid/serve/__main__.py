@@ -11,7 +11,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jreid import stopping
 
@@ -25,6 +25,7 @@ from jreid.extra import library  # noqa: E402
 from jreid.serve.limits import Limits  # noqa: E402
 
 if TYPE_CHECKING:
+    from jreid.search.gallery import Gallery
     from jreid.serve.hosts import Hosts
 
 PROGRAM = "python -m jreid.serve"
@@ -36,9 +37,12 @@ class Options:
     """What the command line says."""
 
     gallery: str
-    """The gallery: a folder, or http://host:19530/name."""
+    """A folder, http://host:19530/name of Milvus, or a file NAME.db of Milvus Lite."""
     workdir: Path | None = None
     """The run's folder; by default the one that the gallery was made with."""
+    model: Path | None = None
+    """Instead of a run, the ONNX file that jreid.export has written of it; matches are
+    not explained then."""
     step: int | None = None
     """The checkpoint to use instead of the newest."""
     host: str = "127.0.0.1"
@@ -94,33 +98,42 @@ def needed() -> None:
 
 
 def _listen(given: Options, address: str, hosts: "Hosts", token: str) -> None:
+    from jreid.search.guard import recognise
     from jreid.serve.app import make_app
+    from jreid.serve.explainer import explainer_of
     from jreid.serve.server import listening_socket, make_server
 
     with listening_socket(address, given.port) as listening:
-        app = make_app(*_opened(given), hosts=hosts, token=token, limits=given.limits)
+        gallery = _opened(given)
+        explain, unexplained = explainer_of(gallery.embedder)
+        app = make_app(
+            gallery,
+            recognise,
+            explain,
+            unexplained=unexplained,
+            hosts=hosts,
+            token=token,
+            limits=given.limits,
+        )
         shown = f"[{address}]" if ":" in address else address
         where = f"http://{shown}:{listening.getsockname()[1]}/"
         print(where + ("#token=... (of the token file)" if token else ""), flush=True)
         make_server(app).run(sockets=[listening])
 
 
-def _opened(given: Options) -> tuple[Any, Any, Any]:
-    """The gallery, what recognises a modality, and what explains, if it is there."""
+def _opened(given: Options) -> "Gallery":
+    """The gallery, with its network compiled for single images."""
     import numpy as np
 
-    from jreid.search.guard import recognise
     from jreid.search.verbs.opening import open_with_network
 
-    try:
-        from jreid.explanation import explain  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        explain = None
-    gallery = open_with_network(given.gallery, given.workdir, given.step, given.config)
+    gallery = open_with_network(
+        given.gallery, given.workdir, given.step, given.config, given.model
+    )
     blank = np.zeros((1, *gallery.embedder.size, 3), np.uint8)
     for modality in ("visible", "infrared"):  # compiled before anyone waits
         gallery.embedder.network(blank, modality)
-    return gallery, recognise, explain
+    return gallery
 
 
 def program(arguments: list[str]) -> int:

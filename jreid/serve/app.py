@@ -50,6 +50,7 @@ def make_app(
     recognise: Callable[..., Any],
     explain: Callable[..., Any] | None,
     *,
+    unexplained: str = "",
     hosts: Hosts,
     token: str = "",
     limits: Limits | None = None,
@@ -59,14 +60,15 @@ def make_app(
     Args:
         gallery: what is searched.
         recognise: tells a picture's modality, as `jreid.search.guard.recognise`.
-        explain: as `jreid.explanation.explain`; None where that is missing.
+        explain: as `jreid.explanation.explain`; None where there is none.
+        unexplained: why there is none.
         hosts: the names that requests may use.
         token: what clients must know; "" for none.
         limits: of requests.
     """
     limits = limits or Limits()
     limits.check()
-    service = Service(gallery, recognise, explain, limits)
+    service = Service(gallery, recognise, explain, limits, unexplained)
     worker = Worker(limits.waiting)
 
     app = _empty_app(worker)

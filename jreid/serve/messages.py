@@ -35,6 +35,7 @@ class Info(BaseModel):
     dimensions: Annotated[int, Field(description="of an embedding")]
     model: Annotated[str, Field(description="fingerprint of config, step and weights")]
     explains: bool
+    unexplained: Annotated[str, Field(description="why matches are not; else empty")]
     cameras: list[str]
     times: Annotated[
         Literal["none", "dates", "numbers"], Field(description="that images have")

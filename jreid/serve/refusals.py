@@ -36,7 +36,7 @@ _MEANING = {
     415: "No picture, or damaged",
     421: "Another server's name in Host",
     422: "A value that is not allowed",
-    501: "Not part of this installation",
+    501: "This network's matches cannot be explained",
     503: "Too many requests: wait for Retry-After seconds",
 }
 

@@ -25,8 +25,9 @@ class Service:
     Args:
         gallery: what is searched.
         recognise: pixels -> Recognition, as `jreid.search.guard.recognise`.
-        explain: as `jreid.explanation.explain`; None where that is missing.
+        explain: as `jreid.explanation.explain`; None where there is none.
         limits: of pictures.
+        unexplained: why there is none.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Service:
         recognise: Callable[..., Any],
         explain: Callable[..., Any] | None,
         limits: Limits,
+        unexplained: str = "",
     ):
         self.gallery, self.limits = gallery, limits
         self.recognise, self.explainer = recognise, explain
+        self.unexplained = unexplained
 
     def info(self) -> messages.Info:
         """What the page shows first."""
@@ -47,6 +50,7 @@ class Service:
             dimensions=self.gallery.embedder.dim,
             model=self.gallery.embedder.fingerprint,
             explains=self.explainer is not None,
+            unexplained=self.unexplained,
             cameras=sorted(camera for camera in known["cameras"] if camera),
             times=_times(self.gallery.entries(0, _LOOKED_AT)),
             limits=messages.Bounds(
@@ -115,7 +119,7 @@ class Service:
     ) -> messages.Explanation:
         """Which regions make a picture, or an image of the gallery, like another."""
         if self.explainer is None:
-            raise NotImplementedError("this installation cannot explain a match")
+            raise NotImplementedError(self.unexplained)
         if (contents is None) == (query_key is None):
             raise UnaskableError("send either a file or the query_key of an image")
         entry = self._entry(key)

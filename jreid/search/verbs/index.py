@@ -178,9 +178,9 @@ def _report(gallery: "Gallery", done: "Indexed") -> None:
             print(f"  {path}: {reason}")
     kinds: dict[str, list[tuple[str, str]]] = {}
     for path, doubt in done.doubtful:
-        kinds.setdefault(re.split("[:,(]| of ", doubt)[0].strip(), []).append(
-            (path, doubt)
-        )
+        kind, why = re.split("[:,] ", doubt, maxsplit=1)
+        kinds.setdefault(kind, []).append((path, why))
     for kind, found in kinds.items():
-        path, doubt = found[0]
-        print(f"{kind}: {len(found)} images, the first is {path}: {doubt}")
+        path, why = found[0]
+        several = f"{len(found)} images, the first is" if len(found) > 1 else "1 image,"
+        print(f"{kind}: {several} {path}: {why}")

@@ -88,6 +88,9 @@ def run(given: Options) -> None:
         tracks=given.track,
     )
     where.check()
+    picture = given.picture
+    if picture is not None and not picture.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{picture.parent} is no folder: make it first")
     told = sys.stderr if given.json else sys.stdout
     pixels, modalities = _look(given, told)
     with open_with_network(
@@ -110,6 +113,13 @@ def run(given: Options) -> None:
         if not hits:
             print(_nobody(gallery, given), file=told)
         _print(hits, given.json)
+        gone = [hit.path for hit in hits if not (gallery.images / hit.path).is_file()]
+        if gone:
+            print(
+                f"files that are not there any more: {', '.join(gone)}; the same index "
+                "command removes them from the gallery",
+                file=told,
+            )
         if given.picture is not None:
             _draw(gallery, given, hits)
 
@@ -141,7 +151,10 @@ def _nobody(gallery: "Gallery", given: Options) -> str:
             f"nobody: no image of {len(gallery)} is within the threshold of a "
             f"false-match rate of {given.false_match_rate:g}"
         )
-    return f"no image of {len(gallery)} is looked at: ask for less"
+    return (
+        f"none of {len(gallery)} images is of these cameras, tracks, times and this "
+        "modality: ask for less"
+    )
 
 
 def _key(gallery: "Gallery", name: str) -> str:

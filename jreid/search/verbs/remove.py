@@ -1,6 +1,7 @@
 """Deletes images from a gallery: their vectors, and all that is stored of them.
 
-The files themselves stay. What is deleted is overwritten in the gallery's own files.
+The files themselves stay. What is deleted is overwritten in the gallery's own files; a
+gallery in Milvus erases it when Milvus compacts its files.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,10 @@ def run(given: Options) -> None:
     Raises ValueError if there were none.
     """
     from jreid.search.gallery import Gallery
+    from jreid.search.places import is_milvus
 
+    if not given.paths:
+        raise ValueError("no path: give images or folders of the gallery")
     with Gallery.open(given.gallery) as gallery:
         removed = gallery.remove(given.paths)
         if not removed:
@@ -35,3 +39,8 @@ def run(given: Options) -> None:
                 f"{gallery.images}"
             )
         print(f"{removed} images removed, {len(gallery)} are left")
+    if is_milvus(given.gallery):
+        print(
+            "Milvus keeps their vectors in its files until it compacts these, if ever: "
+            "where they must be gone, use a gallery in a folder"
+        )

@@ -7,14 +7,15 @@ let explaining = null;
 
 /**
  * Shows a hit beside the query's picture, whose address is `query`. `body` is the form
- * that asks for their explanation, null if none can be had.
+ * that asks for their explanation; null if none can be had, which `unexplained` says why.
  */
-export async function showDetail(hit, query, body, on) {
+export async function showDetail(hit, query, body, { unexplained, use }) {
   explaining?.abort();
   explaining = new AbortController();
   const { signal } = explaining;
   byId("detail-title").textContent = hit.path;
   byId("detail-facts").textContent = [likeness(hit), hit.modality, ...facts(hit)].join(" · ");
+  byId("pair").className = "";
   byId("pair").replaceChildren(
     picture(query, "The query"),
     picture(api.thumbnail(hit.key), "The image that was found"),
@@ -22,9 +23,9 @@ export async function showDetail(hit, query, body, on) {
   byId("explained").className = "";
   byId("explained").textContent = body
     ? "Looking for the regions that make the two alike…"
-    : "This installation cannot explain a match.";
+    : unexplained;
   link(hit.key);
-  byId("use").onclick = () => (byId("detail").close(), on.use(hit));
+  byId("use").onclick = () => (byId("detail").close(), use(hit));
   if (!byId("detail").open) byId("detail").showModal();
   if (!body) return;
   try {
@@ -32,6 +33,7 @@ export async function showDetail(hit, query, body, on) {
     const png = Uint8Array.from(atob(made.picture), (letter) => letter.charCodeAt(0));
     const url = URL.createObjectURL(new Blob([png], { type: "image/png" }));
     signal.addEventListener("abort", () => URL.revokeObjectURL(url));
+    byId("pair").className = "maps";
     byId("pair").replaceChildren(
       picture(url, "Both pictures, coloured by what each region adds to their similarity"),
     );

@@ -223,7 +223,7 @@ function present(answer) {
     ` · ${Math.round(answer.milliseconds)} ms`;
   const [first] = pictures;
   const address = first.key ? api.thumbnail(first.key) : first.url;
-  const open = (hit) => showDetail(hit, address, explained(hit), { use });
+  const open = (hit) => showDetail(hit, address, explained(hit), { unexplained: known.unexplained, use });
   show(answer, marks, { mark, open });
   const below = byId("results").getBoundingClientRect().top > innerHeight * 0.7;
   if (below && !marked) byId("results").scrollIntoView();

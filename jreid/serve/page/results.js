@@ -4,6 +4,8 @@ import * as api from "/api.js";
 import { byId, element, facts, likeness, picture } from "/elements.js";
 
 const cards = new Map(); // key -> card, so that a card moves and is not made anew
+// Blue, magenta, amber, cyan, violet, pink: green and red say right and wrong.
+const HUES = [215, 300, 42, 184, 262, 332];
 
 /**
  * Shows the answer. `marks` are the sets `liked` and `disliked`; `on.mark(key, name)` and
@@ -17,7 +19,12 @@ export function show(answer, marks, on) {
   for (const key of cards.keys()) {
     if (!answer.hits.some((hit) => hit.key === key)) cards.delete(key);
   }
-  const shown = answer.hits.map((hit, index) => card(hit, index, answer, marks, on));
+  const people = [...new Set(answer.hits.map((hit) => hit.identity))];
+  const shown = answer.hits.map((hit, index) => {
+    const made = card(hit, index, answer, marks, on);
+    made.style.setProperty("--hue", HUES[people.indexOf(hit.identity) % HUES.length]);
+    return made;
+  });
   byId("hits").replaceChildren(...shown);
   if (focusedKey) {
     const same = cards.get(focusedKey) ?? shown[Math.min(place, shown.length - 1)];
@@ -31,7 +38,6 @@ function card(hit, index, answer, marks, on) {
   cards.set(hit.key, made);
   const [frame, verdict] = framed(hit, answer.identity);
   made.className = frame;
-  made.style.setProperty("--hue", hue(hit.identity));
   made.style.setProperty("--share", hit.probability ?? 0);
   const place = `Result ${index + 1}: ${[likeness(hit), ...facts(hit), verdict].join(", ")}`;
   const open = made.querySelector('[data-part="open"]');
@@ -88,13 +94,6 @@ function framed(hit, identity) {
   if (identity === null) return ["known", `person ${hit.identity}`];
   if (hit.identity === identity) return ["right", `same: ${hit.identity}`];
   return ["wrong", `other: ${hit.identity}`];
-}
-
-/** A colour for an identity, from cyan to magenta: green and red say right and wrong. */
-function hue(identity) {
-  let sum = 0;
-  for (const letter of identity ?? "") sum = (sum * 31 + letter.charCodeAt(0)) % 3600;
-  return `${(180 + ((sum * 81.7) % 140)).toFixed(0)}deg`;
 }
 
 /** Arrow keys go from card to card, y and n mark the card that has the focus. */
