@@ -86,6 +86,7 @@ def pictures(folder, rng):
     return paths
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_an_onnx_file_searches_without_jax(run, tmp_path, rng, capsys):
     assert export(run, "onnx", tmp_path / "model.onnx") == 0
