@@ -39,7 +39,7 @@ class FileEmbedder:
     """
 
     def __init__(self, run: RunToEmbed):
-        from jreid.data import decoding  # imports TensorFlow
+        from jreid.data import reading
 
         self.config = config = run.config()
         self._run = frozen_run(
@@ -50,7 +50,7 @@ class FileEmbedder:
         devices = self._run.network.embedder.mesh.devices.size
         batch = -(-self.batch_size // devices) * devices
         self._shape = (batch, *config.size, 3)
-        self._read = decoding.make_reader(
+        self._read = reading.make_reader(
             config.size, config.resize, config.loading.workers, self._run.grey16
         )
 
@@ -72,9 +72,8 @@ class FileEmbedder:
 
     def nearly_empty(self, paths: list[str]) -> list[str]:
         """Those of 16 bits that have next to no grey levels as they are read."""
-        from jreid.data import decoding
 
-        return decoding.nearly_empty(paths, self._run.grey16)
+        return deep_images.nearly_empty(paths, self._run.grey16)
 
     def embed(
         self, pixels: UInt8[np.ndarray, "n h w 3"], modality: str
