@@ -17,6 +17,8 @@ stopping
 bounds cache_folder extra lazy machine_memory progress shapes user_files
 models.torch_names run.leaves data.quiet
 parts processes.*
+config_json
+config_hash config_differences
 run.workdir
 data.modality_words data.grey16 data.stateless
 data.rows data.datasets data.views data.image_file data.synvi

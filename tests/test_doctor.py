@@ -14,8 +14,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from jreid import machine_memory, parts
+from jreid import machine_memory
 from jreid.config_files import load
+from jreid.config_json import to_json
 from jreid.data.datasets import Dataset, Images
 from jreid.doctor import __main__ as doctor
 from jreid.doctor import checkpoint_size, devices, machine, packages, requirements
@@ -486,7 +487,7 @@ def test_a_config_is_looked_at(monkeypatch, capsys, trees):
 @pytest.mark.slow
 def test_the_size_of_a_checkpoint_is_that_of_the_state(tmp_path):
     config = tiny.tiny_config(tiny.make_tree(tmp_path / "tiny"))
-    size = checkpoint_size.checkpoint_size(json.dumps(parts.to_json(config)))
+    size = checkpoint_size.checkpoint_size(json.dumps(to_json(config)))
     state = build_run(config, read_images(config)).state
     leaves = (np.asarray(leaf) for leaf in jax.tree.leaves(state))
     assert size == sum(leaf.nbytes for leaf in leaves) / 1e9

@@ -19,13 +19,13 @@ import tensorflow as tf
 import torch  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
+from jreid.config_json import to_json
 from jreid.data import resizing
 from jreid.data.grey16 import Grey16
 from jreid.data.image_file import read_rgb
 from jreid.export import __main__ as program
 from jreid.export import embedding
 from jreid.models.embedding import Embedding
-from jreid.parts import to_json
 from jreid.run.checkpoint import Checkpoints
 from jreid.training.build import build_embed
 

@@ -8,11 +8,7 @@ from typing import Any
 
 from jreid.doctor.devices import check_devices
 from jreid.doctor.finding import Finding
-from jreid.doctor.machine import (
-    check_cache_disk,
-    check_memory,
-    check_runs_disk,
-)
+from jreid.doctor.machine import check_cache_disk, check_memory, check_runs_disk
 from jreid.doctor.packages import (
     check_extras,
     check_imports,
@@ -45,7 +41,7 @@ def all_checks(subject: Subject) -> Iterator[Finding]:
 
 
 def _of_subject(subject: Subject) -> Iterator[Finding]:
-    from jreid import parts
+    from jreid.config_json import from_json
     from jreid.doctor.data_set import check_data_set, part_for
     from jreid.doctor.run_folder import check_run, newest_checkpoint, record_of_weights
     from jreid.doctor.weights import check_run_weights, check_weights
@@ -59,7 +55,7 @@ def _of_subject(subject: Subject) -> Iterator[Finding]:
         found = check_run(workdir)
         yield found
         if config is None and found.level != "fail":
-            config = parts.from_json(read_config(workdir))
+            config = from_json(read_config(workdir))
     part = config.data if config is not None else None
     if subject.root is not None:
         part = part_for(subject.root)
@@ -86,7 +82,7 @@ def _decoded(config: Any, dataset: Any) -> float:
 
 def _checkpoints(config: Any, dataset: Any, begun: float | None) -> float | None:
     """GB that the run's checkpoints will take beside those that are there."""
-    from jreid import parts
+    from jreid.config_json import to_json
     from jreid.doctor.checkpoint_size import checkpoint_size
 
     if config is None:
@@ -95,5 +91,5 @@ def _checkpoints(config: Any, dataset: Any, begun: float | None) -> float | None
         return begun  # one more is written before the oldest goes
     if dataset is None:
         return None
-    one = checkpoint_size(json.dumps(parts.to_json(config)))
+    one = checkpoint_size(json.dumps(to_json(config)))
     return None if one is None else one * (config.checkpoint.keep + 1)

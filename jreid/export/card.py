@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jreid import __version__, parts
+from jreid import __version__
+from jreid.config_hash import config_hash
 from jreid.run.frozen import FrozenRun
 from jreid.run.pretrained import RECORD
 from jreid.run.workdir import read_training_set, write_text
@@ -58,7 +59,7 @@ def card(run: FrozenRun, kind: str, file: str, difference: float) -> str:
         "What it is": f"The embedding network of a run of jreid {__version__}, system "
         f"`{config.name}`, step {run.network.step}, vectors `{run.kind}` of {run.dim} "
         f"numbers and length 1, computed in float32. Config hash "
-        f"`{parts.config_hash(config)}`, fingerprint `{run.fingerprint}`. Its vectors "
+        f"`{config_hash(config)}`, fingerprint `{run.fingerprint}`. Its vectors "
         f"were within {difference:.1e} of jreid's on random images, in batches of 1 "
         "and 7.",
         f"How it is called (`{file}`)": call,
