@@ -19,7 +19,7 @@ number, coordinator, killed = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 with distributed.joined(coordinator, 2, number, 10.0):
     import jax
     import numpy as np
-    from jreid.training.learner import data_mesh
+    from jreid.processes.sharding import data_mesh
     mesh = data_mesh()
     own = distributed.own_rows(mesh, 12)
     assert own == slice(6 * number, 6 * number + 6)
@@ -133,7 +133,7 @@ import sys, time
 from jreid.processes import distributed
 number, coordinator, late = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 with distributed.joined(coordinator, 2, number, 10.0):
-    from jreid.training.learner import data_mesh
+    from jreid.processes.sharding import data_mesh
     vote = distributed.StopVote(data_mesh())
     if number == late:
         time.sleep(40)  # as with a compilation that takes longer here

@@ -16,8 +16,8 @@ from jreid.losses.batch_hard import BatchHardTriplet
 from jreid.models.non_local import NonLocal
 from jreid.models.pooling import GeM
 from jreid.models.two_stream import Branch, Project
+from jreid.processes.sharding import data_mesh
 from jreid.training.build import build_system
-from jreid.training.learner import data_mesh
 from jreid.training.optimizers import AdamW
 from jreid.training.plan import plan
 from tools import benchmark

@@ -11,7 +11,7 @@ from jreid.config_files import load
 from jreid.config_json import to_json
 from jreid.run.checkpoint import Checkpoints
 from jreid.training.build import network_maker
-from jreid.training.learner import params_and_stats
+from jreid.training.state import params_and_stats
 
 
 def make_run(workdir: pathlib.Path, seed: int = 0, step: int = 7) -> Config:

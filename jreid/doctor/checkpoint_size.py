@@ -31,8 +31,8 @@ def main(config_json: str) -> None:
     from jreid.config_json import from_json
     from jreid.data.datasets import drop_unpaired
     from jreid.data.views import modalities_of
+    from jreid.processes.sharding import data_mesh
     from jreid.training.build import build_system, classes_of
-    from jreid.training.learner import data_mesh
     from jreid.training.plan import plan
 
     config = from_json(json.loads(config_json))

@@ -9,7 +9,7 @@ from jreid.config_hash import config_hash
 from jreid.run.frozen import FrozenRun
 from jreid.run.pretrained import RECORD
 from jreid.run.workdir import read_training_set, write_text
-from jreid.training.learner import IMAGE_MEAN, IMAGE_STD
+from jreid.training.normalisation import IMAGE_MEAN, IMAGE_STD
 
 # data set -> who may use what was made of it
 TERMS = {

@@ -25,7 +25,7 @@ from jreid.run.checkpoint import Checkpoints
 from jreid.run.leaves import named_leaves
 from jreid.run.published_weights import FROM_SCRATCH, how_to_get
 from jreid.run.workdir import CONFIG, replacing, saved_steps, write_text
-from jreid.training.learner import TrainState
+from jreid.training.state import TrainState
 
 FORMAT = "jreid ResNet weights, version 1"
 RECORD = "pretrained.json"
