@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from jreid import stopping
+from jreid.config_differences import overrides
 from jreid.config_files import load, shipped
-from jreid.parts import check, overrides
+from jreid.parts import check
 
 if TYPE_CHECKING:  # imports NumPy, which help without a config need not wait for
     from jreid.config import Config

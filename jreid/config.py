@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from jreid.bounds import at_least, between
 from jreid.config_checks import check_whole
+from jreid.config_json import to_json
 from jreid.data.grey16 import Grey16
 from jreid.data.views import View
 from jreid.models.embedding import Embedding
-from jreid.parts import to_json
 from jreid.training.phases import Phase
 from jreid.training.players import Player
 from jreid.training.writers import TensorBoard

@@ -176,7 +176,7 @@ def _write_shards(
 
 
 def _report(out: Path, images: "ImageList", pale: list[str]) -> None:
-    from jreid.data.decoding import warn_of_nearly_empty
+    from jreid.data.deep_images import warn_of_nearly_empty
     from jreid.run.embedding_shards import ERRORS, finish_job, missing_shards
 
     warn_of_nearly_empty(pale)

@@ -39,7 +39,8 @@ from jreid.models.two_stream import TwoStream
 from jreid.run.frozen import FrozenRun, open_run
 from jreid.shapes import Float32, UInt8
 from jreid.training.build import classes_of, network_maker, stems
-from jreid.training.learner import network_structure, normalise
+from jreid.training.normalisation import normalise
+from jreid.training.state import network_structure
 
 if TYPE_CHECKING:
     from jreid.search.embedder import Embedder

@@ -35,7 +35,7 @@ def pytest_configure(config):
 @pytest.fixture(scope="session")
 def systems_built_once():
     """Runs of one config share what is traced and compiled: most of a test's time."""
-    from jreid.parts import config_hash
+    from jreid.config_hash import config_hash
     from jreid.run import build, trained
 
     made = {}

@@ -20,15 +20,12 @@ from jreid.export.torch_network import network, weights
 from jreid.models.modules.layers import BatchNorm, Conv, Linear
 from jreid.models.non_local import NonLocal
 from jreid.models.resnet import BLOCK_COUNTS
+from jreid.processes.sharding import data_mesh
 from jreid.run.leaves import named_leaves
 from jreid.training.build import network_maker
-from jreid.training.learner import (
-    abstract_params_and_stats,
-    data_mesh,
-    network_structure,
-    normalise,
-)
+from jreid.training.normalisation import normalise
 from jreid.training.objective import make_objective
+from jreid.training.state import abstract_params_and_stats, network_structure
 from tools.torch_reference import from_config
 
 CLASSES = 5

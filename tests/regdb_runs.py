@@ -8,10 +8,10 @@ from PIL import Image
 
 from jreid.config import Config
 from jreid.config_files import load
+from jreid.config_json import to_json
 from jreid.data.datasets import drop_unpaired
 from jreid.evaluation.files.results_file import write_results
 from jreid.models.resnet import ResNet
-from jreid.parts import to_json
 from jreid.run import results
 from jreid.run.about import about_run
 from jreid.run.images import digest

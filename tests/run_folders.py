@@ -5,8 +5,8 @@ import json
 import numpy as np
 from PIL import Image
 
-from jreid import parts
 from jreid.config_files import load
+from jreid.config_json import to_json
 from jreid.evaluation.files.results_file import about_scores, results_json
 from jreid.evaluation.protocols.by_key import make_protocol
 from jreid.evaluation.score_features import score_features
@@ -42,7 +42,7 @@ def make_run_folder(folder, images, seed=0, noise=1.0):
     features = {"fused": fused.astype(np.float32)}
     config = load("sysu")
     config.evaluation.trials = 2
-    (folder / "config.json").write_text(json.dumps(parts.to_json(config)))
+    (folder / "config.json").write_text(json.dumps(to_json(config)))
     protocol, options = make_protocol("sysu", {"trials": 2})
     scores = score_features(features, columns, protocol, options, reranking=False)
     about = about_scores("<b>made up</b>", step=3, dataset="sysu")

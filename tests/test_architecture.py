@@ -17,6 +17,8 @@ stopping
 bounds cache_folder extra lazy machine_memory progress shapes user_files
 models.torch_names run.leaves data.quiet
 parts processes.*
+config_json
+config_hash config_differences
 run.workdir
 data.modality_words data.grey16 data.stateless
 data.rows data.datasets data.views data.image_file data.synvi
@@ -25,6 +27,7 @@ losses.* models.* data.sampling data.augmentations data.device_augmentations
 data.linear_mixing data.channel_mixing data.channel_select data.pair_sampling
 evaluation.* data.entries data.source data.records
 data.sysu_mm01 data.regdb data.llcm data.csv_file data.decoding data.builders
+data.aligned_memory data.deep_images data.resizing data.reading
 data.folder data.pipeline
 data.data_sets
 training.patterns training.subtrees training.schedules training.optimizers
@@ -80,11 +83,12 @@ NUMPY_ONLY = (
         "data.folder",
         "data.views",
     ),
-    *("data.sampling", "data.synvi", "data.rows", "data.data_sets"),
+    *("data.sampling", "data.synvi", "data.rows", "data.data_sets", "data.deep_images"),
 )
 # Library -> the only modules that import it.
 TENSORFLOW = (
     *("data.augmentations", "data.decoding", "data.pipeline", "data.records"),
+    *("data.aligned_memory", "data.reading", "data.resizing"),
     "lazy",  # where it is type-checked
 )
 SERVED = tuple(

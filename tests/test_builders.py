@@ -14,9 +14,9 @@ from jreid import prepare
 from jreid.data import builders
 from jreid.data.augmentations import Flip, PadCrop
 from jreid.data.datasets import Dataset, Images, drop_unpaired
-from jreid.data.decoding import drop_unreadable
 from jreid.data.llcm import CAMERAS, read_llcm
 from jreid.data.pipeline import train_batches
+from jreid.data.reading import drop_unreadable
 from jreid.data.records import read_built
 from jreid.data.regdb import RegDB, read_regdb
 from jreid.data.sampling import PerModality

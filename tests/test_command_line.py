@@ -18,8 +18,10 @@ from hypothesis import HealthCheck, given, settings
 
 from jreid import __main__ as console
 from jreid import command_line, configs, embed, evaluate, prepare, train
+from jreid.config_differences import overrides
 from jreid.config_files import load
-from jreid.parts import children, config_hash, is_part, overrides, settled
+from jreid.config_hash import config_hash
+from jreid.parts import children, is_part, settled
 
 TRANSCRIPT = pathlib.Path(__file__).with_name("data") / "command_lines.txt"
 PROMPT = "$ python -m jreid.train "

@@ -13,7 +13,7 @@ import jax
 import pytest
 
 from jreid.config_files import load
-from jreid.training.learner import data_mesh
+from jreid.processes.sharding import data_mesh
 from tools import compile_report, hlo_census, hlo_text
 
 ROOT = pathlib.Path(__file__).parent.parent

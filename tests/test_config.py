@@ -10,13 +10,15 @@ import pytest
 
 from jreid.config import Config
 from jreid.config_files import load, shipped
+from jreid.config_hash import config_hash
+from jreid.config_json import from_json, to_json
 from jreid.data.augmentations import Erase, Flip, Grey, PadCrop, RandomChannel
 from jreid.data.views import View
 from jreid.losses.centres import HeteroCenterTriplet
 from jreid.losses.identity import Identity
 from jreid.models.embedding import Embedding
 from jreid.models.pooling import Average, GeM, Maximum
-from jreid.parts import check, config_hash, from_json, settled, to_json
+from jreid.parts import check, settled
 from jreid.training.phases import Phase
 from jreid.training.players import Player
 from jreid.training.schedules import Cosine, Steps

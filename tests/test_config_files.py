@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from jreid.config_files import load, shipped
-from jreid.parts import from_json, to_json
+from jreid.config_json import from_json, to_json
 
 BODY = """
 from jreid.configs.systems import paper

@@ -15,8 +15,9 @@ import tiny
 import untrained
 from PIL import Image
 
-from jreid import machine_memory, parts
+from jreid import machine_memory
 from jreid.config_files import load
+from jreid.config_json import to_json
 from jreid.data.datasets import Dataset, Images
 from jreid.doctor import __main__ as doctor
 from jreid.doctor import (
@@ -377,7 +378,7 @@ def test_weights_of_a_run_are_compared_with_its_record(tmp_path):
 
 def test_a_runs_folder_is_described(tmp_path):
     assert check_run(tmp_path).level == "fail"
-    config = parts.to_json(load("demo"))
+    config = to_json(load("demo"))
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert "no checkpoint yet" in check_run(tmp_path).words
     (tmp_path / "checkpoints" / "7").mkdir(parents=True)
@@ -548,7 +549,7 @@ def test_a_config_is_looked_at(monkeypatch, capsys, trees):
 @pytest.mark.slow
 def test_the_size_of_a_checkpoint_is_that_of_the_state(tmp_path):
     config = tiny.tiny_config(tiny.make_tree(tmp_path / "tiny"))
-    size = checkpoint_size.checkpoint_size(json.dumps(parts.to_json(config)))
+    size = checkpoint_size.checkpoint_size(json.dumps(to_json(config)))
     state = build_run(config, read_images(config)).state
     leaves = (np.asarray(leaf) for leaf in jax.tree.leaves(state))
     assert size == sum(leaf.nbytes for leaf in leaves) / 1e9

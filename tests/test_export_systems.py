@@ -10,7 +10,7 @@ from jreid.export import stablehlo_file
 from jreid.export.embedding import LIMIT, Network, program_of, random_images
 from jreid.models.embedding import unit_rows
 from jreid.training.build import build_embed, network_maker
-from jreid.training.learner import params_and_stats
+from jreid.training.state import params_and_stats
 
 pytest.importorskip("onnx", reason="needs jreid[export]")
 pytest.importorskip("onnxruntime", reason="needs jreid[export]")

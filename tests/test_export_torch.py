@@ -19,13 +19,13 @@ import tensorflow as tf
 import torch  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
-from jreid.data import decoding
+from jreid.config_json import to_json
+from jreid.data import resizing
 from jreid.data.grey16 import Grey16
 from jreid.data.image_file import read_rgb
 from jreid.export import __main__ as program
 from jreid.export import embedding
 from jreid.models.embedding import Embedding
-from jreid.parts import to_json
 from jreid.run.checkpoint import Checkpoints
 from jreid.training.build import build_embed
 
@@ -127,7 +127,7 @@ def test_pictures_are_read_as_jreid_reads_them(exported, tmp_path, rng, monkeypa
         ours = model.read(paths).numpy().astype(int)
         for row, path in zip(ours, paths, strict=True):
             whole = tf.constant(read_rgb(pathlib.Path(path).read_bytes(), grey16))
-            expected = decoding.resize_image(whole, (HEIGHT, WIDTH)).numpy()
+            expected = resizing.resize_image(whole, (HEIGHT, WIDTH)).numpy()
             assert np.abs(row - expected).max() <= 1, path
 
 

@@ -7,8 +7,9 @@ import unicodedata
 
 import pytest
 
-from jreid import parts
 from jreid.config_files import load
+from jreid.config_hash import config_hash
+from jreid.config_json import from_json, to_json
 from jreid.data.datasets import INFRARED, VISIBLE, Dataset
 from jreid.data.entries import split_identities
 from jreid.data.folder import read_folder
@@ -100,12 +101,12 @@ def test_the_split_of_older_runs_is_by_count():
 
 
 def test_a_run_stored_without_the_rule_keeps_the_old_one():
-    stored = parts.to_json(load("custom"))
+    stored = to_json(load("custom"))
     assert stored["data"]["split_by"] == "name"
-    new = parts.config_hash(parts.from_json(stored))
+    new = config_hash(from_json(stored))
     del stored["data"]["split_by"]
-    assert parts.from_json(stored).data.split_by == "count"
-    assert parts.config_hash(parts.from_json(stored)) != new
+    assert from_json(stored).data.split_by == "count"
+    assert config_hash(from_json(stored)) != new
 
 
 def test_a_fraction_of_0_trains_on_everybody(tmp_path):

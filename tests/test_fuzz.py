@@ -22,13 +22,14 @@ from search import examples
 
 from jreid import command_line
 from jreid.config_files import load
+from jreid.config_json import from_json, to_json
 from jreid.data import image_file, lists
 from jreid.data.folder import read_folder
 from jreid.data.regdb import read_regdb
 from jreid.evaluation.files.features_file import read_features
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.official_draw import read_permutations
-from jreid.parts import check, from_json, to_json
+from jreid.parts import check
 from jreid.run import image_list, pretrained, workdir
 from tools import tensor_files
 

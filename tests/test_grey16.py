@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jreid.data import datasets, decoding, pipeline
+from jreid.data import datasets, pipeline, reading
 from jreid.data.grey16 import Grey16, window_of
 from jreid.data.image_file import read_rgb
 
@@ -78,10 +78,10 @@ def test_a_window_that_is_none_is_refused(ends):
 @pytest.mark.parametrize("grey16", [Grey16(), Grey16("image"), Grey16(low=7000)])
 def test_training_testing_and_embedding_read_alike(images, grey16):
     images = datasets.dataclasses.replace(images, grey16=grey16)
-    kept = decoding.drop_unreadable(images, size=SIZE, keep_pixels=True).pixels
+    kept = reading.drop_unreadable(images, size=SIZE, keep_pixels=True).pixels
     assert kept is not None
     (tested,) = pipeline.test_batches(images, size=SIZE, batch_size=9)
-    embedded, _ = decoding.make_reader(SIZE, grey16=grey16)(images.paths.tolist())
+    embedded, _ = reading.make_reader(SIZE, grey16=grey16)(images.paths.tolist())
     for path, *found in zip(images.paths, kept, tested, embedded, strict=True):
         expected = read_rgb(images.read(path), grey16)
         for pixels in found:
@@ -90,12 +90,12 @@ def test_training_testing_and_embedding_read_alike(images, grey16):
 
 def test_images_with_few_levels_left_are_counted_and_named(images, caplog):
     with caplog.at_level(logging.WARNING):
-        decoding.drop_unreadable(images, size=SIZE)
+        reading.drop_unreadable(images, size=SIZE)
     assert "2 images of 16 bits have fewer than 32 grey levels" in caplog.text
     assert "raw.png" in caplog.text and "full.png" not in caplog.text
     assert "--config.grey16.by=image" in caplog.text
     caplog.clear()
     scaled = datasets.dataclasses.replace(images, grey16=Grey16("image"))
     with caplog.at_level(logging.WARNING):
-        decoding.drop_unreadable(scaled, size=SIZE)
+        reading.drop_unreadable(scaled, size=SIZE)
     assert not caplog.text

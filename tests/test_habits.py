@@ -15,7 +15,7 @@ from PIL import Image
 
 from jreid import command_line, prepare, stopping
 from jreid.config_files import load
-from jreid.data import datasets, decoding, pipeline
+from jreid.data import datasets, pipeline, reading
 from jreid.data.synvi import synvi_root
 from jreid.evaluation.files.results_file import read_results
 from jreid.processes.interrupt import Interrupt
@@ -228,11 +228,11 @@ def test_one_bad_image_among_hundreds_stops_nothing(tmp_path, caplog):
     (tmp_path / "bad.jpg").write_text("no image")
     images = listed(tmp_path, ["good.png"] * 149 + ["bad.jpg"])
     with caplog.at_level(logging.WARNING):
-        assert len(decoding.drop_unreadable(images, size=(16, 8)).images) == 149
+        assert len(reading.drop_unreadable(images, size=(16, 8)).images) == 149
     assert "1 of 150 images are unreadable and left out" in caplog.text
     for few, fraction in ((images.take(np.arange(60, 150)), 0.001), (images, 0.0)):
         with pytest.raises(ValueError, match="bad.jpg"):
-            decoding.drop_unreadable(few, size=(16, 8), max_fraction=fraction)
+            reading.drop_unreadable(few, size=(16, 8), max_fraction=fraction)
 
 
 def test_many_bad_images_print_nothing_of_their_own(tmp_path, capfd):
@@ -240,7 +240,7 @@ def test_many_bad_images_print_nothing_of_their_own(tmp_path, capfd):
     for name, content in kinds.items():
         (tmp_path / name).write_bytes(content)
     images = listed(tmp_path, [*kinds] * 50)
-    reasons = decoding.try_all(images)
+    reasons = reading.try_all(images)
     assert all(reasons) and len({*reasons}) >= 2
     assert capfd.readouterr() == ("", "")
 
@@ -251,7 +251,7 @@ def test_names_that_are_not_utf8_are_read(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     (tmp_path / "a.png").rename(tmp_path / name)
     images = listed(tmp_path, [name])
-    assert decoding.drop_unreadable(images, size=(16, 8)).unreadable == []
+    assert reading.drop_unreadable(images, size=(16, 8)).unreadable == []
     (batch,) = pipeline.test_batches(images, size=(16, 8), batch_size=2)
     np.testing.assert_array_equal(batch[0], pixels)
     assert run_images.digest(images) == run_images.digest(images.take(np.array([0])))

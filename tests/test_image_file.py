@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from jreid.data import datasets, decoding, image_file, pipeline
+from jreid.data import datasets, decoding, image_file, pipeline, reading
 from jreid.data.sampling import PerModality
 from jreid.data.views import View
 from jreid.evaluation import pictures
@@ -148,7 +148,7 @@ def odd_images(tmp_path) -> datasets.Images:
 
 
 def test_training_testing_and_the_rank_sheet_agree(odd_images, monkeypatch, tmp_path):
-    kept = decoding.drop_unreadable(odd_images, size=SIZE, keep_pixels=True)
+    kept = reading.drop_unreadable(odd_images, size=SIZE, keep_pixels=True)
     assert not kept.unreadable and kept.pixels is not None
     test = np.concatenate(
         list(pipeline.test_batches(odd_images, size=SIZE, batch_size=7))
@@ -221,7 +221,7 @@ def test_bad_and_huge_images_are_counted_named_and_take_no_memory(tmp_path, capl
     paths = np.array([str(tmp_path / name) for name in names])
     images = datasets.Images(paths, zeros, zeros, zeros)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    readable = decoding.drop_unreadable(images, size=SIZE, max_fraction=0.5)
+    readable = reading.drop_unreadable(images, size=SIZE, max_fraction=0.5)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 100_000  # kilobytes; the smallest bomb alone has 200,000
     found = {pathlib.Path(path).name: reason for path, reason in readable.unreadable}

@@ -13,15 +13,14 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 PROCESS = """
 import os, signal, sys, time
-from jreid.processes import distributed
+from jreid.processes import distributed, sharding
 from jreid.processes.interrupt import Interrupt
 number, coordinator, killed = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 with distributed.joined(coordinator, 2, number, 10.0):
     import jax
     import numpy as np
-    from jreid.training.learner import data_mesh
-    mesh = data_mesh()
-    own = distributed.own_rows(mesh, 12)
+    mesh = sharding.data_mesh()
+    own = sharding.own_rows(mesh, 12)
     assert own == slice(6 * number, 6 * number + 6)
     assert distributed.is_main() == (number == 0)
     distributed.agree({"one": 1, "other": "same"})
@@ -32,8 +31,8 @@ with distributed.joined(coordinator, 2, number, 10.0):
     else:
         raise AssertionError("different facts were not noticed")
     assert distributed.from_main(7 + number) == 7
-    rows = distributed.to_devices(np.arange(12.0)[own], mesh)
-    assert distributed.to_host(rows).tolist() == list(range(12))
+    rows = sharding.to_devices(np.arange(12.0)[own], mesh)
+    assert sharding.to_host(rows).tolist() == list(range(12))
     vote = distributed.StopVote(mesh)
     with Interrupt() as interrupt:
         for step in range(1, 20):
@@ -133,7 +132,7 @@ import sys, time
 from jreid.processes import distributed
 number, coordinator, late = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 with distributed.joined(coordinator, 2, number, 10.0):
-    from jreid.training.learner import data_mesh
+    from jreid.processes.sharding import data_mesh
     vote = distributed.StopVote(data_mesh())
     if number == late:
         time.sleep(40)  # as with a compilation that takes longer here

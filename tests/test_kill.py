@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import tiny
 
-from jreid import parts
+from jreid.config_json import to_json
 from jreid.run.checkpoint import Checkpoints
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -129,9 +129,9 @@ def write_config(root, script) -> None:
     config = tiny.tiny_config(root)
     config.sampling.images = 4  # a multiple of the devices
     config.schedule.epochs, config.evaluation.rerank = STEPS // 2, False
-    values = json.dumps(parts.to_json(config))
+    values = json.dumps(to_json(config))
     script.write_text(
-        "import json\nfrom jreid.parts import from_json\n"
+        "import json\nfrom jreid.config_json import from_json\n"
         f"def get_config():\n    return from_json(json.loads({values!r}))\n"
     )
 

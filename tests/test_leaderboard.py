@@ -11,8 +11,8 @@ import tiny
 
 from jreid import command_line
 from jreid.config_files import load
+from jreid.config_json import from_json
 from jreid.evaluation.files.results_file import write_results
-from jreid.parts import from_json
 from jreid.run import results
 from jreid.run.workdir import CONFIG, open_workdir
 from tools import leaderboard

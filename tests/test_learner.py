@@ -19,9 +19,12 @@ from jreid.config_files import load
 from jreid.data.rows import joined
 from jreid.losses.identity import Identity
 from jreid.models.modules import layers, non_local, resnet
+from jreid.processes.sharding import data_mesh
 from jreid.training.build import build_system
-from jreid.training.learner import System, TrainState, data_mesh, normalise
+from jreid.training.learner import System
+from jreid.training.normalisation import normalise
 from jreid.training.plan import plan
+from jreid.training.state import TrainState
 
 SIZE = (32, 16)
 

@@ -12,11 +12,11 @@ import regdb_runs
 from regdb_runs import LAST_STEP, finish, tiny_config
 
 from jreid import evaluate
+from jreid.config_json import to_json
 from jreid.data.sysu_mm01 import SysuMM01
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.protocols.regdb import SPLITS, mean_title
 from jreid.evaluation.score import METRICS
-from jreid.parts import to_json
 from jreid.run.mean_of_runs import Run, find_runs
 from jreid.run.split_training import split_runs
 

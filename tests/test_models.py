@@ -14,8 +14,8 @@ from jreid.models.non_local import NonLocal
 from jreid.models.pooling import Average, GeM, Maximum, Stripe
 from jreid.models.resnet import ResNet
 from jreid.models.two_stream import Branch, Project, TwoStream
-from jreid.training.learner import network_structure
 from jreid.training.optimizers import SGD
+from jreid.training.state import network_structure
 
 STEMS = paper_parts.STEMS
 

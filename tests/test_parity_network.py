@@ -8,8 +8,9 @@ import pytest
 from jreid.config_files import load
 from jreid.export.torch_network import weights
 from jreid.models.pooling import GeM
+from jreid.processes.sharding import data_mesh
 from jreid.training.build import network_maker
-from jreid.training.learner import abstract_params_and_stats, data_mesh
+from jreid.training.state import abstract_params_and_stats
 from tools.torch_reference import from_config
 
 pytestmark = pytest.mark.torch

@@ -10,8 +10,10 @@ import pytest
 import torch  # pyright: ignore[reportMissingImports]
 
 from jreid.export.torch_network import weights
+from jreid.processes.sharding import data_mesh
 from jreid.run.leaves import named_leaves
-from jreid.training.learner import TrainState, Work, data_mesh, make_system
+from jreid.training.learner import Work, make_system
+from jreid.training.state import TrainState
 from tools.torch_reference import from_config
 from tools.torch_reference.step import make_step
 

@@ -5,17 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from jreid import parts
+from jreid import config_json, parts
+from jreid.config_differences import differences, overrides
 from jreid.config_files import load
-from jreid.parts import (
-    check,
-    config_hash,
-    differences,
-    from_json,
-    overrides,
-    settled,
-    to_json,
-)
+from jreid.config_hash import config_hash
+from jreid.config_json import from_json, to_json
+from jreid.parts import check, settled
 
 OWN = '''
 """A loss of one's own."""
@@ -221,11 +216,13 @@ def test_a_renamed_part_goes_on_by_one_entry(own, monkeypatch):
     values["optimizer"]["is"] = "jreid.training.old_place:OldSGD"
     with pytest.raises(ValueError, match="config.optimizer is jreid.training.old_pla"):
         from_json(values)
-    monkeypatch.setitem(parts.MOVED, "jreid.training.old_place:OldSGD", now)
+    monkeypatch.setitem(config_json.MOVED, "jreid.training.old_place:OldSGD", now)
     again = from_json(values)
     assert again == own
     assert config_hash(again) != before, "the run's hash has the name of its day"
-    monkeypatch.setitem(parts.MOVED, "jreid.training.old_place:OldSGD", "other:Part")
+    monkeypatch.setitem(
+        config_json.MOVED, "jreid.training.old_place:OldSGD", "other:Part"
+    )
     assert config_hash(again) == before
 
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from jreid.data import datasets, decoding, pipeline
+from jreid.data import datasets, decoding, pipeline, reading, resizing
 from jreid.data.augmentations import (
     Erase,
     Flip,
@@ -152,7 +152,7 @@ def test_decode_gives_pillows_pixels_whatever_the_suffix(tmp_path, name, mode, k
 def test_resize_is_pillows_to_within_one_grey_level(shape, resize, resampling):
     source = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
     expected = Image.fromarray(source).resize((W, H), resampling)
-    resized = decoding.resize_image(tf.constant(source), SIZE, resize).numpy()
+    resized = resizing.resize_image(tf.constant(source), SIZE, resize).numpy()
     assert resized.shape == (H, W, 3)
     assert np.abs(resized.astype(int) - np.asarray(expected)).max() <= 1
 
@@ -173,7 +173,7 @@ def test_unreadable_files_are_counted_named_and_left_out(images, tmp_path, caplo
     pathlib.Path(images.paths[23]).write_text("no image")
     done = []
     with caplog.at_level(logging.WARNING):
-        readable = decoding.drop_unreadable(
+        readable = reading.drop_unreadable(
             images,
             size=SIZE,
             max_fraction=0.2,
@@ -203,7 +203,7 @@ def test_a_truncated_png_is_unreadable_too(images, tmp_path):
     paths = images.paths.astype(object)
     paths[0] = str(path)
     cut = datasets.Images(paths, images.ids, images.cameras, images.modality)
-    readable = decoding.drop_unreadable(cut, size=SIZE, max_fraction=0.1)
+    readable = reading.drop_unreadable(cut, size=SIZE, max_fraction=0.1)
     assert [bad for bad, _ in readable.unreadable] == [str(path)]
 
 
@@ -212,18 +212,16 @@ def test_too_many_unreadable_files_are_an_error_naming_them(images, tmp_path):
     for path in images.paths[:13]:
         pathlib.Path(path).write_bytes(b"\xff\xd8\xff no jpeg")
     with pytest.raises(ValueError) as info:
-        decoding.drop_unreadable(images, size=SIZE)
+        reading.drop_unreadable(images, size=SIZE)
     for part in ("13 of 24", "0.001", "max_unreadable", images.paths[0], "and 3 more"):
         assert part in str(info.value)
     with pytest.raises(ValueError, match="13 of 13"):
-        decoding.drop_unreadable(
-            images.take(np.arange(13)), size=SIZE, max_fraction=1.0
-        )
+        reading.drop_unreadable(images.take(np.arange(13)), size=SIZE, max_fraction=1.0)
 
 
 def test_readable_files_cause_no_warning(images, caplog):
     with caplog.at_level(logging.WARNING):
-        readable = decoding.drop_unreadable(images, size=SIZE)
+        readable = reading.drop_unreadable(images, size=SIZE)
     assert readable.images.paths.tolist() == images.paths.tolist()
     assert readable.unreadable == [] and readable.pixels is None and not caplog.text
 
@@ -285,7 +283,7 @@ def test_batches_are_those_of_version_0_1(exact_images, views, cached, groups, d
     """Bit for bit what the first version's pipeline gave, as CRC-32."""
     options: dict[str, Any] = {"size": (24, 12), "seed": 9, "groups": groups}
     if cached:
-        options["pixels"] = decoding.drop_unreadable(
+        options["pixels"] = reading.drop_unreadable(
             exact_images, size=(24, 12), keep_pixels=True
         ).pixels
     sampler = PerModality(3, 2).make(exact_images, views, 9)
@@ -315,7 +313,7 @@ def test_workers_and_kept_pixels_change_nothing(images):
     expected = batches(images, workers=1, **options)
     assert_same(batches(images, workers=3, **options), expected)
     assert_same(batches(images, workers=0, **options), expected)
-    pixels = decoding.drop_unreadable(images, size=SIZE, keep_pixels=True).pixels
+    pixels = reading.drop_unreadable(images, size=SIZE, keep_pixels=True).pixels
     assert pixels is not None
     # A row of an odd address: TensorFlow could not read it in place.
     unaligned = np.empty(pixels.size + 1, np.uint8)[1:].reshape(pixels.shape)
@@ -335,9 +333,9 @@ def test_training_testing_and_embedding_show_the_same_pixels(
     for batch in batches(images, resize=resize):
         for view, rows in batch["index"].items():
             np.testing.assert_array_equal(batch["images"][view], shown[rows])
-    kept = decoding.drop_unreadable(images, size=SIZE, resize=resize, keep_pixels=True)
+    kept = reading.drop_unreadable(images, size=SIZE, resize=resize, keep_pixels=True)
     np.testing.assert_array_equal(kept.pixels, shown)
-    read, reasons = decoding.make_reader(SIZE, resize)(images.paths.tolist())
+    read, reasons = reading.make_reader(SIZE, resize)(images.paths.tolist())
     np.testing.assert_array_equal(read, shown)
     assert set(reasons) == {None}
 

@@ -20,6 +20,7 @@ from flax import nnx
 from jreid.config_files import load
 from jreid.models.resnet import ResNet
 from jreid.parts import check
+from jreid.processes.sharding import data_mesh
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.leaves import named_leaves
 from jreid.run.pretrained import (
@@ -32,10 +33,9 @@ from jreid.run.pretrained import (
     write_record,
 )
 from jreid.training.build import network_maker
-from jreid.training.learner import (
+from jreid.training.state import (
     TrainState,
     abstract_params_and_stats,
-    data_mesh,
     network_structure,
 )
 from tools import convert_torchvision

@@ -123,7 +123,7 @@ def test_a_projection_is_fitted_to_the_training_images_once(tmp_path, monkeypatc
     data = types.SimpleNamespace(read=lambda: dataset)
     (tmp_path / "config.json").write_text('{"is": "x"}')
     monkeypatch.setattr(
-        "jreid.parts.from_json", lambda values: types.SimpleNamespace(data=data)
+        "jreid.config_json.from_json", lambda values: types.SimpleNamespace(data=data)
     )
     made = projection_of_run(embedder, 3)
     expected = Projection.fit(embedder([*train.paths], "visible"), 3)

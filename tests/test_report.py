@@ -17,9 +17,9 @@ import threading
 import jax.numpy as jnp
 import pytest
 
-from jreid import parts
 from jreid import progress as progress_module
 from jreid.config_files import load
+from jreid.config_json import to_json
 from jreid.models.pooling import Average
 from jreid.progress import Progress, duration
 from jreid.run.workdir import open_workdir, read_config, require_shared
@@ -261,7 +261,7 @@ def test_workdir_of_another_config_is_refused(tmp_path):
     folder = tmp_path / "runs" / "demo"
     config = load("demo")
     start(folder, config)
-    assert read_config(folder) == parts.to_json(config)
+    assert read_config(folder) == to_json(config)
     start(folder, config)
     config.optimizer.lr, config.optimizer.clip_norm = 0.1, 1.0
     with pytest.raises(ValueError) as caught:

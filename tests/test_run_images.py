@@ -8,8 +8,8 @@ import pytest
 import tiny
 
 from jreid import config_files
+from jreid.processes.sharding import data_mesh
 from jreid.run import images as run_images
-from jreid.training.learner import data_mesh
 from jreid.training.plan import Segment, plan
 
 PLAYERS = pathlib.Path(__file__).parent / "systems" / "players.py"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import untrained
 
-from jreid.data import decoding
+from jreid.data import reading
 from jreid.run import kept
 from jreid.run.frozen import open_run
 from jreid.search import Embedder
@@ -41,7 +41,7 @@ def files(tmp_path_factory):
 
 def test_vectors_are_those_of_trainings_pipeline(run, embedder, files):
     folder, config = run
-    pixels, _ = decoding.make_reader(config.size, config.resize, 1)(
+    pixels, _ = reading.make_reader(config.size, config.resize, 1)(
         [str(path) for path in files]
     )
     for modality in ("visible", "infrared"):

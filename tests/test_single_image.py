@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jreid.data import decoding
+from jreid.data import reading
 from jreid.data.grey16 import Grey16
 from jreid.data.image_file import UnreadableImageError
 from jreid.data.single_image import pixels_of, read_image
@@ -33,7 +33,7 @@ def photograph(shape, seed=0) -> Image.Image:
 def test_grey_levels_are_those_of_training(shape, resize, tmp_path):
     path = tmp_path / "image.png"
     photograph(shape).save(path)
-    expected, reasons = decoding.make_reader(SIZE, resize, 1)([str(path)])
+    expected, reasons = reading.make_reader(SIZE, resize, 1)([str(path)])
     assert reasons == [None]
     image = read_image(path, SIZE, resize)
     off = np.abs(image.astype(int) - expected[0])
@@ -60,7 +60,7 @@ def test_files_of_every_kind_are_read_as_in_training(name, image, options, tmp_p
     path = tmp_path / name
     image.save(path, **options)
     grey16 = Grey16(by="image")
-    expected, reasons = decoding.make_reader(SIZE, "bilinear", 1, grey16)([str(path)])
+    expected, reasons = reading.make_reader(SIZE, "bilinear", 1, grey16)([str(path)])
     assert reasons == [None]
     for given in (path, str(path), path.read_bytes(), Image.open(path)):
         image = read_image(given, SIZE, "bilinear", grey16)

@@ -7,6 +7,7 @@ import pytest
 import tiny
 
 from jreid import evaluate, parts, train
+from jreid.config_json import from_json
 from jreid.run.workdir import read_config
 
 STORED = sorted((pathlib.Path(__file__).parent / "data").glob("run_v*.tar.xz"))
@@ -27,7 +28,7 @@ def test_there_is_one():
 @pytest.mark.parametrize("archive", STORED, ids=lambda path: path.name)
 def test_it_goes_on_where_it_stopped(archive, tmp_path, capsys):
     run = extracted(archive, tmp_path / "run")
-    config = parts.from_json(read_config(run))
+    config = from_json(read_config(run))
     parts.check(config)
     tree = tiny.make_tree(tmp_path / "tree")
     config.data.root, config.steps = str(tree), 0
@@ -42,8 +43,8 @@ def test_an_unknown_field_and_a_missing_class_are_one_line(archive, tmp_path):
     stored = read_config(extracted(archive, tmp_path / "run"))
     stored["objective"]["wrt"]["tempo"] = 3
     with pytest.raises(ValueError, match="tempo"):
-        parts.from_json(stored)
+        from_json(stored)
     del stored["objective"]["wrt"]["tempo"]
     stored["objective"]["wrt"]["is"] = "jreid.losses.weighted_triplet:Gone"
     with pytest.raises(ValueError, match="Gone"):
-        parts.from_json(stored)
+        from_json(stored)

@@ -13,6 +13,7 @@ from flax import nnx
 
 from jreid import parts
 from jreid.config_files import load
+from jreid.config_json import from_json, to_json
 from jreid.models.modules.keys import WeightKeys
 
 # released networks' at 395 identities (RegDB: 206), frozen biases of necks included;
@@ -81,7 +82,7 @@ def test_every_system_is_found_on_every_data_set(data, name):
     config = load(f"{data}:{name}")
     parts.check(config)
     assert config.name == f"{data}-{name}"
-    assert parts.from_json(parts.to_json(config)) == config
+    assert from_json(to_json(config)) == config
 
 
 def sampled(spec):

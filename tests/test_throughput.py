@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from jreid.config_files import load
+from jreid.config_json import to_json
 from jreid.data.augmentations import Erase, Grey
 from jreid.losses.batch_hard import BatchHardTriplet
 from jreid.models.non_local import NonLocal
 from jreid.models.pooling import GeM
 from jreid.models.two_stream import Branch, Project
-from jreid.parts import to_json
+from jreid.processes.sharding import data_mesh
 from jreid.training.build import build_system
-from jreid.training.learner import data_mesh
 from jreid.training.optimizers import AdamW
 from jreid.training.plan import plan
 from tools import benchmark

@@ -15,8 +15,10 @@ import pytest
 import tiny
 from PIL import Image
 
-from jreid import evaluate, parts, train
+from jreid import evaluate, train
 from jreid.config_files import load
+from jreid.config_hash import config_hash
+from jreid.config_json import from_json, to_json
 from jreid.evaluation.files.features_file import score_file
 from jreid.evaluation.files.results_file import read_results
 from jreid.run.build import build_run as train_build
@@ -127,9 +129,9 @@ def run_program(*arguments: str, **options):
 @pytest.mark.slow
 def test_a_killed_run_continues_bit_identical(tree, tmp_path, finished):
     script = tmp_path / "config.py"
-    values = json.dumps(parts.to_json(tiny.tiny_config(tree)))
+    values = json.dumps(to_json(tiny.tiny_config(tree)))
     script.write_text(
-        "import json\nfrom jreid.parts import from_json\n"
+        "import json\nfrom jreid.config_json import from_json\n"
         f"def get_config():\n    return from_json(json.loads({values!r}))\n"
     )
     workdir = tmp_path / "run"
@@ -275,8 +277,8 @@ def test_scores_of_other_options_go_into_a_folder_of_their_own(
     assert (finished / "results.json").read_bytes() == before
     about, scores = read_results(tmp_path / "own" / "results.json")
     assert (about["step"], about["feature"], about["flip"]) == (6, "embeddings", False)
-    stored = parts.from_json(json.loads((finished / "config.json").read_text()))
-    assert about["config_hash"] == parts.config_hash(stored)
+    stored = from_json(json.loads((finished / "config.json").read_text()))
+    assert about["config_hash"] == config_hash(stored)
     assert {(s.trials, s.reranked, s.draw) for s in scores} == {(1, False, "agw")}
     assert "not flipped" in capsys.readouterr().out
 

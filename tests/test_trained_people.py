@@ -11,10 +11,10 @@ import tiny
 from PIL import Image
 
 from jreid import embed, evaluate, train
+from jreid.config_hash import config_hash
 from jreid.data.entries import split_identities
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.table import format_table
-from jreid.parts import config_hash
 from jreid.run.begin import first_lines
 
 pytestmark = pytest.mark.usefixtures("systems_built_once")

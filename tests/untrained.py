@@ -6,12 +6,12 @@ import pathlib
 import tiny
 from flax import nnx
 
-from jreid import parts
 from jreid.config import Config
 from jreid.config_files import load
+from jreid.config_json import to_json
 from jreid.run.checkpoint import Checkpoints
 from jreid.training.build import network_maker
-from jreid.training.learner import params_and_stats
+from jreid.training.state import params_and_stats
 
 
 def make_run(workdir: pathlib.Path, seed: int = 0, step: int = 7) -> Config:
@@ -20,7 +20,7 @@ def make_run(workdir: pathlib.Path, seed: int = 0, step: int = 7) -> Config:
     network = network_maker(config, 3)(nnx.Rngs(seed))
     params, stats = params_and_stats(network)
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "config.json").write_text(json.dumps(parts.to_json(config)))
+    (workdir / "config.json").write_text(json.dumps(to_json(config)))
     about = {"identities": [1, 2, 3], "images": 9, "crc32_of_names": 0}
     (workdir / "training_set.json").write_text(json.dumps(about))
     with Checkpoints(workdir / "checkpoints") as checkpoints:

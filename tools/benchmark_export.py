@@ -25,7 +25,7 @@ from jreid.export.embedding import Network, program_of, random_images
 from jreid.export.torch_network import from_config, network, weights
 from jreid.search.onnx_network import open_session
 from jreid.training.build import build_embed, network_maker
-from jreid.training.learner import params_and_stats
+from jreid.training.state import params_and_stats
 
 CLASSES = 395
 VISIBLE = np.array(0, np.int32)

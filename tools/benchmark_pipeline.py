@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from jreid import command_line, prepare
-from jreid.data import decoding, pipeline, records
+from jreid.data import pipeline, reading, records, resizing
 from jreid.data.augmentations import Flip, PadCrop
 from jreid.data.datasets import Images
 from jreid.data.sampling import PerModality
@@ -40,7 +40,7 @@ class Options:
     """Of the files, in pixels."""
     width: int = 140
     """Of the files, in pixels."""
-    resize: decoding.Resize = "bilinear"
+    resize: resizing.Resize = "bilinear"
     """How images are brought to 288 x 144."""
     workers: int = 1
     """Threads."""
@@ -103,7 +103,7 @@ def main() -> None:
         make_files(root, arguments.files, arguments.height, arguments.width)
         images = read_sysu_mm01(root).train
         start = time.perf_counter()
-        readable = decoding.drop_unreadable(
+        readable = reading.drop_unreadable(
             images,
             size=SIZE,
             resize=arguments.resize,

@@ -137,9 +137,8 @@ def measure(config: Config, steps: int) -> dict:
     import jax.numpy as jnp
     from jax.sharding import NamedSharding, PartitionSpec
 
-    from jreid.processes.distributed import own_rows, to_devices
+    from jreid.processes.sharding import data_mesh, own_rows, to_devices
     from jreid.training.build import build_system
-    from jreid.training.learner import data_mesh
     from jreid.training.plan import plan
 
     mesh = data_mesh()

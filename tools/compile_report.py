@@ -160,7 +160,7 @@ def compile_for_gpu(config: Config, options: Options):
     devices = gpus(options.devices)
     import jax
 
-    from jreid.training.learner import data_mesh
+    from jreid.processes.sharding import data_mesh
 
     traced, params = trace(config, options, data_mesh(devices))
     start = time.perf_counter()
@@ -178,8 +178,8 @@ def trace(config: Config, options: Options, mesh: Any):
     import jax.numpy as jnp
     from jax.sharding import NamedSharding, PartitionSpec
 
+    from jreid.processes.sharding import data_mesh
     from jreid.training.build import build_system
-    from jreid.training.learner import data_mesh
     from jreid.training.plan import plan
 
     divided = NamedSharding(mesh, PartitionSpec("data"))

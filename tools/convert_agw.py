@@ -33,13 +33,14 @@ from jreid.models.non_local import NonLocal
 from jreid.models.pooling import Average, GeM
 from jreid.models.torch_names import Conversion, agw_name, convert
 from jreid.parts import check
+from jreid.processes.sharding import data_mesh
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.images import RunImages, described, write_training_set
 from jreid.run.leaves import named_leaves
 from jreid.run.workdir import open_workdir, write_text
 from jreid.training.build import network_maker
-from jreid.training.learner import abstract_params_and_stats, data_mesh
 from jreid.training.plan import plan
+from jreid.training.state import abstract_params_and_stats
 from tools.convert_torchvision import resnet_depth
 from tools.tensor_files import Tensors, read_tensors
 

@@ -23,10 +23,11 @@ sys.path.insert(0, str(ROOT))
 
 from jreid import command_line  # noqa: E402
 from jreid.config import Config  # noqa: E402
+from jreid.config_differences import differences  # noqa: E402
+from jreid.config_json import from_json  # noqa: E402
 from jreid.evaluation.files.results_file import read_results  # noqa: E402
 from jreid.evaluation.mean_of_scores import mean_over_seeds  # noqa: E402
 from jreid.evaluation.score import Score  # noqa: E402
-from jreid.parts import differences, from_json  # noqa: E402
 from jreid.run.mean_of_runs import Run  # noqa: E402
 from jreid.run.workdir import CONFIG, read_config  # noqa: E402
 from tools import leaderboard_page  # noqa: E402

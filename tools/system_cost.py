@@ -13,9 +13,10 @@ import numpy as np
 
 from jreid.config import Config
 from jreid.data.datasets import Images
+from jreid.processes.sharding import data_mesh
 from jreid.run.leaves import named_leaves
 from jreid.training.build import build_embed, network_maker
-from jreid.training.learner import abstract_params_and_stats, data_mesh
+from jreid.training.state import abstract_params_and_stats
 
 
 @dataclass(frozen=True)

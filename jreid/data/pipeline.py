@@ -8,17 +8,12 @@ from typing import Any, cast
 import numpy as np
 import tensorflow as tf
 
+from jreid.data.aligned_memory import tensor_without_copy
 from jreid.data.augmentations import augment
 from jreid.data.datasets import MODALITY_NAMES, Images
-from jreid.data.decoding import (
-    ALIGNMENT,
-    Resize,
-    aligned_empty,
-    contents_of,
-    decode,
-    resize_image,
-    try_all,
-)
+from jreid.data.decoding import contents_of, decode
+from jreid.data.reading import try_all
+from jreid.data.resizing import Resize, resize_image
 from jreid.data.rows import groups as groups_of
 from jreid.data.rows import positions
 from jreid.data.sampling import Sampler
@@ -64,7 +59,7 @@ def train_batches(
         size: height and width of the batch's images, in pixels.
         resize: how they are brought to it.
         labels: of each image, 0 to C - 1, or -1 for one that is never drawn.
-        pixels: the images as `decoding.drop_unreadable` kept them, instead of files.
+        pixels: the images as `reading.drop_unreadable` kept them, instead of files.
         workers: threads that decode and augment; 0 means one per core.
         groups: which of a batch's `rows.groups` to make, for one of several
             processes; all by default. The rows of each column are then fewer.
@@ -243,7 +238,7 @@ def _make_loader(
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """A function from a row of `images` to its uint8 [height, width, 3]."""
     if pixels is not None:
-        kept = _tensor_without_copy(pixels)
+        kept = tensor_without_copy(pixels)
         return lambda row: tf.ensure_shape(kept[row], (*size, 3))
     names = [os.fsencode(path) for path in images.paths.tolist()]
     paths, contents = tf.constant(names, tf.string), contents_of(images)
@@ -296,12 +291,3 @@ def _next_or_name(batches: Iterator[tuple], images: Images) -> tuple:
                     "restore the file, or start anew to have it left out"
                 ) from error
         raise
-
-
-def _tensor_without_copy(array: np.ndarray) -> tf.Tensor:
-    """A tensor in the memory of `array`; tf.constant would hold it twice."""
-    if array.ctypes.data % ALIGNMENT or not array.flags.c_contiguous:
-        aligned = aligned_empty(array.shape)
-        aligned[...] = array
-        array = aligned
-    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

@@ -28,14 +28,14 @@ def main(config_json: str) -> None:
     """Prints the number of GB."""
     import jax
 
-    from jreid import parts
+    from jreid.config_json import from_json
     from jreid.data.datasets import drop_unpaired
     from jreid.data.views import modalities_of
+    from jreid.processes.sharding import data_mesh
     from jreid.training.build import build_system, classes_of
-    from jreid.training.learner import data_mesh
     from jreid.training.plan import plan
 
-    config = parts.from_json(json.loads(config_json))
+    config = from_json(json.loads(config_json))
     train = drop_unpaired(
         config.data.read().train, modalities=modalities_of(config.views)
     )

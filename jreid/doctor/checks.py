@@ -8,11 +8,7 @@ from typing import Any
 
 from jreid.doctor.devices import check_devices
 from jreid.doctor.finding import Finding
-from jreid.doctor.machine import (
-    check_cache_disk,
-    check_memory,
-    check_runs_disk,
-)
+from jreid.doctor.machine import check_cache_disk, check_memory, check_runs_disk
 from jreid.doctor.packages import (
     check_extras,
     check_imports,
@@ -107,7 +103,7 @@ def _decoded(config: Any, dataset: Any) -> float:
 
 def _checkpoints(config: Any, dataset: Any, begun: float | None) -> float | None:
     """GB that the run's checkpoints will take beside those that are there."""
-    from jreid import parts
+    from jreid.config_json import to_json
     from jreid.doctor.checkpoint_size import checkpoint_size
 
     if config is None:
@@ -116,5 +112,5 @@ def _checkpoints(config: Any, dataset: Any, begun: float | None) -> float | None
         return begun  # one more is written before the oldest goes
     if dataset is None:
         return None
-    one = checkpoint_size(json.dumps(parts.to_json(config)))
+    one = checkpoint_size(json.dumps(to_json(config)))
     return None if one is None else one * (config.checkpoint.keep + 1)

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from jreid import parts
+from jreid.config_json import from_json
 from jreid.doctor.finding import OTHER_RUN, Finding
 from jreid.doctor.permission import no_permission
 from jreid.run.workdir import CONFIG, lock, read_config, saved_steps
@@ -47,7 +47,7 @@ def config_of(folder: Path) -> Any:
 
     Raises ValueError if another version of jreid wrote it, or it has a user's parts.
     """
-    return parts.from_json(read_config(folder))
+    return from_json(read_config(folder))
 
 
 def _other(folder: Path, error: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jreid import parts
+from jreid.config_hash import config_hash
 from jreid.run.frozen import FrozenRun
 from jreid.training.build import MODALITIES
 
@@ -15,6 +15,6 @@ def about_file(run: FrozenRun) -> dict[str, Any]:
     """
     return {
         **run.about,
-        "config_hash": parts.config_hash(run.config),
+        "config_hash": config_hash(run.config),
         "modalities": list(MODALITIES),
     }

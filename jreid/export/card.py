@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jreid import __version__, parts
+from jreid import __version__
+from jreid.config_hash import config_hash
+from jreid.config_json import to_json
 from jreid.export.onnx.graph import OPSET
 from jreid.run.frozen import FrozenRun
 from jreid.run.pretrained import RECORD
 from jreid.run.workdir import read_training_set, write_text
-from jreid.training.learner import IMAGE_MEAN, IMAGE_STD
+from jreid.training.normalisation import IMAGE_MEAN, IMAGE_STD
 
 PLACES = ("root", "tfds")  # fields of a data set that say nothing elsewhere
 # data set -> who may use what was made of it
@@ -79,7 +81,7 @@ def card(run: FrozenRun, kind: str, file: str, difference: float) -> str:
         "alike two vectors, the likelier one person is on both images. It was trained "
         f"with jreid {__version__}, a library for visible-infrared person "
         f"re-identification: config `{config.name}` (hash "
-        f"`{parts.config_hash(config)}`, in full below), step {run.network.step}, "
+        f"`{config_hash(config)}`, in full below), step {run.network.step}, "
         f"vectors `{run.kind}`, fingerprint `{run.fingerprint}`. The file's vectors "
         f"were within {difference:.1e} of jreid's on random images, in batches of 1 "
         "and 7.",
@@ -149,7 +151,7 @@ def _named(data_set: str) -> str:
 
 def _config(run: FrozenRun) -> str:
     """All fields, a line for each of the first level; without folders."""
-    stored = parts.to_json(run.config)
+    stored = to_json(run.config)
     stored["data"] = {k: v for k, v in stored["data"].items() if k not in PLACES}
     stored["pretrained"] = Path(stored["pretrained"]).name
     lines = [f" {json.dumps(name)}: {json.dumps(stored[name])}" for name in stored]

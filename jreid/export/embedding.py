@@ -18,7 +18,7 @@ from jreid.models.embedding import unit_rows
 from jreid.run.frozen import FrozenRun
 from jreid.run.images import read_identities
 from jreid.training.build import MODALITIES, build_embed, classes_of
-from jreid.training.learner import Tree
+from jreid.training.state import Tree
 
 LIMIT = 1e-4  # allowed difference of an exported file's unit vectors
 BATCHES = (1, 7)  # at which they are compared

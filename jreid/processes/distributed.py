@@ -1,7 +1,7 @@
-"""Several processes of one run: how they join, agree, and share a batch.
+"""Several processes of one run: how they join, agree and stop together.
 
-Every process runs the same program. JAX joins their devices to one mesh, on which one
-jitted step computes the global batch; a process decodes only the rows of its devices.
+Every process runs the same program. JAX joins their devices to one mesh, of which
+`processes/sharding.py` tells each its rows.
 Everything here also works, and does nothing, where there is one process only.
 """
 
@@ -23,6 +23,7 @@ from jax._src.distributed import global_state  # it has no public name
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jreid.processes.sharding import own_rows, to_devices
 from jreid.processes.watch import FAILED, REMEDY, Watch, delay_abort, wait_for_verdict
 
 AUTO = "auto"  # coordinator: SLURM, Open MPI or Kubernetes tells
@@ -194,40 +195,6 @@ def from_main(number: int) -> int:
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
-
-
-def own_rows(mesh: Mesh, count: int) -> slice:
-    """Which of a global batch's `count` rows lie on this process's devices."""
-    sharding = NamedSharding(mesh, PartitionSpec("data"))
-    parts = sharding.addressable_devices_indices_map((count,)).values()
-    bounds = [part[0].indices(count) for part in parts if part is not None]
-    return slice(min(b[0] for b in bounds), max(b[1] for b in bounds))
-
-
-def to_devices(rows: Tree, mesh: Mesh) -> Tree:
-    """The global batch, of which each process gives the rows of its own devices."""
-    sharding = NamedSharding(mesh, PartitionSpec("data"))
-    if jax.process_count() == 1:
-        return jax.device_put(rows, sharding)
-    shares = mesh.devices.size // len(sharding.addressable_devices)
-    return jax.tree.map(
-        lambda own: jax.make_array_from_process_local_data(
-            sharding, own, (shares * len(own), *own.shape[1:])
-        ),
-        rows,
-    )
-
-
-def to_all(tree: Tree, mesh: Mesh) -> Tree:
-    """The same arrays on every device, as a training state's are."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
-
-
-def to_host(tree: Tree) -> Tree:
-    """Whole NumPy arrays on every process, of arrays divided over the devices."""
-    if jax.process_count() == 1:
-        return jax.device_get(tree)
-    return multihost_utils.process_allgather(tree, tiled=True)
 
 
 class StopVote:

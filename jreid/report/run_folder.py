@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jreid import parts
+from jreid.config_json import from_json
 from jreid.data.datasets import read_file
 from jreid.data.grey16 import Grey16
 from jreid.evaluation.differences import Entry
@@ -114,7 +114,7 @@ def _with_results(run: ReportedRun) -> ReportedRun:
 
 def _with_config(run: ReportedRun) -> ReportedRun:
     try:
-        config = parts.from_json(read_config(run.folder))
+        config = from_json(read_config(run.folder))
         run = replace(
             run,
             protocol=config.data.protocol,

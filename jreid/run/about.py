@@ -3,8 +3,9 @@
 from typing import Any
 
 from jreid.config import Config
+from jreid.config_hash import config_hash
+from jreid.config_json import to_json
 from jreid.evaluation.files.results_file import about_scores
-from jreid.parts import config_hash, to_json
 
 
 def about_run(

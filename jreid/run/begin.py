@@ -15,10 +15,10 @@ import numpy as np
 
 from jreid import __version__
 from jreid.config import Config
+from jreid.config_hash import config_hash
 from jreid.data.datasets import INFRARED, VISIBLE, Dataset, Images, drop_unpaired
 from jreid.data.views import modalities_of
 from jreid.machine_memory import available_memory
-from jreid.parts import config_hash
 from jreid.run.workdir import saved_steps
 from jreid.training.plan import plan
 

@@ -7,14 +7,15 @@ from typing import Any
 from jax.sharding import Mesh
 
 from jreid.config import Config
-from jreid.processes.distributed import to_devices
+from jreid.processes.sharding import data_mesh, to_devices
 from jreid.run import images as run_images
 from jreid.run.embedder import Embedder
 from jreid.run.images import RunImages
 from jreid.training.between_epochs import after_hook, labels_of, with_labels
 from jreid.training.build import build_system, classes_of
-from jreid.training.learner import System, TrainState, data_mesh
+from jreid.training.learner import System
 from jreid.training.plan import PlannedPhase, epoch_of, plan, segments
+from jreid.training.state import TrainState
 
 
 @dataclass

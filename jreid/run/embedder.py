@@ -10,10 +10,11 @@ from jaxtyping import Float
 
 from jreid.config import Config
 from jreid.data.datasets import MODALITY_NAMES, Images
-from jreid.processes.distributed import is_main, own_rows, to_devices, to_host
+from jreid.processes.distributed import is_main
+from jreid.processes.sharding import own_rows, to_devices, to_host
 from jreid.progress import Progress
 from jreid.run import results
-from jreid.training.learner import TrainState
+from jreid.training.state import TrainState
 
 Features = dict[str, Float[np.ndarray, "n d"]]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jreid.config import Config
+from jreid.config_json import from_json
 from jreid.data.data_sets import DATA_SETS
 from jreid.evaluation.protocols.protocol import GalleryOptions
-from jreid.parts import check, from_json
+from jreid.parts import check
 from jreid.run.about import kind_of_feature
 from jreid.run.mean_of_runs import Run, find_runs, score_runs
 from jreid.run.workdir import read_config

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from jreid import parts
 from jreid.config import Config
+from jreid.config_hash import config_hash
+from jreid.config_json import to_json
+from jreid.data import deep_images
 from jreid.run.frozen import config_of, frozen_run
 from jreid.shapes import Float, UInt8
 
@@ -39,7 +41,7 @@ class FileEmbedder:
     """
 
     def __init__(self, run: RunToEmbed):
-        from jreid.data import decoding  # imports TensorFlow
+        from jreid.data.reading import make_reader  # imports TensorFlow
 
         self.config = config = run.config()
         self._run = frozen_run(
@@ -50,17 +52,17 @@ class FileEmbedder:
         devices = self._run.network.embedder.mesh.devices.size
         batch = -(-self.batch_size // devices) * devices
         self._shape = (batch, *config.size, 3)
-        self._read = decoding.make_reader(
+        self._read = make_reader(
             config.size, config.resize, config.loading.workers, self._run.grey16
         )
 
     def settings(self, dtype: str) -> dict[str, Any]:
         """What must be the same when a job goes on."""
         return {
-            "config_hash": parts.config_hash(self.config),
+            "config_hash": config_hash(self.config),
             "step": self.step,
             "kind": self._run.kind,
-            "embedding": parts.to_json(self.config.embedding),
+            "embedding": to_json(self.config.embedding),
             "dtype": dtype,
         }
 
@@ -72,9 +74,7 @@ class FileEmbedder:
 
     def nearly_empty(self, paths: list[str]) -> list[str]:
         """Those of 16 bits that have next to no grey levels as they are read."""
-        from jreid.data import decoding
-
-        return decoding.nearly_empty(paths, self._run.grey16)
+        return deep_images.nearly_empty(paths, self._run.grey16)
 
     def embed(
         self, pixels: UInt8[np.ndarray, "n h w 3"], modality: str

@@ -13,6 +13,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jreid import parts
 from jreid.config import Config
+from jreid.config_hash import config_hash
+from jreid.config_json import from_json, to_json
 from jreid.data.grey16 import Grey16
 from jreid.run.images import grey16_of_run
 from jreid.run.trained import TrainedNetwork, restore_network
@@ -59,11 +61,11 @@ class FrozenRun:
     def fingerprint(self) -> str:
         """16 hex digits of the recipe, the step, the weights and how they are used."""
         told = {
-            "config_hash": parts.config_hash(self.config),
+            "config_hash": config_hash(self.config),
             "step": self.network.step,
             "weights": self.network.checksum,
             "kind": self.kind,
-            "embedding": parts.to_json(self.config.embedding),
+            "embedding": to_json(self.config.embedding),
             **self._preprocessing,
         }
         text = json.dumps(told, sort_keys=True)
@@ -118,7 +120,7 @@ def config_of(
     """
     if file is not None:
         load_file(file)
-    config = parts.from_json(read_config(workdir))
+    config = from_json(read_config(workdir))
     if batch_size is not None:
         config.evaluation.batch_size = batch_size
     parts.check(config)

@@ -13,10 +13,11 @@ from jax.sharding import Mesh
 
 from jreid.config import Config
 from jreid.data.datasets import MODALITY_NAMES, Dataset, Images, drop_unpaired
+from jreid.data.deep_images import deep_images
 from jreid.data.grey16 import HIGH_BYTES, Grey16, window_of
 from jreid.data.rows import groups, joined
 from jreid.data.views import modalities_of
-from jreid.processes.distributed import own_rows
+from jreid.processes.sharding import own_rows
 from jreid.progress import Progress
 from jreid.run.people import (
     contents_of,
@@ -102,8 +103,6 @@ def _grey16_of_images(config: Config, train: Images) -> Grey16:
     """How 16-bit images are read, where need be by the range of the training ones."""
     if config.grey16.by != "set":
         return config.grey16
-    from jreid.data.decoding import deep_images  # imports TensorFlow
-
     found = deep_images(train.paths.tolist(), train.read)
     return window_of(values for _, values in found)
 
@@ -126,8 +125,8 @@ def digest(images: Images) -> int:
 
 
 def readable(config: Config, images: Images, label: str, *, keep_pixels: bool = False):
-    """Leaves out the files that cannot be decoded; see `decoding.drop_unreadable`."""
-    from jreid.data.decoding import drop_unreadable  # imports TensorFlow
+    """Leaves out the files that cannot be decoded; see `reading.drop_unreadable`."""
+    from jreid.data.reading import drop_unreadable  # imports TensorFlow
 
     with Progress(len(images), f"check {label} images", unit="images") as bar:
         return drop_unreadable(

@@ -18,16 +18,13 @@ from typing import Any
 
 from jreid import __version__
 from jreid.config import Config
+from jreid.config_differences import differences
+from jreid.config_json import to_json
 from jreid.evaluation import table
-from jreid.evaluation.files.results_file import (
-    make_folder,
-    read_results,
-    write_results,
-)
+from jreid.evaluation.files.results_file import make_folder, read_results, write_results
 from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
 from jreid.evaluation.protocols.regdb import mean_title
 from jreid.evaluation.score import Score
-from jreid.parts import differences, to_json
 from jreid.run.about import about_run
 from jreid.run.workdir import CONFIG, read_training_set, saved_steps
 

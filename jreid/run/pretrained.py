@@ -19,13 +19,14 @@ import numpy as np
 from flax import nnx
 
 from jreid.config import Config
+from jreid.models.modules.keys import WeightKeys
 from jreid.models.resnet import ResNet
 from jreid.processes.distributed import from_main
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.leaves import named_leaves
 from jreid.run.published_weights import FROM_SCRATCH, how_to_get
 from jreid.run.workdir import CONFIG, replacing, saved_steps, write_text
-from jreid.training.learner import TrainState
+from jreid.training.state import TrainState
 
 FORMAT = "jreid ResNet weights, version 1"
 RECORD = "pretrained.json"
@@ -36,7 +37,7 @@ def resnet_shapes(depth: int) -> dict[str, tuple[int, ...]]:
     part = ResNet(depth)  # pyright: ignore[reportArgumentType]
 
     def make():
-        rngs, dtype = nnx.Rngs(0), jnp.float32
+        rngs, dtype = WeightKeys(0), jnp.float32
         return nnx.Dict(
             {"stem": part.make_stem(rngs, dtype), "trunk": part.make(rngs, dtype)}
         )

@@ -12,20 +12,16 @@ from jreid.evaluation.files.results_file import make_folder
 from jreid.evaluation.score import Score
 from jreid.processes.compilation_cache import keep_compiled_programs
 from jreid.processes.heap import trim_after_compiling
+from jreid.processes.sharding import data_mesh
 from jreid.run import images as run_images
 from jreid.run import results
 from jreid.run.about import about_run
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.embedder import Embedder
-from jreid.run.people import (
-    contents_of,
-    fingerprint,
-    is_moved,
-    require_untrained,
-)
+from jreid.run.people import contents_of, fingerprint, is_moved, require_untrained
 from jreid.run.workdir import read_training_set
 from jreid.training.build import build_embed, classes_of, network_maker
-from jreid.training.learner import Tree, abstract_params_and_stats, data_mesh
+from jreid.training.state import Tree, abstract_params_and_stats
 
 
 class TrainedNetwork(NamedTuple):

@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
 
-from jreid import parts
+from jreid.config_differences import differences
+from jreid.config_json import from_json, to_json
 
 CONFIG = "config.json"
 TRAINING_SET = "training_set.json"
@@ -43,7 +44,7 @@ def open_workdir(folder: str | pathlib.Path, config: Any) -> Iterator[pathlib.Pa
             f"the name {os.fspath(folder)!r} is not UTF-8, which results cannot hold: "
             "give another --workdir"
         ) from None
-    text = json.dumps(parts.to_json(config), indent=2) + "\n"
+    text = json.dumps(to_json(config), indent=2) + "\n"
     with _lock(folder):
         if (folder / CONFIG).exists() and _holds_work(folder):
             _refuse_changes(folder, config)
@@ -212,10 +213,10 @@ def _holds_work(folder: pathlib.Path) -> bool:
 
 
 def _refuse_changes(folder: pathlib.Path, config: Any) -> None:
-    stored = parts.from_json(read_config(folder))
+    stored = from_json(read_config(folder))
     changes = [
         f"{path}: {now} here, {before} in {folder / CONFIG}"
-        for path, before, now, may_differ in parts.differences(stored, config)
+        for path, before, now, may_differ in differences(stored, config)
         if not may_differ and not _more_epochs(path, before, now, config.schedule)
     ]
     if changes:

@@ -97,14 +97,14 @@ def held_out_people(embedder: Embedder) -> tuple[Images, Images]:
 
     Raises ValueError if there are none, with what to do.
     """
-    from jreid import parts
+    from jreid.config_json import from_json
     from jreid.run.people import contents_of, require_untrained
     from jreid.run.workdir import read_config
 
     run = embedder.workdir
     if run is None:
         raise ValueError(f"this network is of no run that is here: {HELD_OUT}")
-    config: Any = parts.from_json(read_config(run))
+    config: Any = from_json(read_config(run))
     dataset = config.data.read()
     has_some = getattr(config.data, "has_validation", bool)()
     if not has_some or not len(dataset.val):

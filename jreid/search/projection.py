@@ -132,14 +132,14 @@ def with_projection(embedder: "Embedder", projection: Projection) -> "Embedder":
 
 
 def _training_vectors(embedder: "Embedder", dim: int) -> Float32[np.ndarray, "n d"]:
-    from jreid import parts
+    from jreid.config_json import from_json
     from jreid.run.workdir import read_config
     from jreid.search.calibrate import embed_images
 
     if not 0 < dim <= embedder.dim:  # before minutes of embedding
         raise ValueError(f"the dimension is {dim}; the network's is {embedder.dim}")
     assert embedder.workdir is not None
-    config: Any = parts.from_json(read_config(embedder.workdir))
+    config: Any = from_json(read_config(embedder.workdir))
     images = config.data.read().train
     rows = np.linspace(0, len(images) - 1, min(len(images), MOST)).astype(int)
     return embed_images(embedder, images.take(np.unique(rows)), "training")

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jreid.training.learner import TrainState
+from jreid.training.state import TrainState
 
 LABELS = "labels"  # of the training images, in `state.extra`
 

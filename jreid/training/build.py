@@ -10,14 +10,10 @@ from jax.sharding import Mesh
 
 from jreid.config import Config
 from jreid.data.views import modality_of
-from jreid.training.learner import (
-    System,
-    Work,
-    make_embed,
-    make_system,
-    network_structure,
-)
+from jreid.training.forward import make_embed
+from jreid.training.learner import System, Work, make_system
 from jreid.training.plan import PlannedPhase, schedule_of_run
+from jreid.training.state import network_structure
 
 MODALITIES = ("visible", "infrared")
 

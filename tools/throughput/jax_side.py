@@ -12,11 +12,10 @@ from jreid.data.quiet import quieten_tensorflow
 from jreid.data.rows import joined
 from jreid.data.sampling import PerModality
 from jreid.data.sysu_mm01 import SysuMM01
-from jreid.processes.distributed import to_devices
 from jreid.processes.heap import trim_after_compiling
+from jreid.processes.sharding import data_mesh, to_devices
 from jreid.run import images as run_images
 from jreid.training.build import build_system
-from jreid.training.learner import data_mesh
 from jreid.training.plan import Segment, plan
 from tools.throughput.case import CLASSES, Case, product_size, random_batch
 

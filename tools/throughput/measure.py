@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from jreid.config import Config
-from jreid.parts import to_json
+from jreid.config_json import to_json
 from tools.throughput.case import Case
 
 ROOT = Path(__file__).resolve().parents[2]

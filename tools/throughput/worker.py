@@ -22,7 +22,7 @@ from tools.throughput.case import Case, peak_resident, reset_peak
 def make_side(setup: dict[str, Any]):
     """The side that `setup` describes; imports its libraries."""
     from jreid.config_files import load
-    from jreid.parts import from_json
+    from jreid.config_json import from_json
 
     load(setup["spec"])  # a user's file may define parts of the config
     config, case = from_json(setup["config"]), Case(**setup["case"])

@@ -1,0 +1,20 @@
+"""Images as the network takes them: ImageNet's channels at mean 0, variance 1."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+# ImageNet's channel means and standard deviations, of images in [0, 1]
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+
+
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+def normalise(images: UInt8[Array, "*n c"]) -> Float[Array, "*n c"]:
+    """Grey levels 0..255 to zero mean and unit variance by ImageNet's statistics."""
+    over = tuple(range(images.ndim - 1))
+    dtype = jnp.result_type(float)  # float32, or float64 where JAX has it enabled
+    mean, std = (
+        jnp.expand_dims(jnp.array(v, dtype), over) for v in (IMAGE_MEAN, IMAGE_STD)
+    )
+    return (images.astype(dtype) / 255 - mean) / std

@@ -1,0 +1,107 @@
+"""One step's new state: one objective for all parameters, or players in turn."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jreid.training.objective import make_objective
+from jreid.training.scalars_by_part import by_part
+from jreid.training.state import TrainState
+from jreid.training.subtrees import merged, paths_of, split_by, unmoved
+
+
+def update_all(run, tx, work, memory, state, batch, watched):
+    """All parameters, moved by the gradient of the phase's one objective."""
+    objective = make_objective(work.objective)
+
+    def loss(params):
+        return run(params, state.stats, batch, state, work, objective)
+
+    (_, (scalars, stats, outputs, rows)), grads = jax.value_and_grad(
+        loss, has_aux=True
+    )(state.params)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    if work.trainable:
+        fixed = frozenset(paths_of(split_by(work.trainable, params)[1]))
+        params = unmoved(params, state.params, fixed)
+        opt_state = unmoved(opt_state, state.opt_state, fixed)
+    scalars["grad_norm"] = optax.tree.norm(grads)
+    if watched:
+        scalars |= by_part(state.params, grads, updates, outputs)
+    extra = _remember(memory, state.extra, outputs, rows, params)
+    return TrainState(state.step + 1, params, stats, opt_state, extra), scalars
+
+
+def update_players(run, players, txs, work, memory, state, batch):
+    """Each player in order: the gradient of its own loss in its own parameters.
+
+    What an earlier player's outputs hold as "images" is `made` for the later ones. A
+    player none of whose parameters the phase trains does not play in it.
+    """
+    scalars, made = {}, {}
+    for name, player in players.items():
+        mine = split_by(player.params, state.params)[0]
+        if work.trainable and not split_by(work.trainable, mine)[0]:
+            continue
+        own = batch["players"][name] if player.sampling is not None else batch
+        state, values, images = _turn(
+            functools.partial(run, player=name, made=made),
+            (name, player, txs[name]),
+            work,
+            memory,
+            state,
+            own,
+        )
+        made = made | images
+        scalars |= {f"{name}/{key}": value for key, value in values.items()}
+    losses = [value for key, value in scalars.items() if key.endswith("/loss")]
+    scalars["loss"] = sum(losses[1:], start=losses[0])
+    return state._replace(step=state.step + 1), scalars
+
+
+def _turn(run, named_player, work, memory, state, batch):
+    """One player's update; the step's number stays."""
+    name, player, tx = named_player
+    mine, others = split_by(player.params, state.params)
+    objective = make_objective(player.objective)
+
+    def loss(mine):
+        whole = merged(mine, others)
+        return run(whole, state.stats, batch, state, work, objective)
+
+    (_, (scalars, stats, outputs, rows)), grads = jax.value_and_grad(
+        loss, has_aux=True
+    )(mine)
+    updates, opt_state = tx.update(grads, state.opt_state[name], mine)
+    moved = optax.apply_updates(mine, updates)
+    if work.trainable:
+        fixed = frozenset(paths_of(split_by(work.trainable, mine)[1]))
+        moved = unmoved(moved, mine, fixed)
+        opt_state = unmoved(opt_state, state.opt_state[name], fixed)
+    if player.every > 1:
+        plays = state.step % player.every == 0
+        moved, opt_state, stats = jax.tree.map(
+            lambda new, old: jnp.where(plays, new, old),
+            (moved, opt_state, stats),
+            (mine, state.opt_state[name], state.stats),
+        )
+    scalars["grad_norm"] = optax.tree.norm(grads)
+    params = merged(moved, others)
+    state = TrainState(
+        state.step,
+        params,
+        stats,
+        {**state.opt_state, name: opt_state},
+        _remember(memory, state.extra, outputs, rows, params),
+    )
+    return state, scalars, jax.lax.stop_gradient(outputs.get("images", {}))
+
+
+def _remember(memory, extra, outputs, rows, params):
+    if memory is None:
+        return extra
+    detached = jax.lax.stop_gradient((outputs, rows, params))
+    return extra | memory.update(extra, *detached)
