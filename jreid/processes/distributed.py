@@ -29,8 +29,6 @@ from jreid.processes.watch import FAILED, REMEDY, Watch, delay_abort, wait_for_v
 AUTO = "auto"  # coordinator: SLURM, Open MPI or Kubernetes tells
 ARRIVAL = 300.0  # seconds that a process waits for all others to be started
 
-Tree = Any
-
 
 @contextlib.contextmanager
 def joined(
