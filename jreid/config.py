@@ -169,6 +169,8 @@ class Config:
     """Several optimisations within a step, in this order, instead of one objective."""
     between_epochs: Any = None
     """Called on the host before every epoch, as for labels by clustering."""
+    after_training: Any = None
+    """Called on the host after the last step, as for a metric of features."""
     memory: Any = None
     """What is carried from step to step besides parameters, as a bank of features."""
     seed: int = 0

@@ -21,9 +21,10 @@ SLOTS = {
     "schedule": ("make(steps_per_epoch, peak)", "epochs"),
     "memory": ("init(params)", "update(extra, outputs, rows, params)"),
     "between_epochs": ("__call__(state, embed_train, epoch, seed)",),
+    "after_training": ("__call__(embed_train, images)",),
 }
 """What the part in each slot must have."""
-MAY_BE_EMPTY = ("memory", "between_epochs")
+MAY_BE_EMPTY = ("memory", "between_epochs", "after_training")
 
 
 def check_whole(config: Any) -> None:

@@ -33,6 +33,7 @@ from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.single_image import AnyImage, read_image
 from jreid.explanation_kind import Kind, kind_of, statement
 from jreid.models.embedding import Embedding
+from jreid.models.learned_metric import MetricTwoStream
 from jreid.models.modules.location_shares import location_shares, vector_of
 from jreid.models.modules.two_stream import TwoStreamNetwork
 from jreid.models.two_stream import TwoStream
@@ -163,7 +164,8 @@ def _opened(run) -> FrozenRun:
     else:
         frozen = run.frozen()
     network, embedding = frozen.config.network, frozen.config.embedding
-    if not isinstance(network, TwoStream) or not isinstance(embedding, Embedding):
+    plain = isinstance(network, TwoStream) and not isinstance(network, MetricTwoStream)
+    if not plain or not isinstance(embedding, Embedding):
         raise ValueError(
             f"{type(network).__name__} with {type(embedding).__name__} cannot be "
             "explained; allowed are TwoStream and Embedding"

@@ -123,8 +123,7 @@ def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
             reporter.message(first_message(workdir, start, stop, params, about))
             batches = window.timed(run.batches(start, stop))
             for step, (phase, batch) in enumerate(batches, start + 1):
-                run.state, scalars = run.system.step(run.state, batch, phase.number)
-                window.add(scalars)
+                window.add(run.step(step, phase, batch))
                 stopping = vote(interrupt.number)  # the same in every process
                 saving = phase.ends_epoch(step, config.checkpoint.every_epochs)
                 saving = saving or stopping or step == stop

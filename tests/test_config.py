@@ -293,6 +293,7 @@ def test_every_slot_needs_its_methods():
         "schedule": "make(steps_per_epoch, peak)",
         "memory": "init(params)",
         "between_epochs": "__call__(state, embed_train, epoch, seed)",
+        "after_training": "__call__(embed_train, images)",
     }
     for slot, needed in slots.items():
         config = load("sysu")

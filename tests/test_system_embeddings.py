@@ -64,6 +64,10 @@ def rle(features, embeddings):
     )
 
 
+def measured(one, two):
+    return product(concat(one, "features"))
+
+
 def strong(one, two):
     kinds = [
         unit(unit(concat(one, k)) + unit(concat(two, k)))
@@ -113,6 +117,7 @@ RELEASED = {
     "sysu:cmcen": post,
     "sysu:bdtr": pre,
     "sysu:tone": pre,
+    "sysu:hcml": measured,
     "sysu:mac_like": post,
     "sysu:mace_like": post,
     "sysu:dfe_like": pre,

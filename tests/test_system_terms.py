@@ -8,7 +8,13 @@ import narrow
 import numpy as np
 import pytest
 
-VARIANTS = ("rle_paper", "strong", "hctri_code")  # of another system's objective
+VARIANTS = (
+    "rle_paper",
+    "strong",
+    "hctri_code",
+    "hcml",
+    "hcml_exact",
+)  # of another system's objective
 NAMES = tuple(name for name in narrow.NAMES if name not in VARIANTS)
 
 

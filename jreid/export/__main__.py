@@ -53,13 +53,14 @@ def export(given: Options) -> None:
     from jreid.evaluation.files.results_file import make_folder
     from jreid.export.card import write_card
     from jreid.export.embedding import in_float32
-    from jreid.run.frozen import open_run
+    from jreid.run.frozen import open_run, require_directions
 
     if given.format != "torch" and given.out.is_dir():
         raise ValueError(
             f"--out is {given.out}, a folder: give the file that is to be written in it"
         )
-    run = in_float32(open_run(given.workdir, given.step, given.kind, given.config))
+    opened = open_run(given.workdir, given.step, given.kind, given.config)
+    run = in_float32(require_directions(opened))
     folder = given.out if given.format == "torch" else given.out.parent
     make_folder(folder)
     difference = _write(run, given.format, given.out)

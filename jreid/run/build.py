@@ -11,6 +11,7 @@ from jreid.processes.sharding import data_mesh, to_devices
 from jreid.run import images as run_images
 from jreid.run.embedder import Embedder
 from jreid.run.images import RunImages
+from jreid.training.after_training import after_training
 from jreid.training.between_epochs import after_hook, labels_of, with_labels
 from jreid.training.build import build_system, classes_of
 from jreid.training.learner import System
@@ -56,6 +57,19 @@ class Run:
                 self.config, self.images, part, self.mesh, labels
             ):
                 yield part.phase, to_devices(batch, self.mesh)
+
+    def step(
+        self, step: int, phase: PlannedPhase, batch: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Takes the step of this number, counted from 1; its scalars.
+
+        After the last one the system's hook for the end, if it has one, is called.
+        """
+        self.state, scalars = self.system.step(self.state, batch, phase.number)
+        if step == self.last_step:
+            hook, images = self.config.after_training, self.images.train
+            self.state = after_training(hook, self.state, self._embed_train, images)
+        return scalars
 
     def _embed_train(self):
         params, stats = self.state.params, self.state.stats

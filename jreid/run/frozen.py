@@ -108,6 +108,20 @@ def open_run(
     return frozen_run(config_of(workdir, file), workdir, step, kind)
 
 
+def require_directions(run: FrozenRun) -> FrozenRun:
+    """The run, for those who bring its vectors to length 1.
+
+    Raises ValueError where that would lose what they are compared by.
+    """
+    if run.config.embedding.measure == "euclidean":
+        raise ValueError(
+            "config.embedding.measure is 'euclidean', by which the lengths of vectors "
+            "count; exported networks and galleries have vectors of length 1: use "
+            "jreid.evaluate and jreid.embed"
+        )
+    return run
+
+
 def config_of(
     workdir: Path, file: Path | None = None, batch_size: int | None = None
 ) -> Config:

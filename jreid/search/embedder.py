@@ -96,9 +96,9 @@ class Embedder:
         key = kept.key_of(workdir, step, kind, file)
         fast = kept.kept(key) if key else None
         if fast is None:
-            from jreid.run.frozen import open_run  # imports JAX and all of Flax
+            from jreid.run import frozen  # imports JAX and all of Flax
 
-            run = open_run(workdir, step, kind, file)
+            run = frozen.require_directions(frozen.open_run(workdir, step, kind, file))
             if key:
                 kept.keep(run, key)
             return cls._of_run(run, run.about, workdir, lambda: run)

@@ -88,7 +88,7 @@ def check_comparable(config: Config) -> None:
             f"config.views are {', '.join(config.views)}; the benchmark's batches have "
             "one view of visible images and one of infrared ones"
         )
-    for name in ("phases", "players", "between_epochs", "memory"):
+    for name in ("phases", "players", "between_epochs", "after_training", "memory"):
         if getattr(config, name):
             raise ValueError(
                 f"config.{name} is {getattr(config, name)!r}; the benchmark measures "

@@ -1,0 +1,44 @@
+"""What a system does on the host after its last step, as HCML, which learns a metric.
+
+A hook is a part, called once as `hook(embed_train, images) -> statistics`.
+`embed_train()` gives the features of all training images by name, in their order;
+`images` are these, with `ids` and `modality`. What it gives takes the place of running
+statistics of the same paths, which checkpoints hold and every embedding is made with.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jreid.training.learner import TrainState
+
+
+def after_training(
+    hook: Any,
+    state: TrainState,
+    embed_train: Callable[[], dict[str, np.ndarray]],
+    images: Any,
+) -> TrainState:
+    """The state with the statistics that the hook, if there is one, gives.
+
+    Raises ValueError if the network has none of their paths and shapes.
+    """
+    if hook is None:
+        return state
+    stats = dict(state.stats)
+    for name, tree in hook(embed_train, images).items():
+        before, now = (jax.tree.map(np.shape, t) for t in (stats.get(name), tree))
+        if before != now:
+            raise ValueError(
+                f"after_training gives {name!r} of shape {now}, and the network's "
+                f"statistics hold {before}: use the network that the hook is for"
+            )
+        stats[name] = jax.tree.map(_like, tree, stats[name])
+    return state._replace(stats=stats)
+
+
+def _like(value: Any, array: jax.Array) -> jax.Array:
+    """`value` in the precision and on the devices of `array`."""
+    return jax.device_put(np.asarray(value, array.dtype), array.sharding)

@@ -1,0 +1,108 @@
+"""HCML's metric: learned once, after the last step, and part of every later vector."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import narrow
+import numpy as np
+import pytest
+import tiny
+from flax import nnx
+
+from jreid import parts, train
+from jreid.config_files import load
+from jreid.export import __main__ as export
+from jreid.models.learned_metric import MetricTwoStream
+from jreid.models.two_stream import Branch
+from jreid.run import results
+from jreid.run.trained import evaluate_run
+from jreid.training import hcml
+from jreid.training.metric_learning import HCML
+
+pytestmark = pytest.mark.usefixtures("systems_built_once")
+
+
+@pytest.fixture
+def embedded(monkeypatch) -> list:
+    """Test features of the runs, which are not scored."""
+    found = []
+    monkeypatch.setattr(results, "write_report", lambda *a: found.append(a[3]) or [])
+    monkeypatch.setattr(results, "print_report", lambda *_: None)
+    return found
+
+
+def tiny_hcml(tree):
+    config = narrow.narrow("hcml")
+    config.data.root = str(tree)
+    config.size, config.sampling.pairs, config.optimizer.lr = (32, 16), 4, 1e-3
+    config.network.trunk.stages, config.after_training.iterations = 2, 5
+    config.steps_per_epoch, config.schedule.epochs = 1, 3
+    config.log.every_steps = 1
+    parts.check(config)
+    return config
+
+
+@pytest.mark.slow  # two runs and their embeddings
+def test_a_run_stopped_before_the_metric_ends_with_the_same_bits(tmp_path, embedded):
+    tree = tiny.make_tree(tmp_path / "tree")
+    config = tiny_hcml(tree)
+    assert train.train(config, tmp_path / "whole") == 0
+    shorter = dataclasses.replace(config, steps=2)
+    assert train.train(shorter, tmp_path / "resumed") == 0
+    early = tiny.final_state(tmp_path / "resumed")
+    assert train.train(config, tmp_path / "resumed") == 0
+    tiny.assert_same_state(tmp_path / "whole", tmp_path / "resumed")
+    late = tiny.final_state(tmp_path / "whole")
+    names = [f"stats/metric/{name}" for name in ("mean", "visible", "infrared")]
+    initial = (np.zeros(16), np.eye(16), np.eye(16))
+    for name, value in zip(names, initial, strict=True):
+        np.testing.assert_array_equal(early[name], value)
+        assert np.abs(late[name] - value).max() > 1e-3
+    # before it, vectors are TONE's; evaluating the stored run gives those of its end
+    lengths = [np.linalg.norm(x["fused"], axis=1) for x in embedded]
+    np.testing.assert_allclose(lengths[1], 1, rtol=1e-5)
+    assert np.abs(lengths[0] - 1).max() > 1e-3
+    evaluate_run(config, tmp_path / "whole")
+    np.testing.assert_array_equal(embedded[-1]["fused"], embedded[0]["fused"])
+    run = str(tmp_path / "whole")
+    with pytest.raises(ValueError, match=r"measure is 'euclidean'.*jreid.evaluate"):
+        export.program(["--workdir", run, "--format", "onnx", "--out", f"{run}.onnx"])
+
+
+def test_the_hook_gives_what_the_metric_gives(rng):
+    """Distances of the network's vectors are those of the learned metric."""
+    ids, modality = np.repeat(np.arange(6), 8), np.tile([0, 1], 24)
+    x = rng.normal(size=(48, 10)) + 2 * ids[:, None] % 5
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    images = type("Images", (), {"ids": ids, "modality": modality})
+    given = HCML(dimensions=4, iterations=9)(lambda: {"fused": x}, images)["metric"]
+    learned = hcml.learn(x, ids, modality, dimensions=4, iterations=9)
+    maps = (given["visible"], given["infrared"])
+    ours = [(x[modality == m] - given["mean"]) @ maps[m] for m in (0, 1)]
+    theirs = [learned(x[modality == m], m) for m in (0, 1)]
+    np.testing.assert_allclose(
+        *(np.linalg.norm(a[:, None] - b[None], axis=2) for a, b in (ours, theirs))
+    )
+
+
+def test_rows_are_measured_by_their_own_modality(rng):
+    from jreid.models.modules.learned_metric import Metric
+
+    metric = Metric(3)
+    values = {"mean": (3,), "visible": (3, 3), "infrared": (3, 3)}
+    arrays = {name: rng.normal(size=shape) for name, shape in values.items()}
+    nnx.update(metric, {n: jnp.float32(a) for n, a in arrays.items()})
+    x, modality = rng.normal(size=(4, 3)), np.array([0, 1, 1, 0])
+    made = metric(jnp.float32(x), jnp.asarray(modality))
+    for row, vector, of_one in zip(made, x, modality, strict=True):
+        used = arrays["infrared" if of_one else "visible"]
+        np.testing.assert_allclose(row, (vector - arrays["mean"]) @ used, rtol=1e-4)
+
+
+def test_a_network_of_several_branches_has_no_metric():
+    network = MetricTwoStream((Branch("a"), Branch("b")))
+    with pytest.raises(ValueError, match=r"branches is \['a', 'b'\]; allowed is one"):
+        network.check()
+    config = load("sysu:hcml")
+    assert config.after_training == HCML(dimensions=600, exact=False)
+    assert load("sysu:hcml_exact").after_training.exact
