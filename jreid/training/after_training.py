@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jreid.training.learner import TrainState
+from jreid.training.state import TrainState
 
 
 def after_training(
