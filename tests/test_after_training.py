@@ -11,11 +11,13 @@ from flax import nnx
 
 from jreid import parts, train
 from jreid.config_files import load
+from jreid.explanation import explain
 from jreid.export import __main__ as export
 from jreid.models.learned_metric import MetricTwoStream
 from jreid.models.two_stream import Branch
 from jreid.run import results
 from jreid.run.trained import evaluate_run
+from jreid.search.embedder import Embedder
 from jreid.training import hcml
 from jreid.training.metric_learning import HCML
 
@@ -67,6 +69,11 @@ def test_a_run_stopped_before_the_metric_ends_with_the_same_bits(tmp_path, embed
     run = str(tmp_path / "whole")
     with pytest.raises(ValueError, match=r"measure is 'euclidean'.*jreid.evaluate"):
         export.program(["--workdir", run, "--format", "onnx", "--out", f"{run}.onnx"])
+    with pytest.raises(ValueError, match="measure is 'euclidean'"):
+        Embedder.from_run(run)
+    blank = np.zeros((32, 16, 3), np.uint8)
+    with pytest.raises(ValueError, match="MetricTwoStream .* cannot be explained"):
+        explain(run, blank, "visible", blank, "infrared")
 
 
 def test_the_hook_gives_what_the_metric_gives(rng):
