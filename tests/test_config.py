@@ -147,9 +147,9 @@ def test_the_demo_has_these_numbers():
     bottleneck = config.network.refine
     assert (bottleneck.hidden, bottleneck.features) == ((1024, 512), 0)
     sgd = config.optimizer
-    assert (sgd.lr, sgd.momentum, sgd.nesterov) == (0.05, 0.9, True)
+    assert (sgd.lr, sgd.momentum, sgd.nesterov) == (0.03, 0.9, True)
     assert (sgd.weight_decay, sgd.clip_norm, sgd.groups) == (5e-4, 0, ())
-    assert config.schedule == Cosine(epochs=12, warmup=1)
+    assert config.schedule == Cosine(epochs=6, warmup=1)
     assert config.embedding == Embedding(features=0.0, embeddings=1.0)
     assert config.pretrained == "" and config.loading.cache
     assert config.evaluation.rerank and config.evaluation.trials == 10
@@ -217,7 +217,7 @@ BOUNDS = [
     ("sysu", "schedule.epochs", (0,), "1 and more"),
     ("sysu", "schedule.warmup", (-1,), "0 and more"),
     ("demo", "schedule.warmup", (-1,), "0 and more"),
-    ("demo", "schedule.warmup", (12, 13), "0 to 11"),
+    ("demo", "schedule.warmup", (12, 13), "0 to 5"),
     ("sysu", "embedding.names", (("v9",),), "v1, v2"),
     ("sysu", "evaluation.every_epochs", (-1,), "0 and more"),
     ("sysu", "evaluation.every_epochs", (1,), "0 without validation identities"),
