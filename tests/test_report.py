@@ -268,10 +268,10 @@ def test_workdir_of_another_config_is_refused(tmp_path):
         start(folder, config)
     assert sorted(str(caught.value).splitlines()[1:-1]) == [
         f"  config.optimizer.clip_norm: 1.0 here, 0.0 in {folder}/config.json",
-        f"  config.optimizer.lr: 0.1 here, 0.05 in {folder}/config.json",
+        f"  config.optimizer.lr: 0.1 here, 0.03 in {folder}/config.json",
     ]
     assert "another --workdir, or delete" in str(caught.value)
-    assert read_config(folder)["optimizer"]["lr"] == 0.05, "the refused run changed it"
+    assert read_config(folder)["optimizer"]["lr"] == 0.03, "the refused run changed it"
 
 
 def test_another_part_is_refused(tmp_path):
