@@ -14,6 +14,7 @@ from jreid.serve import hosts
 from jreid.serve.app import make_app
 from jreid.serve.hosts import Hosts, listen_at
 from jreid.serve.limits import Limits
+from jreid.serve.server import listening_socket
 
 TOKEN = "correct-horse-battery"
 CROP = fake_gallery.encoded(fake_gallery.person(2, "infrared", 3))
@@ -296,6 +297,15 @@ def test_a_missing_explanation_is_said(tmp_path):
         url = f"http://{where}/api/explain"
         answer = httpx.post(url, data=form, files=files, headers=OWN)
         assert (answer.status_code, answer.json()) == (501, {"error": why})
+
+
+def test_who_comes_before_the_server_works_is_not_turned_away():
+    with listening_socket("127.0.0.1", 0) as listening:
+        with socket.create_connection(listening.getsockname(), timeout=5):
+            pass
+        port = listening.getsockname()[1]
+        with pytest.raises(ValueError, match=f"port {port}.*give another --port"):
+            listening_socket("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "::1", "localhost"])

@@ -11,7 +11,7 @@ _LINGER = 5  # seconds for requests in hand when the server ends
 
 
 def listening_socket(address: str, port: int) -> socket.socket:
-    """A socket bound to the address; port 0 is any free one.
+    """A socket that listens at the address; port 0 is any free one.
 
     Raises ValueError where the address or port cannot be had.
     """
@@ -20,6 +20,7 @@ def listening_socket(address: str, port: int) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((address, port))
+        made.listen(_CONNECTIONS)  # who comes before the server works waits for it
     except OSError as error:
         made.close()
         raise ValueError(
