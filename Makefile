@@ -12,8 +12,8 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 RUN := $(VENV)/bin/python -m
 # A file's tests share what they compile, and so one worker.
 PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile --durations 10 --durations-min 5
-# Files whose types are known with PyTorch alone.
-OF_TORCH = $(shell grep -rlE '^ *(import|from) torch' jreid tools tests)
+# Files whose types may be known with PyTorch alone: that import it, or what does.
+OF_TORCH = $(shell grep -rl --include='*.py' -E 'torch|parity' jreid tools tests)
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # What programs need, and besides it what tests need: the demo waits for the first alone.
 BASE := $(VENV)/.installed-$(VERSION)
