@@ -377,23 +377,25 @@ def test_weights_of_a_run_are_compared_with_its_record(tmp_path):
 
 
 def test_a_runs_folder_is_described(tmp_path):
-    assert check_run(tmp_path).level == "fail"
+    assert check_run(tmp_path)[0].level == "fail"
     config = to_json(load("demo"))
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert "no checkpoint yet" in check_run(tmp_path).words
+    assert "no checkpoint yet" in check_run(tmp_path)[0].words
     (tmp_path / "checkpoints" / "7").mkdir(parents=True)
-    found = check_run(tmp_path)
+    found = check_run(tmp_path)[0]
     assert found.level == "ok" and "checkpoints of steps 7" in found.words
     (tmp_path / "config.json").write_text("{")
-    assert check_run(tmp_path).level == "fail"
+    assert check_run(tmp_path)[0].level == "fail"
     config["sampling"]["is"] = "jreid.data.sampling:Gone"
     (tmp_path / "config.json").write_text(json.dumps(config))
-    found = check_run(tmp_path)
+    found = check_run(tmp_path)[0]
     assert found.level == "fail" and "begun by another version" in found.words
     assert "--workdir /OTHER/runs/x" in found.remedy
     config["sampling"]["is"] = "file mine.py:Own"
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert check_run(tmp_path).remedy.startswith("python -m jreid.doctor --config mine")
+    assert check_run(tmp_path)[0].remedy.startswith(
+        "python -m jreid.doctor --config mine"
+    )
 
 
 @pytest.mark.slow  # two processes that import JAX

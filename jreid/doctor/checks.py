@@ -80,17 +80,15 @@ def _of_subject(subject: Subject) -> Iterator[Finding]:
 
 def _of_run(workdir: Path, config: Any) -> tuple[list[Finding], Any]:
     """What the folder holds, and the config to look at: the one given, or its own."""
-    from jreid.doctor.run_folder import check_run, config_of
+    from jreid.doctor.run_folder import check_run
     from jreid.run.workdir import CONFIG
 
     if not workdir.exists():
         return [Finding("ok", "run", f"{workdir} is not there yet: a new run")], config
     if config is not None and not (workdir / CONFIG).exists():
         return [], config
-    found = check_run(workdir)
-    if config is None and found.level != "fail":
-        config = config_of(workdir)
-    return [found], config
+    found, own = check_run(workdir)
+    return [found], own if config is None else config
 
 
 def _decoded(config: Any, dataset: Any) -> float:

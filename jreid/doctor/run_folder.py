@@ -14,40 +14,37 @@ from jreid.run.workdir import CONFIG, lock, read_config, saved_steps
 NAME = "run"
 
 
-def check_run(folder: Path) -> Finding:
-    """Whether the run can be continued or used, and how far it is."""
+def check_run(folder: Path) -> tuple[Finding, Any]:
+    """Whether the run can be continued or used, and how far it is; and its config.
+
+    None stands for a config that is not there, is damaged, is of another version of
+    jreid, or has a user's parts.
+    """
     try:
-        config = read_config(folder)
+        stored = read_config(folder)
     except FileNotFoundError:
         words = f"{folder} holds no run: {CONFIG} is missing"
-        return Finding("fail", NAME, words, f"ls {shlex.quote(str(folder.parent))}")
+        remedy = f"ls {shlex.quote(str(folder.parent))}"
+        return Finding("fail", NAME, words, remedy), None
     except PermissionError:
-        return no_permission(NAME, folder / CONFIG)
+        return no_permission(NAME, folder / CONFIG), None
     except (ValueError, OSError) as error:
         remedy = f"python -m json.tool {shlex.quote(str(folder / CONFIG))}"
-        return Finding("fail", NAME, str(error), remedy)
+        return Finding("fail", NAME, str(error), remedy), None
     try:
-        config_of(folder)
+        config = from_json(stored)
     except ValueError as error:
-        return Finding("fail", NAME, str(error), _other(folder, str(error)))
+        return Finding("fail", NAME, str(error), _other(folder, str(error))), None
     steps = saved_steps(folder / "checkpoints")
-    words = f"{folder}, {config.get('name')}"
+    words = f"{folder}, {config.name}"
     if _is_in_use(folder):
         words += ", in use by another process now"
     if not steps:
-        return Finding("warn", NAME, f"{words}: no checkpoint yet")
+        return Finding("warn", NAME, f"{words}: no checkpoint yet"), config
     words += f": checkpoints of steps {', '.join(map(str, steps))}"
     if (folder / "results.json").exists():
         words += "; scored"
-    return Finding("ok", NAME, words)
-
-
-def config_of(folder: Path) -> Any:
-    """The run's config.
-
-    Raises ValueError if another version of jreid wrote it, or it has a user's parts.
-    """
-    return from_json(read_config(folder))
+    return Finding("ok", NAME, words), config
 
 
 def _other(folder: Path, error: str) -> str:
