@@ -57,6 +57,17 @@ def systems_built_once():
 
 
 @pytest.fixture
+def embedded(monkeypatch) -> list:
+    """Test features of the runs, which are not scored."""
+    from jreid.run import results
+
+    found = []
+    monkeypatch.setattr(results, "write_report", lambda *a: found.append(a[3]) or [])
+    monkeypatch.setattr(results, "print_report", lambda *_: None)
+    return found
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 

@@ -15,22 +15,12 @@ from jreid.explanation import explain
 from jreid.export import __main__ as export
 from jreid.models.learned_metric import MetricTwoStream
 from jreid.models.two_stream import Branch
-from jreid.run import results
 from jreid.run.trained import evaluate_run
 from jreid.search.embedder import Embedder
 from jreid.training import hcml
 from jreid.training.metric_learning import HCML
 
 pytestmark = pytest.mark.usefixtures("systems_built_once")
-
-
-@pytest.fixture
-def embedded(monkeypatch) -> list:
-    """Test features of the runs, which are not scored."""
-    found = []
-    monkeypatch.setattr(results, "write_report", lambda *a: found.append(a[3]) or [])
-    monkeypatch.setattr(results, "print_report", lambda *_: None)
-    return found
 
 
 def tiny_hcml(tree):

@@ -9,7 +9,6 @@ import pytest
 import tiny
 
 from jreid import parts, train
-from jreid.run import results
 
 pytestmark = pytest.mark.usefixtures("systems_built_once")
 
@@ -29,15 +28,6 @@ OTHERS = [name for name in narrow.NAMES if name not in MECHANISMS]
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> pathlib.Path:
     return tiny.make_tree(tmp_path_factory.mktemp("data") / "tree")
-
-
-@pytest.fixture
-def embedded(monkeypatch) -> list:
-    """Test features of the runs, which are not scored."""
-    found = []
-    monkeypatch.setattr(results, "write_report", lambda *a: found.append(a[3]) or [])
-    monkeypatch.setattr(results, "print_report", lambda *_: None)
-    return found
 
 
 def run_in_one_and_two_goes(name, tree, folder):

@@ -19,7 +19,6 @@ _JFIF_START = np.array([0xFF, 0xD8, 0xFF, 0xE0, 0, 16], np.uint8)
 # DQT, DHT, DRI; SOF0 and SOF2
 _TABLES_AND_FRAMES = np.array([0xDB, 0xC4, 0xDD, 0xC0, 0xC2], np.uint8)
 
-
 UNREADABLE = "unreadable:"  # begins the reason in TensorFlow's message
 
 

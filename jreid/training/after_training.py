@@ -12,7 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from jreid.training.host_values import replaced
 from jreid.training.state import TrainState
+
+_REFUSAL = (
+    "after_training gives {name!r} of shape {now}, and the network's statistics hold "
+    "{before}: use the network that the hook is for"
+)
 
 
 def after_training(
@@ -27,18 +33,5 @@ def after_training(
     """
     if hook is None:
         return state
-    stats = dict(state.stats)
-    for name, tree in hook(embed_train, images).items():
-        before, now = (jax.tree.map(np.shape, t) for t in (stats.get(name), tree))
-        if before != now:
-            raise ValueError(
-                f"after_training gives {name!r} of shape {now}, and the network's "
-                f"statistics hold {before}: use the network that the hook is for"
-            )
-        stats[name] = jax.tree.map(_like, tree, stats[name])
-    return state._replace(stats=stats)
-
-
-def _like(value: Any, array: jax.Array) -> jax.Array:
-    """`value` in the precision and on the devices of `array`."""
-    return jax.device_put(np.asarray(value, array.dtype), array.sharding)
+    given = jax.tree.map(np.float32, hook(embed_train, images))  # as statistics are
+    return state._replace(stats=replaced(state.stats, given, _REFUSAL))

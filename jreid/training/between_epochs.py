@@ -11,12 +11,16 @@ shapes stay what they were at the beginning. A hook that makes labels declares i
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
+from jreid.training.host_values import like, replaced
 from jreid.training.state import TrainState
 
 LABELS = "labels"  # of the training images, in `state.extra`
+_REFUSAL = (
+    "between_epochs gives {name!r} of shape {now}, and the state holds {before}: what "
+    "a hook gives has the shapes of what memory.init gave"
+)
 
 
 def with_labels(hook: Any, state: TrainState, labels: np.ndarray) -> TrainState:
@@ -28,7 +32,7 @@ def with_labels(hook: Any, state: TrainState, labels: np.ndarray) -> TrainState:
             f"a memory's extra has {LABELS!r}, the name of a hook's labels"
         )
     return state._replace(
-        extra={**state.extra, LABELS: _like(labels.astype(np.int32), state.step)}
+        extra={**state.extra, LABELS: like(labels.astype(np.int32), state.step)}
     )
 
 
@@ -52,18 +56,4 @@ def after_hook(
     labels, extra = hook(state, embed_train, epoch, seed)
     if labels is not None:
         extra = {**extra, LABELS: np.asarray(labels, np.int32)}
-    merged = dict(state.extra)
-    for name, tree in extra.items():
-        before, now = (jax.tree.map(np.shape, t) for t in (merged.get(name), tree))
-        if before != now:
-            raise ValueError(
-                f"between_epochs gives {name!r} of shape {now}, and the state holds "
-                f"{before}: what a hook gives has the shapes of what memory.init gave"
-            )
-        merged[name] = jax.tree.map(_like, tree, merged[name])
-    return state._replace(extra=merged)
-
-
-def _like(value: Any, array: jax.Array) -> jax.Array:
-    """`value` on the devices of `array`."""
-    return jax.device_put(value, array.sharding)
+    return state._replace(extra=replaced(state.extra, extra, _REFUSAL))
