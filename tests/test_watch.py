@@ -15,7 +15,7 @@ PROCESS = """
 import ctypes, socket, sys, time
 from jreid.processes.watch import Watch
 number, port, does = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-watch = Watch(number, ["one", "two", "three"], 3.0)
+watch = Watch(number, ["one", "two", "three"], float(sys.argv[4]))
 if number == 0:
     server = socket.create_server(("127.0.0.1", port))
     print("listening", flush=True)
@@ -36,12 +36,24 @@ time.sleep(60)
 """
 
 
-def start(does):
+@pytest.fixture
+def start():
+    """Starts three processes that watch each other; none of them outlives its test."""
+    running = []
+    yield lambda does, timeout=30.0: begin(running, does, timeout)
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def begin(running, does, timeout):
+    """A machine that stands still for some seconds must not look like a lost one, and
+    so only those tests that wait for the timeout have a short one."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    running = []
     for number in range(3):
-        command = [sys.executable, "-c", PROCESS, str(number), str(port), does]
+        arguments = (str(number), str(port), does, str(timeout))
+        command = [sys.executable, "-c", PROCESS, *arguments]
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         running.append(subprocess.Popen(command, cwd=ROOT, text=True, **pipes))
         if number == 0:
@@ -63,8 +75,8 @@ def start(does):
         (signal.SIGSTOP, "no sign of life for 3 seconds"),  # as a machine without power
     ],
 )
-def test_the_others_name_the_lost_process_and_end(lost, sent, reason):
-    running = start("wait")
+def test_the_others_name_the_lost_process_and_end(start, lost, sent, reason):
+    running = start("wait", 3.0 if sent == signal.SIGSTOP else 30.0)
     running[lost].send_signal(sent)
     for number, process in enumerate(running):
         if number != lost:
@@ -73,12 +85,10 @@ def test_the_others_name_the_lost_process_and_end(lost, sent, reason):
             assert process.returncode == 2
             assert f"error: process {lost} (of 0 to 2) on host {host} is lost" in err
             assert reason in err
-    running[lost].kill()
-    running[lost].communicate()
 
 
-def test_a_process_that_hangs_in_native_code_ends_as_well():
-    running = start("hang")
+def test_a_process_that_hangs_in_native_code_ends_as_well(start):
+    running = start("hang", 3.0)
     running[1].stdin.write("\n")
     running[1].stdin.flush()
     for number, process in enumerate(running):
@@ -90,16 +100,17 @@ def test_a_process_that_hangs_in_native_code_ends_as_well():
             assert "process 1 (of 0 to 2) on host two is lost" in err
 
 
-def test_the_others_say_why_a_process_failed():
+def test_the_others_say_why_a_process_failed(start):
     running = start("fail")
-    running[1].communicate("\n")
+    assert running[1].communicate("\n", timeout=30) == ("", "")
+    assert running[1].returncode == 2
     for process in (running[0], running[2]):
         _, err = process.communicate(timeout=30)
         assert process.returncode == 2
         assert "process 1 (of 0 to 2) on host two failed: no such image" in err
 
 
-def test_processes_that_leave_one_after_the_other_are_not_lost():
+def test_processes_that_leave_one_after_the_other_are_not_lost(start):
     running = start("leave")
     for process in reversed(running):
         time.sleep(0.5)
@@ -112,7 +123,7 @@ def test_processes_that_leave_one_after_the_other_are_not_lost():
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_who_has_left_still_learns_of_a_loss(lost):
+def test_who_has_left_still_learns_of_a_loss(start, lost):
     """As those that wait for process 0 to end its scores."""
     running = start("leave")
     for process in running[1:]:

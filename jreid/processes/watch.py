@@ -20,6 +20,10 @@ import time
 PERIOD = 1.0  # seconds between two signs of life
 GRACE = 3.0  # seconds to say oneself what another process has failed of as well
 
+# Seconds between a last word and the end: bytes that arrive unread would reset the
+# connection, and what was told with it.
+UNREAD = PERIOD / 2
+
 FAILED = 2  # exit code
 
 REMEDY = (
@@ -82,6 +86,7 @@ class Watch:
         """Tells the others why this process ends."""
         self._leaving.set()
         self._tell({"failed": self.number, "reason": reason[:2000]})
+        time.sleep(UNREAD)
 
     def leave(self) -> None:
         """Tells the others that this process is done, and watches until all are."""
@@ -121,7 +126,7 @@ class Watch:
                 message = json.loads(line)
                 if "left" in message:
                     self._note_left(number)
-                elif "failed" in message:
+                elif message.get("failed", self.number) != self.number:
                     self._end(message["failed"], message["reason"], failed=True)
                 elif "lost" in message:
                     self._end(message["lost"], message["reason"])
@@ -145,9 +150,7 @@ class Watch:
         """Ends this process, after the others were told."""
         with self._ending:  # never released: the first reason counts
             self._tell({"failed" if failed else "lost": number, "reason": reason})
-            # Bytes that arrive unread at the end would reset the connections, and what
-            # was told with them.
-            time.sleep(GRACE if failed else PERIOD / 2)
+            time.sleep(GRACE if failed else UNREAD)
             what = "failed" if failed else "is lost"
             print(
                 f"error: {self._name(number)} {what}: {reason}. {REMEDY}",
