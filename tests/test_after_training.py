@@ -77,9 +77,10 @@ def test_the_hook_gives_what_the_metric_gives(rng):
     maps = (given["visible"], given["infrared"])
     ours = [(x[modality == m] - given["mean"]) @ maps[m] for m in (0, 1)]
     theirs = [learned(x[modality == m], m) for m in (0, 1)]
-    np.testing.assert_allclose(
-        *(np.linalg.norm(a[:, None] - b[None], axis=2) for a, b in (ours, theirs))
+    found, expected = (
+        np.linalg.norm(a[:, None] - b[None], axis=2) for a, b in (ours, theirs)
     )
+    np.testing.assert_allclose(found, expected)
 
 
 def test_rows_are_measured_by_their_own_modality(rng):

@@ -14,6 +14,7 @@ from jreid import explain as program
 from jreid.explanation import explain
 from jreid.explanation_kind import kind_of
 from jreid.models.embedding import Embedding
+from jreid.models.modules.keys import WeightKeys
 from jreid.models.modules.location_shares import location_shares, vector_of
 from jreid.models.pooling import Average, GeM, Maximum, Stripe
 from jreid.models.resnet import ResNet
@@ -33,7 +34,7 @@ def two_branches(pool, **fields):
 
 def made(network, rng):
     """The network's module for embedding, its necks' statistics drawn at random."""
-    module = network.make(3, nnx.Rngs(0), jnp.float32)
+    module = network.make(3, WeightKeys(0), jnp.float32)
     module = nnx.view(module, use_running_average=True, raise_if_not_found=False)
     for name in ("v1", "v2"):
         neck = module.branches[name].neck

@@ -4,11 +4,11 @@ import jax
 import narrow
 import numpy as np
 import pytest
-from flax import nnx
 
 from jreid.export import stablehlo_file
 from jreid.export.embedding import LIMIT, Network, program_of, random_images
 from jreid.models.embedding import unit_rows
+from jreid.models.modules.keys import WeightKeys
 from jreid.training.build import build_embed, network_maker
 from jreid.training.state import params_and_stats
 
@@ -29,7 +29,7 @@ OTHERS = (
 def network_of(name):
     """With statistics that are not the initial ones, so that they matter."""
     config = narrow.narrow(name)
-    made = network_maker(config, narrow.CLASSES)(nnx.Rngs(0))
+    made = network_maker(config, narrow.CLASSES)(WeightKeys(0))
     params, stats = params_and_stats(made)
     rng = np.random.default_rng(0)
     stats = jax.tree.map(lambda x: x + rng.uniform(0, 0.3, x.shape).astype("f4"), stats)

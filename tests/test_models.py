@@ -6,6 +6,7 @@ import numpy as np
 import paper_parts
 import pytest
 from flax import nnx
+from paper_parts import call
 
 from jreid.config_files import load
 from jreid.models.modules.heads import BranchHead
@@ -21,7 +22,7 @@ STEMS = paper_parts.STEMS
 
 
 def build(part: TwoStream, classes=5, seed=0, dtype=jnp.float32):
-    return part.make(classes, nnx.Rngs(seed), dtype)
+    return part.make(classes, WeightKeys(seed), dtype)
 
 
 def small(*branches: Branch, **options) -> TwoStream:
@@ -32,7 +33,7 @@ def small(*branches: Branch, **options) -> TwoStream:
 
 
 def make_pool(part):
-    return part.make(6, nnx.Rngs(0), jnp.float32)
+    return part.make(6, WeightKeys(0), jnp.float32)
 
 
 def parameter_count(network):
@@ -90,7 +91,7 @@ def test_trunk_and_one_stem_have_torchvisions_size(depth, expected):
     part = ResNet(depth=depth)
 
     def make():
-        rngs = nnx.Rngs(0)
+        rngs = WeightKeys(0)
         trunk = part.make(rngs, jnp.float32)
         return nnx.List([trunk, part.make_stem(rngs, jnp.float32)])
 
@@ -167,7 +168,7 @@ def test_an_unknown_depth_is_refused():
 
 def test_non_local_starts_as_the_identity_and_equals_the_n_by_n_form(rng):
     x = jnp.float32(rng.normal(size=(2, 4, 3, 6)))
-    block = NonLocal(inner_channels=2).make(6, nnx.Rngs(0), jnp.float32)
+    block = NonLocal(inner_channels=2).make(6, WeightKeys(0), jnp.float32)
     np.testing.assert_array_equal(block(x), x)
     block.bn.scale[...] = jnp.linspace(0.5, 1.5, 6)
     block = nnx.view(block, use_running_average=True)
@@ -185,7 +186,7 @@ def test_non_local_starts_as_the_identity_and_equals_the_n_by_n_form(rng):
 @pytest.mark.parametrize(("inner", "width"), [(1, 1), (7, 7), (0, 64)])
 def test_uniform_non_local_weights_are_torchs(inner, width):
     part = NonLocal(inner_channels=inner, init="uniform")
-    block = part.make(128, nnx.Rngs(0), jnp.float32)
+    block = part.make(128, WeightKeys(0), jnp.float32)
     for conv, fan_in in ((block.theta, 128), (block.g, 128), (block.out, width)):
         assert conv.bias is not None
         for array in (conv.kernel[...], conv.bias[...]):
@@ -267,9 +268,9 @@ def test_branches_pool_project_add_and_classify(rng):
     assert part.stem_names() == ("visible", "infrared")
     network = build(part)
     images = random_views(rng, {"visible": 4, "infrared": 4})
-    network(images, STEMS)  # running statistics that are not 0 and 1
+    call(network, images, STEMS)  # running statistics that are not 0 and 1
     network = nnx.view(network, use_running_average=True)
-    outputs = network(images, STEMS)
+    outputs = call(network, images, STEMS)
     named = {f"{k}.{n}" for k, v in outputs.items() for n in v}
     assert named == set(part.names())
     stems = [network.stems[name](images[name]) for name in STEMS]
@@ -305,7 +306,7 @@ def test_branches_pool_project_add_and_classify(rng):
 def test_refined_branches_share_one_bottleneck(rng):
     part = paper_parts.network(refined=("v2",), after=(), stages=1)
     network = build(part)
-    outputs = network(random_views(rng, {"visible": 2, "infrared": 2}), STEMS)
+    outputs = call(network, random_views(rng, {"visible": 2, "infrared": 2}), STEMS)
     assert outputs["refined"].keys() == {"z2"}
     assert outputs["refined"]["z2"].shape == (4, 12)
     assert {"logits.z2", "refined.z2"} <= set(part.names())
@@ -315,7 +316,7 @@ def test_a_neck_stands_between_z_and_its_classifier(rng):
     part = paper_parts.network(after=(), stages=1)
     part.refine.neck = True
     network = build(part)
-    outputs = network(random_views(rng, {"visible": 3, "infrared": 3}), STEMS)
+    outputs = call(network, random_views(rng, {"visible": 3, "infrared": 3}), STEMS)
     z = np.asarray(outputs["refined"]["z1"], np.float64)
     normal = (z - z.mean(0)) / np.sqrt(z.var(0) + 1e-5)
     assert network.bottleneck is not None
@@ -330,7 +331,7 @@ def test_what_a_branch_adds_can_be_detached_or_normalised(rng):
 
     def sum_and_slope(added):
         part = Branch("v2", adds="v1", added=added, neck=False)
-        head = BranchHead(part, 8, 5, dtype=jnp.float32, rngs=nnx.Rngs(0))
+        head = BranchHead(part, 8, 5, dtype=jnp.float32, rngs=WeightKeys(0))
         slope = jax.grad(lambda v1: jnp.sum(jnp.sin(head(maps, v1)[0])))(v1)
         return head(maps, v1)[0], slope
 
@@ -355,7 +356,7 @@ def test_bfloat16_activations_leave_float32_parameters_and_logits(rng):
     stem = network.stems["visible"](images["visible"])
     assert stem.dtype == jnp.bfloat16
     assert network.trunk(stem, jnp.zeros(2, int)).maps.dtype == jnp.bfloat16
-    outputs = network(images, STEMS)
+    outputs = call(network, images, STEMS)
     assert {x.dtype for x in jax.tree.leaves(outputs)} == {jnp.dtype("float32")}
     state = nnx.state(network, (nnx.Param, nnx.BatchStat))
     assert {x.dtype for x in jax.tree.leaves(state)} == {jnp.dtype("float32")}

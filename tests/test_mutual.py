@@ -44,7 +44,7 @@ def test_parameters_at_395_identities_are_vsds():
 def test_every_part_is_trained_and_names_are_what_it_returns():
     part = narrow()
     graphdef, params, stats = nnx.split(
-        part.make(3, nnx.Rngs(0), jnp.float32), nnx.Param, nnx.BatchStat
+        part.make(3, WeightKeys(0), jnp.float32), nnx.Param, nnx.BatchStat
     )
     params, stats = nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
     ids = jnp.asarray([0, 0, 0, 0, 1, 1, 2, 2])
@@ -73,7 +73,7 @@ def test_every_part_is_trained_and_names_are_what_it_returns():
 
 @pytest.mark.slow
 def test_infrared_trunk_sees_the_luminance_alone():
-    network = narrow().make(3, nnx.Rngs(0), jnp.float32)
+    network = narrow().make(3, WeightKeys(0), jnp.float32)
     network = nnx.view(network, use_running_average=True)
     x = images()
     luminance = {

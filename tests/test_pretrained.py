@@ -18,6 +18,7 @@ import tiny
 from flax import nnx
 
 from jreid.config_files import load
+from jreid.models.modules.keys import WeightKeys
 from jreid.models.resnet import ResNet
 from jreid.parts import check
 from jreid.processes.sharding import data_mesh
@@ -69,7 +70,7 @@ def converted(checkpoint) -> pathlib.Path:
 def new_state(make, value=None) -> TrainState:
     """A state without an optimiser; all of it `value` where that is given."""
     if value is None:
-        params, stats = paper_parts.state_of(make(nnx.Rngs(0)))[1:]
+        params, stats = paper_parts.state_of(make(WeightKeys(0)))[1:]
     else:
         params, stats = jax.tree.map(
             lambda leaf: jnp.full(leaf.shape, value, leaf.dtype),

@@ -42,6 +42,12 @@ def shaken(module):
     return nnx.merge(graphdef, jax.tree.unflatten(treedef, leaves), rest)
 
 
+@nnx.jit
+def run(module, *arguments, **options):
+    """The module's output by one program, where each operation would be one."""
+    return module(*arguments, **options)
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
@@ -91,7 +97,7 @@ def test_every_weight_of_a_block_has_a_gradient(name):
 @pytest.mark.parametrize("name", ["fusion", "gate", "channel_attention"])
 def test_block_starts_as_the_identity(name):
     x, low = jnp.asarray(draw(2, 4, 2, 8)), jnp.asarray(draw(2, 4, 2, 4, seed=1))
-    close(made(BLOCKS[name])(x, None, stage_input=low), x)
+    close(run(made(BLOCKS[name]), x, None, stage_input=low), x)
 
 
 def test_folded_attention_is_the_attention_of_reshaped_maps():
@@ -111,7 +117,7 @@ def test_folded_attention_is_the_attention_of_reshaped_maps():
             out[:, i] += (a[:, i] @ b[:, j]) / 4 * v[:, j]
         y[r] = out.reshape(2, 8).T
     expected = module.bn(module.out(jnp.asarray(y).reshape(2, 4, 2, 2))) + high
-    close(module(high, low), expected, 1e-4)
+    close(run(module, high, low), expected, 1e-4)
 
 
 def test_odd_maps_cannot_be_folded():
@@ -132,13 +138,13 @@ def test_channel_attention():
         weights = np.exp(-(energy - energy.min(1, keepdims=True)))
         weights /= weights.sum(1, keepdims=True)
         expected[r] = ((0.7 * weights @ rows) + rows).T.reshape(3, 2, 5)
-    close(module(jnp.asarray(x)), expected)
+    close(run(module, jnp.asarray(x)), expected)
 
 
 def test_modality_alleviation():
     module = shaken(made(ModalityAlleviation(reduction=2)))
     x = draw(2, 4, 3, 8)
-    ours = module(jnp.asarray(x))
+    ours = run(module, jnp.asarray(x))
     first, second = (np.asarray(c.kernel[0, 0]) for c in (module.first, module.second))
     for r in range(2):
         mean, std = x[r].mean((0, 1)), np.sqrt(x[r].var((0, 1)) + 1e-5)
@@ -170,30 +176,31 @@ def test_convolutional_attention():
         ]
     )
     spatial = sigmoid(spatial + float(module.spatial.bias[0]))
-    close(module(jnp.asarray(x))[0], y * spatial[..., None] + x[0], 1e-4)
+    close(run(module, jnp.asarray(x))[0], y * spatial[..., None] + x[0], 1e-4)
 
 
 @pytest.mark.parametrize("shape", [(6, 8), (6, 3, 2, 8)])
 def test_modality_norm_is_a_batchnorm_for_each_modality(shape):
     module = shaken(made(ModalityNorm()))
     x = 3 * draw(*shape) + 1
-    ours = np.asarray(module(jnp.asarray(x), jnp.asarray(MODALITY)))
+    ours = np.asarray(run(module, jnp.asarray(x), jnp.asarray(MODALITY)))
     for m in (0, 1):
         single = BatchNorm(8, rngs=nnx.Rngs(0))
         single.scale[...] = module.scale[m]
         single.bias = nnx.Param(module.bias[m])
-        close(ours[m == MODALITY], single(jnp.asarray(x[m == MODALITY])), 1e-4)
+        own = jnp.asarray(x[m == MODALITY])
+        close(ours[m == MODALITY], run(single, own), 1e-4)
         close(module.mean[m], single.mean[...])
         close(module.var[m], single.var[...])
         frozen = nnx.view(module, use_running_average=True)
         single.use_running_average = True
-        rows = frozen(jnp.asarray(x), jnp.full(6, m, jnp.int32))
-        close(rows, single(jnp.asarray(x)), 1e-4)
+        rows = run(frozen, jnp.asarray(x), jnp.full(6, m, jnp.int32))
+        close(rows, run(single, jnp.asarray(x)), 1e-4)
 
 
 def test_modality_norm_keeps_the_statistics_of_an_absent_modality():
     module = made(ModalityNorm())
-    module(jnp.asarray(5 + draw(6, 8)), jnp.zeros(6, jnp.int32))
+    run(module, jnp.asarray(5 + draw(6, 8)), jnp.zeros(6, jnp.int32))
     assert (np.asarray(module.mean[1]) == 0).all() and (module.var[1] == 1).all()
     assert (np.asarray(module.mean[0]) > 0.3).all()
 
@@ -205,7 +212,7 @@ def test_pair_exchange():
     x, modality = jnp.asarray(draw(6, 3, 2, 8)), jnp.asarray(MODALITY)
     own = np.asarray(made_norm(module, x, modality))
     pairs = {0: 1, 1: 0, 2: 3, 3: 2, 4: 5, 5: 4}  # k-th visible, k-th infrared
-    ours = np.asarray(module(x, modality))
+    ours = np.asarray(run(module, x, modality))
     for row, channel in itertools.product(range(6), range(8)):
         strong = abs(scale[MODALITY[row], channel]) >= 0.7
         from_row = row if strong else pairs[row]
@@ -215,7 +222,7 @@ def test_pair_exchange():
 def made_norm(module, x, modality):
     norm = made(ModalityNorm())
     norm.scale[...] = module.norm.scale[...]
-    return norm(x, modality)
+    return run(norm, x, modality)
 
 
 def test_pair_exchange_in_a_test():
@@ -228,12 +235,13 @@ def test_pair_exchange_in_a_test():
     frozen = nnx.view(module, use_running_average=True)
     root = np.sqrt(1 + 1e-5)
     strong = np.abs(scale[0]) >= 0.7
-    close(frozen(maps, infrared), x * scale[1] / root)
+    close(run(frozen, maps, infrared), x * scale[1] / root)
     mixed = np.where(strong, x * scale[0] / root, x * scale[1] / root)
-    close(frozen(maps, visible), mixed)
+    close(run(frozen, maps, visible), mixed)
     released = made(PairExchange(threshold=0.7, released_test=True))
     released.norm.scale[...] = jnp.asarray(scale)
-    close(nnx.view(released, use_running_average=True)(maps, infrared), mixed)
+    released = nnx.view(released, use_running_average=True)
+    close(run(released, maps, infrared), mixed)
 
 
 def test_classifier_of_the_rows_modality():
@@ -250,13 +258,13 @@ def test_adapters_by_hand_and_their_counts():
     x = draw(2, 4, 3, 3)
     adapter = PixelAdapter().make(nnx.Rngs(0), jnp.float32)
     grey = np.maximum(0.333 * x.sum(-1, keepdims=True), 0)
-    close(adapter(jnp.asarray(x)), np.repeat(0.333 * grey, 3, axis=-1))
+    close(run(adapter, jnp.asarray(x)), np.repeat(0.333 * grey, 3, axis=-1))
     encoder = Encoder().make(nnx.Rngs(0), jnp.float32)
     decoder = Decoder().make(nnx.Rngs(0), jnp.float32)
     code = 0.333 * grey
     code = (code - code.mean()) / np.sqrt(code.var() + 1e-5)
     expected = np.maximum(np.repeat(0.333 * code, 3, axis=-1), 0)
-    close(decoder(encoder(jnp.asarray(x))), expected, 1e-4)
+    close(run(decoder, run(encoder, jnp.asarray(x))), expected, 1e-4)
     assert count(adapter) == 10
     assert 2 * count(encoder) + count(decoder) == 22  # MMN's
 

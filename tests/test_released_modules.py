@@ -16,6 +16,7 @@ from flax import nnx
 
 from jreid.models.context_gate import ContextGate
 from jreid.models.expansion import DiverseExpansion
+from jreid.models.modules.keys import WeightKeys
 from jreid.models.multilevel_fusion import MultilevelFusion
 from jreid.models.prototype_pool import PrototypePool
 
@@ -35,6 +36,12 @@ def maps(*shape):
     return jnp.asarray(values(shape).transpose(0, 2, 3, 1))
 
 
+@nnx.jit
+def run(module, *arguments, **options):
+    """The module's output by one program, where each operation would be one."""
+    return module(*arguments, **options)
+
+
 def to_ours(array):
     """PyTorch's kernels: OIHW to HWIO."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
@@ -42,7 +49,7 @@ def to_ours(array):
 
 def filled(part, channels, order):
     """The part's module in evaluation; `order` lists its parameters' paths."""
-    module = part.make(channels, nnx.Rngs(0), jnp.float64)
+    module = nnx.eval_shape(lambda: part.make(channels, WeightKeys(0), jnp.float64))
     graphdef, params, stats = nnx.split(module, nnx.Param, nnx.BatchStat)
     params, stats = nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
     count = 0
@@ -56,7 +63,9 @@ def filled(part, channels, order):
         node[leaf] = jnp.asarray(to_ours(values(theirs, 1 + k, 0.37, 0.1)))
         count += node[leaf].size
     assert count == sum(x.size for x in jax.tree.leaves(params))
-    stats = jax.tree.map(lambda x: x.astype(jnp.float64), stats)
+    stats = jax.tree.map_with_path(
+        lambda path, x: np.full(x.shape, float(path[-1].key == "var")), stats
+    )
     module = nnx.merge(graphdef, params, stats)
     view = nnx.view(module, use_running_average=True, raise_if_not_found=False)
     return view, count
@@ -80,7 +89,7 @@ FUSION = attention_parameters("channel") + attention_parameters("position")
 def test_deen_fusion_of_one_size():
     module, count = filled(MultilevelFusion(ratio=2), 32, FUSION)
     assert count == 2568
-    output = module(maps(2, 32, 6, 4), stage_input=maps(2, 16, 6, 4))
+    output = run(module, maps(2, 32, 6, 4), stage_input=maps(2, 16, 6, 4))
     check(
         output,
         24.30598188901633,
@@ -94,7 +103,7 @@ def test_deen_fusion_where_the_stage_halves_the_map():
     """This value was computed by NumPy from a reading of the released code."""
     module, count = filled(MultilevelFusion(ratio=3), 24, FUSION)
     assert count == 948
-    output = module(maps(2, 24, 4, 3), stage_input=maps(2, 8, 8, 6))
+    output = run(module, maps(2, 24, 4, 3), stage_input=maps(2, 8, 8, 6))
     check(
         output,
         33.30933698778661,
@@ -116,7 +125,7 @@ def test_deen_expansion():
     ]
     module, count = filled(DiverseExpansion(), 16, order)
     assert count == 3616
-    output, source, copy = module(maps(2, 16, 6, 4))
+    output, source, copy = run(module, maps(2, 16, 6, 4))
     np.testing.assert_array_equal(source, [0, 0, 0, 1, 1, 1])
     np.testing.assert_array_equal(copy, [0, 1, 2, 0, 1, 2])
     check(
@@ -134,7 +143,7 @@ def test_mcja_context_gate():
     module, count = filled(ContextGate(masks=2), 16, order)
     assert count == 130
     check(
-        module(maps(2, 16, 6, 4)),
+        run(module, maps(2, 16, 6, 4)),
         6.719193378861522,
         492.80007717204177,
         0.35728708385117475,
@@ -146,7 +155,7 @@ def test_saai_prototypes():
     part = PrototypePool(prototypes=5, size=(6, 4), whole=False)
     module, count = filled(part, 16, ["prototypes", "positions"])
     assert count == 464
-    output = np.asarray(module(maps(2, 16, 6, 4)))
+    output = np.asarray(run(module, maps(2, 16, 6, 4)))
     found = [output.sum(), np.abs(output).sum(), output[0, 0], output[-1, -1]]
     released = [0.85058795757, 48.713979315476465]
     released += [0.37136096775211214, 0.1713820290371407]

@@ -1,5 +1,6 @@
 """Rows in a network: views, stems, modalities, and blocks that multiply rows."""
 
+import functools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -8,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from paper_parts import call
 
 from jreid.data.rows import joined
 from jreid.losses.identity import Identity
+from jreid.models.modules.keys import WeightKeys
 from jreid.models.pooling import Average
 from jreid.models.resnet import ResNet
 from jreid.models.two_stream import Branch, TwoStream
@@ -26,7 +29,7 @@ def small(
 
 
 def build(part, seed=0):
-    return part.make(5, nnx.Rngs(seed), jnp.float32)
+    return part.make(5, WeightKeys(seed), jnp.float32)
 
 
 def random_views(rng, **lengths):
@@ -36,6 +39,15 @@ def random_views(rng, **lengths):
     }
 
 
+@functools.partial(nnx.jit, static_argnames="stems")
+def compiled_embed(network, images, stems):
+    return network.embed(images, dict(stems))
+
+
+def embed(network, images, stems):
+    return compiled_embed(network, images, tuple(stems.items()))
+
+
 # --- Views and stems ------------------------------------------------------------------
 
 
@@ -43,16 +55,16 @@ def test_each_stem_is_its_own_and_rows_go_slot_by_slot(rng):
     network = nnx.view(build(small()), use_running_average=True)
     images = random_views(rng, visible=2, infrared=2)
     stems = {"visible": "visible", "infrared": "infrared"}
-    together = network.embed(images, stems)["embeddings"]["v1"]
+    together = embed(network, images, stems)["embeddings"]["v1"]
     for row in range(4):
         slot, column = divmod(row, 2)
         view = list(images)[column]
-        alone = network.embed({view: images[view][slot : slot + 1]}, stems)
+        alone = embed(network, {view: images[view][slot : slot + 1]}, stems)
         np.testing.assert_allclose(
             together[row], alone["embeddings"]["v1"][0], rtol=1e-4, atol=1e-5
         )
     exchanged = {"visible": "infrared", "infrared": "visible"}
-    swapped = network.embed(images, exchanged)["embeddings"]["v1"]
+    swapped = embed(network, images, exchanged)["embeddings"]["v1"]
     assert np.abs(swapped - together).max() > 1e-3
 
 
@@ -61,12 +73,12 @@ def test_two_views_of_one_stem_give_one_statistic(rng):
     images["other"] = 3 + 2 * images["other"]  # far from the first view's statistics
     stems = {"visible": "visible", "other": "visible", "infrared": "infrared"}
     views, together = build(small()), build(small())
-    views(images, stems)
+    call(views, images, stems)
     both = {
         "visible": jnp.concatenate([images["visible"], images["other"]]),
         "infrared": images["infrared"],
     }
-    together(both, stems)
+    call(together, both, stems)
     for name in ("visible", "infrared"):
         mine, expected = views.stems[name].bn1, together.stems[name].bn1
         np.testing.assert_allclose(mine.mean[...], expected.mean[...], atol=1e-6)
@@ -87,8 +99,8 @@ def test_rows_say_which_image_they_are(rng, lengths):
     stem_of = {"visible": "visible", "other": "visible", "infrared": "infrared"}
     stems = {view: stem_of[view] for view in lengths}
     modality = {view: jnp.full(n, 7) for view, n in lengths.items()}
-    outputs = network(images, stems, modality=modality)
-    alone = {view: network({view: x}, stems) for view, x in images.items()}
+    outputs = call(network, images, stems, modality=modality)
+    alone = {view: call(network, {view: x}, stems) for view, x in images.items()}
     canonical = joined([alone[view]["features"]["v1"] for view in images])
     source = outputs.get("source", np.arange(len(canonical)))
     assert sorted(np.asarray(source).tolist()) == list(range(len(canonical)))
@@ -97,7 +109,7 @@ def test_rows_say_which_image_they_are(rng, lengths):
     )
     if "source" in outputs:
         np.testing.assert_array_equal(outputs["copy"], 0)
-    embedded = network.embed(images, stems)["features"]["v1"]
+    embedded = embed(network, images, stems)["features"]["v1"]
     np.testing.assert_allclose(embedded, canonical, rtol=1e-3, atol=1e-4)
 
 
@@ -121,7 +133,7 @@ def test_the_order_of_views_and_modalities_stays_within_jit(rng):
 def test_rows_in_order_need_no_source(rng):
     network = build(small())
     stems = {"visible": "visible", "other": "visible", "infrared": "infrared"}
-    equal = network(random_views(rng, visible=2, other=2, infrared=2), stems)
+    equal = call(network, random_views(rng, visible=2, other=2, infrared=2), stems)
     assert "source" not in equal and "copy" not in equal
 
 
@@ -130,10 +142,11 @@ def test_a_network_of_one_stem_takes_rows_of_any_modality(rng):
     network = nnx.view(build(part), use_running_average=True)
     images = random_views(rng, mixed=6)
     modality = jnp.asarray([0, 1, 1, 0, 1, 0])
-    outputs = network(images, {"mixed": "any"}, modality={"mixed": modality})
+    outputs = call(network, images, {"mixed": "any"}, modality={"mixed": modality})
     for row in range(6):
         rows = slice(row, row + 1)
-        alone = network(
+        alone = call(
+            network,
             {"mixed": images["mixed"][rows]},
             {"mixed": "any"},
             modality={"mixed": modality[rows]},
@@ -144,13 +157,13 @@ def test_a_network_of_one_stem_takes_rows_of_any_modality(rng):
             rtol=1e-3,
             atol=1e-4,
         )
-    flipped = network(images, {"mixed": "any"}, modality={"mixed": 1 - modality})
+    flipped = call(network, images, {"mixed": "any"}, modality={"mixed": 1 - modality})
     assert np.abs(flipped["features"]["v1"] - outputs["features"]["v1"]).min() > 1e-6
 
 
 def test_an_unknown_stem_is_named(rng):
     with pytest.raises(ValueError, match=r"'a': 'thermal'.*allowed are \['visible'"):
-        build(small())(random_views(rng, a=1), {"a": "thermal"})
+        call(build(small()), random_views(rng, a=1), {"a": "thermal"})
 
 
 # --- Blocks before and after ----------------------------------------------------------
@@ -179,8 +192,9 @@ class Recorded(nnx.Module):
 
     def __call__(self, x, modality, stage_input=None, rng=None):
         assert stage_input is not None
-        given = (x.shape, stage_input.shape, modality.tolist())
-        self.seen.append((self.channels, *given))
+        given = (self.channels, x.shape, stage_input.shape)
+        note = self.seen.append
+        jax.debug.callback(lambda m: note((*given, m.tolist())), modality, ordered=True)
         return x
 
 
@@ -199,7 +213,9 @@ def test_blocks_stand_before_and_after_stages_and_blocks(rng):
     SEEN.clear()
     places = {place: Record() for place in ("2", "2.0", "2.1", "1.1", "1")}
     network = build(small(stages=2, before=places, after=places))
-    network(random_views(rng, visible=1, infrared=1), {v: v for v in network.stems})
+    images = random_views(rng, visible=1, infrared=1)
+    call(network, images, {view: view for view in images})
+    jax.effects_barrier()
     first, second = (2, 8, 4, 8), (2, 4, 2, 16)
     modality = [0, 1]
     assert [
@@ -219,7 +235,7 @@ def test_a_block_after_a_stage_sees_the_input_of_the_stage(rng):
     network = nnx.view(
         build(small(stages=2, after={"2": StageInput()})), use_running_average=True
     )
-    outputs = network(images, stems)["features"]["v1"]
+    outputs = call(network, images, stems)["features"]["v1"]
     x = plain.stems["visible"](images["visible"])
     for block in getattr(plain.trunk, "layer1"):  # noqa: B009 (set by name)
         x = block(x)
@@ -279,7 +295,7 @@ def test_rows_that_two_blocks_multiply_have_one_source_and_copy(rng):
     network = nnx.view(build(part), use_running_average=True)
     images = random_views(rng, visible=2, infrared=2)
     stems = {view: view for view in images}
-    outputs = network(images, stems)
+    outputs = call(network, images, stems)
     source, copy = (np.asarray(outputs[name]).tolist() for name in ("source", "copy"))
     # by hand: row 6 i + 2 j + k is copy k of copy j of image i
     assert source == [i for i in range(4) for _ in range(6)]
@@ -291,10 +307,10 @@ def test_rows_that_two_blocks_multiply_have_one_source_and_copy(rng):
     single = nnx.view(
         build(small(stages=2, after={"2.0": Shift()})), use_running_average=True
     )
-    alone = np.asarray(single(images, stems)["features"]["v1"])
+    alone = np.asarray(call(single, images, stems)["features"]["v1"])
     np.testing.assert_allclose(features[:, 0, 0], alone, rtol=1e-3, atol=1e-4)
     copies = features.reshape(4, 6, -1)
-    found = network.embed(images, stems)["features"]["v1"]
+    found = embed(network, images, stems)["features"]["v1"]
     np.testing.assert_allclose(found, copies, rtol=1e-3, atol=1e-4)
 
 
@@ -302,11 +318,12 @@ def test_multiplied_rows_come_from_the_images_of_views_out_of_order(rng):
     """Sources of rows that are neither in order nor single."""
     images = random_views(rng, visible=2, infrared=2, other=2)
     stems = {"visible": "visible", "infrared": "infrared", "other": "visible"}
-    plain = nnx.view(build(small()), use_running_average=True)(images, stems)
+    plain = nnx.view(build(small()), use_running_average=True)
+    plain = call(plain, images, stems)
     network = nnx.view(
         build(small(stages=2, after={"2": Multiply(2)})), use_running_average=True
     )
-    outputs = network(images, stems)
+    outputs = call(network, images, stems)
     expected = np.asarray(plain["source"]).repeat(2)
     np.testing.assert_array_equal(outputs["source"], expected)
     np.testing.assert_array_equal(outputs["copy"], np.tile([0, 1], 6))
@@ -355,12 +372,13 @@ def test_random_numbers_reach_blocks_and_terms(rng):
     stems = {view: view for view in images}
 
     def features(key):
-        return np.asarray(network(images, stems, rng=key)["features"]["v1"])
+        return np.asarray(call(network, images, stems, rng=key)["features"]["v1"])
 
     one, again, other = (features(jax.random.key(n)) for n in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - other).max() > 1e-3
-    plain = nnx.view(build(small(stages=2)), use_running_average=True)(images, stems)
+    plain = nnx.view(build(small(stages=2)), use_running_average=True)
+    plain = call(plain, images, stems)
     np.testing.assert_array_equal(features(None), plain["features"]["v1"])
     objective = make_objective({"a": NoisyIdentity(), "b": NoisyIdentity()})
     batch = {"ids": jnp.arange(4)}

@@ -44,7 +44,7 @@ def stacked(rows: dict[str, np.ndarray]) -> np.ndarray:
 def repeats_only_where_needed(rows: np.ndarray, available: np.ndarray) -> bool:
     """Whether every available row is used as often as any other, or once less."""
     used = np.bincount(rows, minlength=len(IDS))[available]
-    return used.sum() == len(rows) and used.max() - used.min() <= 1
+    return bool(used.sum() == len(rows) and used.max() - used.min() <= 1)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import paper_parts
 import pytest
-from flax import nnx
 
 from jreid.config_files import load
 from jreid.models.bottleneck import Bottleneck
+from jreid.models.modules.keys import WeightKeys
 from jreid.models.modules.resnet import Rows
 from jreid.models.resnet import ResNet
 from jreid.models.two_stream import TwoStream
@@ -53,7 +53,7 @@ def train(refine, seed):
     """The scalars of every step."""
     part = TwoStream(branches=paper_parts.DIAM, trunk=StemsAlone(), refine=refine)
     graphdef, params, stats = paper_parts.state_of(
-        part.make(CLASSES, nnx.Rngs(seed), jnp.float32)
+        part.make(CLASSES, WeightKeys(seed), jnp.float32)
     )
     schedule = Cosine(epochs=10, warmup=1).make(WARMUP, 0.1)
     tx = SGD(groups=()).make(schedule)
