@@ -176,7 +176,7 @@ def _opened(run) -> FrozenRun:
 @functools.lru_cache(maxsize=1)  # of the run that was explained last
 def _merged(frozen: FrozenRun) -> TwoStreamNetwork:
     """The network with its values, as for embedding."""
-    from jreid.run.images import read_identities
+    from jreid.run.training_set import read_identities
 
     classes = classes_of(frozen.config, len(read_identities(frozen.workdir)))
     structure = network_structure(network_maker(frozen.config, classes))[1]

@@ -87,7 +87,7 @@ def _require_same(dataset: str, root: Path, out: Path, split: int) -> None:
     """Raises ValueError unless built and given images are alike in name and content."""
     from jreid.data.builders import make_builder
     from jreid.data.records import LISTS, built_folder, read_built
-    from jreid.run.people import contents_of, fingerprint
+    from jreid.run.fingerprints import contents_of, fingerprint
 
     given = make_builder(out, dataset, split).read(root)  # type: ignore[attr-defined]
     there = read_built(out, dataset, split=split, train_on_val=False)

@@ -43,8 +43,9 @@ command_line
 training.*
 run.begin
 run.about run.published_weights run.pretrained run.results
-run.people
+run.fingerprints
 run.embedder run.images
+run.training_set
 search.extra search.reliability
 search.calibration
 report.*

@@ -31,6 +31,7 @@ from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.official_draw import read_permutations
 from jreid.parts import check
 from jreid.run import image_list, pretrained, workdir
+from jreid.run.training_set import read_training_set
 from tools import tensor_files
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -312,7 +313,7 @@ def test_files_of_a_run(tmp_path):
 
     def read_both():
         try:
-            workdir.read_training_set(tmp_path)
+            read_training_set(tmp_path)
         except ValueError as error:
             assert training_set.name in str(error)
         try:

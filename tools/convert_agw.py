@@ -35,8 +35,9 @@ from jreid.models.torch_names import Conversion, agw_name, convert
 from jreid.parts import check
 from jreid.processes.sharding import data_mesh
 from jreid.run.checkpoint import Checkpoints
-from jreid.run.images import RunImages, described, write_training_set
+from jreid.run.images import RunImages, described
 from jreid.run.leaves import named_leaves
+from jreid.run.training_set import write_training_set
 from jreid.run.workdir import open_workdir, write_text
 from jreid.training.build import network_maker
 from jreid.training.plan import plan

@@ -16,7 +16,7 @@ from jreid.export.merged import merged
 from jreid.export.program import Program, trace
 from jreid.models.embedding import unit_rows
 from jreid.run.frozen import FrozenRun
-from jreid.run.images import read_identities
+from jreid.run.training_set import read_identities
 from jreid.training.build import MODALITIES, build_embed, classes_of
 from jreid.training.state import Tree
 

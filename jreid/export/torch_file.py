@@ -22,7 +22,7 @@ from jreid.export.embedding import Network, largest_difference
 from jreid.export.torch_network import from_config, network, standalone, weights
 from jreid.models.embedding import Embedding
 from jreid.run.frozen import FrozenRun
-from jreid.run.images import read_identities
+from jreid.run.training_set import read_identities
 from jreid.run.workdir import replacing, write_text
 from jreid.training.build import MODALITIES, classes_of, stems
 

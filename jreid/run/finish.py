@@ -8,10 +8,10 @@ from jreid.report.page import report_page
 from jreid.report.run_folder import open_run
 from jreid.run import results
 from jreid.run.build import Run
-from jreid.run.images import say_untested
 from jreid.run.workdir import write_text
 
 REPORT = "report.html"
+UNTESTED = "trained on everybody: there is nobody to test on (data.test_fraction is 0)"
 
 
 def finish(config: Config, workdir: Path, run: Run) -> None:
@@ -21,7 +21,7 @@ def finish(config: Config, workdir: Path, run: Run) -> None:
     """
     test = run.images.test
     if not len(test):
-        say_untested()
+        print(UNTESTED)
         return
     state = run.state
     features = run.embedder(state.params, state.stats, test, "embed test images")

@@ -26,7 +26,8 @@ from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
 from jreid.evaluation.protocols.regdb import mean_title
 from jreid.evaluation.score import Score
 from jreid.run.about import about_run
-from jreid.run.workdir import CONFIG, read_training_set, saved_steps
+from jreid.run.training_set import read_training_set
+from jreid.run.workdir import CONFIG, saved_steps
 
 Scored = tuple[list[Score], dict[str, Any]]
 # Besides what may differ when a run is continued, of which the evaluation may not.

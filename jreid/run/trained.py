@@ -13,13 +13,14 @@ from jreid.evaluation.score import Score
 from jreid.processes.compilation_cache import keep_compiled_programs
 from jreid.processes.heap import trim_after_compiling
 from jreid.processes.sharding import data_mesh
-from jreid.run import images as run_images
 from jreid.run import results
 from jreid.run.about import about_run
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.embedder import Embedder
-from jreid.run.people import contents_of, fingerprint, is_moved, require_untrained
-from jreid.run.workdir import read_training_set
+from jreid.run.fingerprints import contents_of, crc32_of_names, fingerprint
+from jreid.run.images import readable
+from jreid.run.people import is_moved, require_untrained
+from jreid.run.training_set import grey16_of_run, read_identities, read_training_set
 from jreid.training.build import build_embed, classes_of, network_maker
 from jreid.training.state import Tree, abstract_params_and_stats
 
@@ -41,7 +42,7 @@ def restore_network(
     trim_after_compiling()
     keep_compiled_programs()
     mesh = data_mesh()
-    classes = classes_of(config, len(run_images.read_identities(workdir)))
+    classes = classes_of(config, len(read_identities(workdir)))
     make_network = network_maker(config, classes)
     params, stats = abstract_params_and_stats(make_network, mesh)
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
@@ -86,9 +87,9 @@ def evaluate_run(
         )
     if tested_on is None:
         _check_split(config, workdir, dataset)
-    grey16 = run_images.grey16_of_run(config, workdir)
+    grey16 = grey16_of_run(config, workdir)
     unread = dataclasses.replace(dataset.test, grey16=grey16)
-    test = run_images.readable(config, unread, "test").images
+    test = readable(config, unread, "test").images
     contents = contents_of(test)
     require_untrained(config, workdir, dataset, test, contents, tested_on)
     content = fingerprint(test, contents)
@@ -128,8 +129,8 @@ def _check_split(config: Config, workdir: Path, dataset: Dataset) -> None:
     images = drop_unpaired(dataset.train, modalities=modalities_of(config.views))
     if len(images) != before["images"]:
         # A file that could not be read was left out when the training began.
-        images = run_images.readable(config, images, "training").images
-    if run_images.digest(images) != before["crc32_of_names"]:
+        images = readable(config, images, "training").images
+    if crc32_of_names(images) != before["crc32_of_names"]:
         raise ValueError(
             f"{workdir} was not trained on the training images of RegDB's split "
             f"{split} in {config.data.root or config.data.tfds}, so that its test "

@@ -90,29 +90,6 @@ def read_config(folder: str | pathlib.Path) -> dict[str, Any]:
         ) from error
 
 
-def read_training_set(folder: str | pathlib.Path) -> dict[str, Any]:
-    """Which images the run in `folder` is trained on, as `trained` has written it.
-
-    Raises:
-        FileNotFoundError: training has not begun.
-        ValueError: the file is damaged.
-    """
-    path = pathlib.Path(folder) / TRAINING_SET
-    try:
-        values = json.loads(path.read_text())
-        if not isinstance(values["identities"], list):
-            raise TypeError("identities are no list")
-        if missing := {"images", "crc32_of_names"} - values.keys():
-            raise ValueError(f"{', '.join(sorted(missing))} missing")
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} is missing: training has not begun in this work directory"
-        ) from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it") from error
-    return values
-
-
 def saved_steps(folder: pathlib.Path) -> list[int]:
     """The steps with a complete checkpoint in `folder`, ascending."""
     # Orbax gives a folder its plain number only when all of it is written.
