@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 LAYERS = """
 stopping
 bounds cache_folder extra lazy machine_memory progress shapes user_files
-models.torch_names run.leaves data.quiet
+models.torch_names run.leaves run.quiet_orbax data.quiet
 parts processes.*
 config_json
 config_hash config_differences
