@@ -28,7 +28,8 @@ data.linear_mixing data.channel_mixing data.channel_select data.pair_sampling
 evaluation.* data.entries data.source data.records
 data.sysu_mm01 data.regdb data.llcm data.csv_file data.decoding data.builders
 data.aligned_memory data.deep_images data.resizing data.reading
-data.folder data.pipeline
+data.folder data.batch_plan
+data.pipeline
 data.data_sets
 training.patterns training.subtrees training.schedules training.optimizers
 data.single_image
@@ -88,7 +89,8 @@ NUMPY_ONLY = (
 )
 # Library -> the only modules that import it.
 TENSORFLOW = (
-    *("data.augmentations", "data.decoding", "data.pipeline", "data.records"),
+    *("data.augmentations", "data.batch_plan", "data.decoding", "data.pipeline"),
+    "data.records",
     *("data.aligned_memory", "data.reading", "data.resizing"),
     "lazy",  # where it is type-checked
 )
