@@ -13,7 +13,8 @@ from jreid.config_json import from_json
 from jreid.data.datasets import read_file
 from jreid.data.grey16 import Grey16
 from jreid.evaluation.differences import Entry
-from jreid.evaluation.files.features_file import FeatureTable, read_features
+from jreid.evaluation.files.feature_table import FeatureTable
+from jreid.evaluation.files.features_file import read_features
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.protocols.custom import CustomProtocol
 from jreid.evaluation.protocols.protocol import GalleryOptions, Options, Protocol
