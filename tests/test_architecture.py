@@ -40,7 +40,7 @@ training.weights_and_biases training.end_time training.reporter
 config_checks
 config
 configs.* config_files
-command_line
+command_line evaluate_options
 training.*
 run.begin
 run.about run.published_weights run.pretrained run.results

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from jreid import __main__ as console
-from jreid import command_line, configs, embed, evaluate, prepare, train
+from jreid import command_line, configs, embed, prepare, train
 from jreid.config_differences import overrides
 from jreid.config_files import load
 from jreid.config_hash import config_hash
+from jreid.evaluate_options import Options as EvaluateOptions
 from jreid.parts import children, is_part, settled
 
 TRANSCRIPT = pathlib.Path(__file__).with_name("data") / "command_lines.txt"
@@ -306,5 +307,5 @@ def test_the_home_folder_is_put_into_paths_that_a_shell_leaves(monkeypatch):
     assert [str(p) for p in (given.workdir, given.images, given.out)] == [
         *("/home/ada/run", "/home/ada/in", "/home/ada/out/~")
     ]
-    given = command_line.parse(evaluate.Options, "", ["--features", "~/f.npz"], "")
+    given = command_line.parse(EvaluateOptions, "", ["--features", "~/f.npz"], "")
     assert given.features == (pathlib.Path("/home/ada/f.npz"),)
