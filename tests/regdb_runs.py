@@ -15,7 +15,7 @@ from jreid.models.resnet import ResNet
 from jreid.run import results
 from jreid.run.about import about_run
 from jreid.run.fingerprints import crc32_of_names
-from jreid.run.mean_of_runs import Run
+from jreid.run.run_folders import Run
 from jreid.training.schedules import Steps
 
 LAST_STEP = 2

@@ -28,7 +28,7 @@ from jreid.config_json import from_json  # noqa: E402
 from jreid.evaluation.files.results_file import read_results  # noqa: E402
 from jreid.evaluation.mean_of_scores import mean_over_seeds  # noqa: E402
 from jreid.evaluation.score import Score  # noqa: E402
-from jreid.run.mean_of_runs import Run  # noqa: E402
+from jreid.run.run_folders import Run  # noqa: E402
 from jreid.run.workdir import CONFIG, read_config  # noqa: E402
 from tools import leaderboard_page  # noqa: E402
 from tools.system_cost import images_per_step, measured_cost  # noqa: E402

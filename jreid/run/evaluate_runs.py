@@ -12,7 +12,8 @@ from jreid.data.data_sets import DATA_SETS
 from jreid.evaluation.protocols.protocol import GalleryOptions
 from jreid.parts import check
 from jreid.run.about import kind_of_feature
-from jreid.run.mean_of_runs import Run, find_runs, score_runs
+from jreid.run.mean_of_runs import score_runs
+from jreid.run.run_folders import Run, find_runs
 from jreid.run.workdir import read_config
 
 
