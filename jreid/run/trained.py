@@ -20,7 +20,7 @@ from jreid.run.embedder import Embedder
 from jreid.run.fingerprints import contents_of, crc32_of_names, fingerprint
 from jreid.run.images import readable
 from jreid.run.people import is_moved, require_untrained
-from jreid.run.training_set import grey16_of_run, read_identities, read_training_set
+from jreid.run.training_set import grey16_of_run, read_training_set
 from jreid.training.build import build_embed, classes_of, network_maker
 from jreid.training.state import Tree, abstract_params_and_stats
 
@@ -29,6 +29,7 @@ class TrainedNetwork(NamedTuple):
     """A network restored from a checkpoint."""
 
     step: int
+    classes: int  # of its classifiers
     params: Tree
     stats: Tree
     embedder: Embedder
@@ -42,7 +43,8 @@ def restore_network(
     trim_after_compiling()
     keep_compiled_programs()
     mesh = data_mesh()
-    classes = classes_of(config, len(read_identities(workdir)))
+    identities = read_training_set(workdir)["identities"]
+    classes = classes_of(config, len(identities))
     make_network = network_maker(config, classes)
     params, stats = abstract_params_and_stats(make_network, mesh)
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
@@ -52,7 +54,8 @@ def restore_network(
         assert step is not None  # restore has refused a run without checkpoints
         checksum = checkpoints.checksum(step, tuple(wanted))
     embedder = Embedder(config, build_embed(config, classes), mesh)
-    return TrainedNetwork(step, state["params"], state["stats"], embedder, checksum)
+    params, stats = state["params"], state["stats"]
+    return TrainedNetwork(step, classes, params, stats, embedder, checksum)
 
 
 def evaluate_run(

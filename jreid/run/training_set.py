@@ -82,11 +82,6 @@ def read_training_set(folder: str | Path) -> dict[str, Any]:
     return values
 
 
-def read_identities(workdir: Path) -> list[int]:
-    """The training identities of a run, in the order of their labels."""
-    return read_training_set(workdir)["identities"]
-
-
 def grey16_of_run(config: Config, workdir: Path) -> Grey16:
     """How the run in `workdir` reads 16-bit images."""
     if config.grey16.by != "set":
