@@ -84,23 +84,9 @@ def labels_of_data_set(key: str, options: Options) -> "tuple[Labels, str]":
 def score_runs(options: Options) -> None:
     """Scores runs, for which the whole of jreid is needed."""
     try:
-        from jreid.run.evaluate_runs import RunOptions, evaluate_runs
-        from jreid.user_files import load_file
+        from jreid.run.evaluate_runs import evaluate_runs
 
-        if options.config is not None:
-            load_file(options.config)
-        given = RunOptions(
-            galleries=options.given(*OF_GALLERIES),
-            rerank=options.switch("rerank"),
-            feature=options.feature,
-            flip=options.switch("flip"),
-            dataset=options.dataset,
-            split=options.split,
-            root=options.root,
-            tfds=options.tfds,
-        )
-        names = (*options.runs, *options.workdir)
-        evaluate_runs(names, given, step=options.step, out=options.out)
+        evaluate_runs(options)
     except ModuleNotFoundError as error:
         if options.traceback:
             raise
