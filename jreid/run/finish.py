@@ -7,6 +7,7 @@ from jreid.processes.distributed import is_main
 from jreid.report.page import report_page
 from jreid.report.run_folder import open_run
 from jreid.run import results
+from jreid.run.about import about_run
 from jreid.run.build import Run
 from jreid.run.workdir import write_text
 
@@ -28,7 +29,9 @@ def finish(config: Config, workdir: Path, run: Run) -> None:
     if not is_main():
         return
     step, content = int(state.step), run.images.test_content
-    results.report(config, workdir, step, features, test, content)
+    about = about_run(config, step, content=content)
+    scores = results.write_report(config, workdir, step, features, test, None, about)
+    results.print_report(scores, about, workdir)
     page = report_page([open_run(workdir, read=test.read)])
     write_text(workdir / REPORT, page)
     print(workdir / REPORT)

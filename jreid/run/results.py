@@ -204,20 +204,6 @@ def _write_features(
         np.savez(temporary, **columns)
 
 
-def report(
-    config: Config,
-    workdir: Path,
-    step: int,
-    features: Features,
-    images: Images,
-    content: str,
-) -> None:
-    """Writes and prints a trained run's own; `content` is the images' fingerprint."""
-    about = about_run(config, step, content=content)
-    scores = write_report(config, workdir, step, features, images, None, about)
-    print_report(scores, about, workdir)
-
-
 def print_report(
     scores: list[Score],
     about: Mapping[str, Any],
