@@ -52,7 +52,7 @@ def explain_match(given: Options) -> None:
     """Writes the picture; prints the similarity and what the maps are."""
     from jreid.explanation import explain
     from jreid.run.frozen import open_run
-    from jreid.run.workdir import replacing
+    from jreid.whole_files import replacing
 
     for path in (given.query, given.gallery_image):
         if not path.is_file():

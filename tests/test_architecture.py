@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 # A module imports from its own line or the lines above it, and never in a circle.
 LAYERS = """
 stopping
-bounds cache_folder extra lazy machine_memory progress shapes user_files
+bounds cache_folder extra lazy machine_memory progress shapes user_files whole_files
 models.torch_names run.leaves run.quiet_orbax data.quiet
 parts processes.*
 config_json

@@ -15,11 +15,11 @@ import tiny
 
 from jreid import train
 from jreid.run import batches as run_batches
-from jreid.run import results, workdir
+from jreid.run import results
 from jreid.run.images import readable
-from jreid.run.workdir import replacing
 from jreid.training.reporter import Reporter, make_reporter
 from jreid.training.scalars import DivergedError, ScalarWindow
+from jreid.whole_files import replacing
 
 ROOT = pathlib.Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("systems_built_once")
@@ -172,7 +172,7 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoints(
 
 TOO_LARGE = """
 import pathlib, resource, sys
-from jreid.run.workdir import write_text
+from jreid.whole_files import write_text
 
 path = pathlib.Path(sys.argv[1])
 write_text(path, "old")
@@ -222,7 +222,7 @@ def test_a_report_on_a_full_disk_names_the_file(
             target = os.readlink(f"/proc/self/fd/{number}")
             return full_disk() if f"/.{name}." in target else sync(number)
 
-        monkeypatch.setattr(workdir.os, "fsync", full)
+        monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match=f"cannot write .*/{name}: .*No space"):
             results.write_report(config, tmp_path, 1, features, test)
         assert {path.name for path in tmp_path.iterdir()} == {p.name for p in before}

@@ -89,7 +89,7 @@ def _write(run: "FrozenRun", kind: str, out: Path) -> float:
         from jreid.export import stablehlo_file as file
 
         contents = file.serialised(program)
-    from jreid.run.workdir import replacing
+    from jreid.whole_files import replacing
 
     difference = largest_difference(network, file.loaded(contents))
     with replacing(out) as temporary:

@@ -11,8 +11,8 @@ from jreid.export.onnx.graph import OPSET
 from jreid.run.frozen import FrozenRun
 from jreid.run.pretrained import RECORD
 from jreid.run.training_set import read_training_set
-from jreid.run.workdir import write_text
 from jreid.training.normalisation import IMAGE_MEAN, IMAGE_STD
+from jreid.whole_files import write_text
 
 PLACES = ("root", "tfds")  # fields of a data set that say nothing elsewhere
 # data set -> who may use what was made of it

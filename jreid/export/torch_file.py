@@ -23,8 +23,8 @@ from jreid.export.embedding import Network, largest_difference
 from jreid.export.torch_network import from_config, network, standalone, weights
 from jreid.models.embedding import Embedding
 from jreid.run.frozen import FrozenRun
-from jreid.run.workdir import replacing, write_text
 from jreid.training.build import stems
+from jreid.whole_files import replacing, write_text
 
 HEAD = '''"""Person re-identification in PyTorch: {name}, exported from jreid.
 

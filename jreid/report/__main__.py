@@ -47,7 +47,7 @@ def report(given: Options) -> None:
     from jreid.evaluation.embedding_map import best_method
     from jreid.report.page import report_page
     from jreid.report.run_folder import named, open_run
-    from jreid.run.workdir import write_text
+    from jreid.whole_files import write_text
 
     if not given.runs:
         raise ValueError(f"give the folder of a run: {PROGRAM} runs/demo")

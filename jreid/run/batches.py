@@ -13,8 +13,9 @@ from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.rows import groups, joined
 from jreid.processes.sharding import own_rows
 from jreid.run.images import RunImages
-from jreid.run.workdir import saved_steps, write_text
+from jreid.run.workdir import saved_steps
 from jreid.training.plan import PlannedPhase, Segment
+from jreid.whole_files import write_text
 
 PLAYERS_APART = 2**32  # between the seeds of two players: above any run's seed
 

@@ -9,7 +9,7 @@ from jreid.report.run_folder import open_run
 from jreid.run import results
 from jreid.run.about import about_run
 from jreid.run.build import Run
-from jreid.run.workdir import write_text
+from jreid.whole_files import write_text
 
 REPORT = "report.html"
 UNTESTED = "trained on everybody: there is nobody to test on (data.test_fraction is 0)"

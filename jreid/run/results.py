@@ -26,7 +26,7 @@ from jreid.evaluation.score_features import (
 )
 from jreid.progress import counted_tables
 from jreid.run.about import about_run
-from jreid.run.workdir import replacing, write_text
+from jreid.whole_files import replacing, write_text
 
 Features = dict[str, np.ndarray]  # name -> float32 [n d]; the first is the headline
 

@@ -14,8 +14,9 @@ from jreid.config import Config
 from jreid.data.grey16 import HIGH_BYTES, Grey16
 from jreid.run.fingerprints import names_below
 from jreid.run.images import RunImages
-from jreid.run.workdir import TRAINING_SET, replacing, write_text
+from jreid.run.workdir import TRAINING_SET
 from jreid.training.plan import PlannedPhase
+from jreid.whole_files import replacing, write_text
 
 TRAINING_IMAGES = "training_images.npz"
 GREY16 = "grey16"  # in training_set.json

@@ -11,7 +11,7 @@ from typing import Any
 from jreid import __version__
 from jreid.evaluation.score import METRICS, Score
 from jreid.evaluation.statistics import ByIdentity
-from jreid.run.workdir import replacing, write_text
+from jreid.whole_files import replacing, write_text
 
 FORMAT = 2  # of results.json
 _OURS = ("format", "unit", "scores")  # keys that the head may not have
