@@ -20,7 +20,8 @@ from jreid import stopping
 if __name__ == "__main__":
     stopping.end_quietly()  # while all else is imported
 
-from jreid.command_line import exit_code, parse  # noqa: E402
+from jreid.command_line import parse  # noqa: E402
+from jreid.ending import exit_code  # noqa: E402
 from jreid.evaluate_options import OF_GALLERIES, Options, way_of  # noqa: E402
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from jreid import stopping
 if __name__ == "__main__":
     stopping.end_quietly()  # while all else is imported
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 
 
 @dataclass
@@ -120,7 +120,7 @@ def _program(arguments: list[str]) -> None:
 
 def main(arguments: list[str]) -> int:
     """Builds; an error becomes one line and exit code 2."""
-    return command_line.exit_code(_program, arguments)
+    return ending.exit_code(_program, arguments)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jreid import command_line, stopping
+from jreid import command_line, ending, stopping
 from jreid.run.begin import begin, say
 
 
@@ -41,8 +41,8 @@ parse = partial(
 
 if __name__ == "__main__":
     stopping.end_quietly()
-    command_line.help_first(parse, sys.argv[1:])  # before JAX is imported
-    command_line.or_end(partial(begin, parse), sys.argv[1:])
+    ending.help_first(parse, sys.argv[1:])  # before JAX is imported
+    ending.or_end(partial(begin, parse), sys.argv[1:])
 
 from jreid.config import Config  # noqa: E402
 from jreid.data.quiet import quieten_tensorflow  # noqa: E402
@@ -163,7 +163,7 @@ def program(arguments: list[str]) -> int:
         return train(config, workdir)
 
 
-main = partial(command_line.exit_code, program)  # an error becomes one line
+main = partial(ending.exit_code, program)  # an error becomes one line
 
 
 if __name__ == "__main__":

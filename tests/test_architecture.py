@@ -16,7 +16,7 @@ LAYERS = """
 stopping
 bounds cache_folder extra lazy machine_memory progress shapes user_files whole_files
 models.torch_names run.leaves run.quiet_orbax data.quiet
-parts processes.*
+ending parts processes.*
 config_json
 config_hash config_differences
 run.workdir

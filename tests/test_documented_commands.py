@@ -9,8 +9,9 @@ import textwrap
 import pytest
 
 from jreid import embed, explain, prepare, train
-from jreid.command_line import exit_code, parse
+from jreid.command_line import parse
 from jreid.doctor import __main__ as doctor
+from jreid.ending import exit_code
 from jreid.evaluate_options import Options as EvaluateOptions
 from jreid.evaluate_options import way_of
 from jreid.export.__main__ import Options as ExportOptions

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given
 from PIL import Image
 from search import examples
 
-from jreid import command_line
+from jreid import command_line, ending
 from jreid.config_files import load
 from jreid.config_json import from_json, to_json
 from jreid.data import image_file, lists
@@ -378,7 +378,7 @@ def test_overrides_of_a_config(tmp_path, capsys):
 
     def read():
         given_ = [f"--config.{field}={value}" for field, value in chosen[0]]
-        code = command_line.exit_code(program, ["--config=sysu", *given_])
+        code = ending.exit_code(program, ["--config=sysu", *given_])
         said = capsys.readouterr().err
         assert code == (2 if said else 0) and "Traceback" not in said
 

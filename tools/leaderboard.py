@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 from jreid.config import Config  # noqa: E402
 from jreid.config_differences import differences  # noqa: E402
 from jreid.config_json import from_json  # noqa: E402
@@ -80,7 +80,7 @@ class Planned:
 
 def main(arguments: list[str]) -> int:
     """Exit code 2 and one line for what is refused."""
-    return command_line.exit_code(program, arguments)
+    return ending.exit_code(program, arguments)
 
 
 def program(arguments: list[str]) -> int:
