@@ -78,7 +78,7 @@ class Explanation:
         The constant is spread evenly over the locations, so that a location like the
         average of the training images has no colour.
         """
-        from jreid.evaluation.pictures import heat_map_picture
+        from jreid.heat_map import heat_map_picture
 
         maps = [
             of_image + constant / of_image.size

@@ -16,7 +16,7 @@ LAYERS = """
 stopping
 bounds cache_folder extra lazy machine_memory progress shapes user_files whole_files
 models.torch_names run.leaves run.quiet_orbax data.quiet
-ending parts processes.*
+ending heat_map parts processes.*
 config_json
 config_hash config_differences
 run.workdir
@@ -106,7 +106,7 @@ ONLY_IN = {
     "tensorflow_datasets": ("data.builders", "data.records", "prepare"),
     "clu": ("training.reporter", "training.writers"),
     "orbax": ("run.checkpoint",),
-    "matplotlib": ("evaluation.pictures",),
+    "matplotlib": ("evaluation.cmc_plot", "heat_map", "search.reliability_diagram"),
     "fastapi": SERVED,
     "starlette": SERVED,
     "pydantic": SERVED,

@@ -93,10 +93,10 @@ def write_results(
     lines = [str(folder / "results.json")]
     if importlib.util.find_spec("matplotlib") is None:
         return [*lines, "no cmc.png, which needs matplotlib"]
-    from jreid.evaluation import pictures
+    from jreid.evaluation.cmc_plot import save_cmc_plot
 
     with replacing(folder / "cmc.png") as temporary:
-        pictures.save_cmc_plot(temporary, scores)
+        save_cmc_plot(temporary, scores)
     return [*lines, str(folder / "cmc.png")]
 
 

@@ -91,8 +91,8 @@ def _print_test(told: "Mapping[str, float]") -> None:
 
 
 def _draw(path: Path, found: "Calibrations", tests: "dict[str, Pairs]") -> None:
-    from jreid.evaluation.pictures import save_reliability_diagram
     from jreid.search.reliability import reliability
+    from jreid.search.reliability_diagram import save_reliability_diagram
     from jreid.whole_files import replacing
 
     made = {}
