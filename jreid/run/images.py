@@ -22,11 +22,11 @@ class RunImages:
     labels: np.ndarray  # of `train`: 0 to len(identities) - 1
     identities: np.ndarray  # the data set's numbers of the training identities
     names: list[str]  # of them, where the data set names them
-    crc32_of_names: int  # of `train`, as the two fingerprints below
+    crc32_of_names: int  # of `train`; see `fingerprints`
     pixels: np.ndarray | None  # of `train`, if they are kept in memory
     val: Images
     test: Images
-    contents: np.ndarray  # of `train`, see `fingerprints.contents_of`
+    contents: np.ndarray  # of `train`; see `fingerprints`
     content: str  # fingerprint of `train`
     test_content: str  # fingerprint of `test`
 

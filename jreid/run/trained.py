@@ -19,7 +19,7 @@ from jreid.run.checkpoint import Checkpoints
 from jreid.run.embedder import Embedder
 from jreid.run.fingerprints import contents_of, crc32_of_names, fingerprint
 from jreid.run.images import readable
-from jreid.run.people import is_moved, require_untrained
+from jreid.run.trained_people import is_moved, require_untrained
 from jreid.run.training_set import grey16_of_run, read_training_set
 from jreid.training.build import build_embed, classes_of, network_maker
 from jreid.training.state import Tree, abstract_params_and_stats

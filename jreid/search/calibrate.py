@@ -99,7 +99,7 @@ def held_out_people(embedder: Embedder) -> tuple[Images, Images]:
     """
     from jreid.config_json import from_json
     from jreid.run.fingerprints import contents_of
-    from jreid.run.people import require_untrained
+    from jreid.run.trained_people import require_untrained
     from jreid.run.workdir import read_config
 
     run = embedder.workdir
