@@ -5,34 +5,23 @@ Nothing heavy is imported before a command line is known to be right.
 """
 
 import ast
-import codecs
-import contextlib
 import dataclasses
 import inspect
-import io
 import itertools
-import os
 import shlex
-import signal
-import sys
 import textwrap
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
-from jreid import stopping
 from jreid.config_differences import overrides
 from jreid.config_files import load, shipped
+from jreid.ending import REFUSED
 from jreid.parts import check
 
 if TYPE_CHECKING:  # imports NumPy, which help without a config need not wait for
     from jreid.config import Config
-
-REFUSED = 2  # exit code of what was not even begun
-READER_GONE = 141  # as a shell gives it, 128 + SIGPIPE
-PLAIN = {"\u00b1": "+-", "\u2013": "-", "\u2212": "-", "\u00d7": "x"}
 
 Options = TypeVar("Options")
 
@@ -45,102 +34,6 @@ class Given(Generic[Options]):
     options: Options
     words: list[str]
     """`--config FILE` and the overrides that make the config out of that file."""
-
-
-def exit_code(program: Callable[[list[str]], int | None], arguments: list[str]) -> int:
-    """The program's exit code; an error that it raises becomes one line and code 2.
-
-    With --traceback among the arguments it is raised. A signal that the program does
-    not answer itself becomes a line, too, and the code 128 plus its number.
-    """
-    print_plainly()
-    try:
-        with stopping.stoppable():
-            code = program(arguments) or 0
-            sys.stdout.flush()
-            return code
-    except SystemExit as stopped:  # tyro's, after help or a refusal of its own
-        return stopped.code if isinstance(stopped.code, int) else REFUSED
-    except KeyboardInterrupt as stopped:
-        print(str(stopped) or "interrupted", file=sys.stderr)
-        return getattr(stopped, "exit_code", 128 + signal.SIGINT)
-    except BrokenPipeError:  # whoever read, as `head` does, has had enough
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
-    except (ValueError, OSError, MemoryError, ArithmeticError) as error:
-        if "--traceback" in arguments:
-            raise
-        print(f"error: {error or type(error).__name__}", file=sys.stderr)
-        return REFUSED
-    except ImportError as error:
-        if "--traceback" in arguments or (error.name or "").startswith("jreid"):
-            raise
-        print(f"error: {_without_package(error)}", file=sys.stderr)
-        return REFUSED
-    except (RuntimeError, AssertionError) as error:
-        if "--traceback" in arguments or not (told := _without_device(error)):
-            raise
-        print(f"error: {told}", file=sys.stderr)
-        return REFUSED
-
-
-def print_plainly() -> None:
-    """What the terminal or pipe has no letter for is printed as what it can."""
-    codecs.register_error("jreid", lambda error: _plain(error))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="jreid")
-
-
-def _plain(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    letters = error.object[error.start : error.end]
-    return "".join(PLAIN.get(letter, "?") for letter in letters), error.end
-
-
-def _without_package(error: ImportError) -> str:
-    """What to do where a package that jreid requires is missing or broken."""
-    return (
-        f"{error.name or 'a package'} is not installed ({error}): "
-        "python -m jreid.doctor names the command that installs it"
-    )
-
-
-def _without_device(error: RuntimeError | AssertionError) -> str:
-    """What to do where JAX finds no device of the platform that was asked for."""
-    asked = os.environ.get("JAX_PLATFORMS", "")
-    frames = traceback.extract_tb(error.__traceback__)
-    if not asked or not frames or "xla_bridge" not in frames[-1].filename:
-        return ""
-    return (
-        f"JAX_PLATFORMS is {asked!r}, and JAX can use no such device here: unset it, "
-        "set it to cpu, or install JAX for that device"
-    )
-
-
-def help_first(parse: Callable[[list[str]], Any], arguments: list[str]) -> None:
-    """Ends the program if its help is asked for, or its config is missing."""
-    asked = {"-h", "--help"} & set(arguments)
-    if asked or not any(word.startswith("--config") for word in arguments):
-        sys.exit(exit_code(parse, arguments))
-
-
-def or_end(program: Callable[[list[str]], int | None], arguments: list[str]) -> None:
-    """Does what comes first; ends the program with its exit code if that refuses."""
-    ended: list[int] = []
-
-    def noting(given: list[str]) -> int:
-        try:
-            return program(given) or 0
-        except SystemExit as stopped:  # also of code 0: all is said
-            ended.append(stopped.code if isinstance(stopped.code, int) else REFUSED)
-            raise
-
-    code = exit_code(noting, arguments)
-    if ended or code:
-        sys.exit(code)
 
 
 def parse(

@@ -23,7 +23,8 @@ def load(spec: str) -> "Config":
     from jreid.config import Config  # imports NumPy
 
     name, variant = _split(spec)
-    path = Path(name).expanduser() if name.endswith(".py") else _shipped(name)
+    is_own = name.endswith(".py")
+    path = Path(name).expanduser() if is_own else configs.FOLDER / f"{name}.py"
     if not path.is_file():
         near = difflib.get_close_matches(path.stem, shipped()) or shipped()
         raise ValueError(
@@ -58,10 +59,6 @@ def _split(spec: str) -> tuple[str, str]:
         return name, variant
     path, _, variant = spec.rpartition(".py")
     return f"{path}.py", variant.removeprefix(":")
-
-
-def _shipped(name: str) -> Path:
-    return configs.FOLDER / f"{name}.py"
 
 
 def _module(path: Path) -> ModuleType:

@@ -27,7 +27,7 @@ if __name__ == "__main__":
 
 import tyro  # noqa: E402
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 
 if TYPE_CHECKING:
     from jreid.run.embedding_batches import EmbeddedBatch, Shard
@@ -210,7 +210,7 @@ def program(arguments: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """The exit code; an error becomes one line and code 2."""
-    return command_line.exit_code(program, arguments)
+    return ending.exit_code(program, arguments)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ if __name__ == "__main__":
 
 import tyro  # noqa: E402
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 
 PROGRAM = "python -m jreid.explain"
 Modality = Literal["visible", "infrared", "auto"]
@@ -52,7 +52,7 @@ def explain_match(given: Options) -> None:
     """Writes the picture; prints the similarity and what the maps are."""
     from jreid.explanation import explain
     from jreid.run.frozen import open_run
-    from jreid.run.workdir import replacing
+    from jreid.whole_files import replacing
 
     for path in (given.query, given.gallery_image):
         if not path.is_file():
@@ -92,7 +92,7 @@ def program(arguments: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """The exit code; an error becomes one line and code 2."""
-    return command_line.exit_code(program, arguments)
+    return ending.exit_code(program, arguments)
 
 
 if __name__ == "__main__":

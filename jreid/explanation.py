@@ -39,7 +39,7 @@ from jreid.models.modules.two_stream import TwoStreamNetwork
 from jreid.models.two_stream import TwoStream
 from jreid.run.frozen import FrozenRun, open_run
 from jreid.shapes import Float32, UInt8
-from jreid.training.build import classes_of, network_maker, stems
+from jreid.training.build import network_maker, stems
 from jreid.training.normalisation import normalise
 from jreid.training.state import network_structure
 
@@ -78,7 +78,7 @@ class Explanation:
         The constant is spread evenly over the locations, so that a location like the
         average of the training images has no colour.
         """
-        from jreid.evaluation.pictures import heat_map_picture
+        from jreid.heat_map import heat_map_picture
 
         maps = [
             of_image + constant / of_image.size
@@ -176,10 +176,8 @@ def _opened(run) -> FrozenRun:
 @functools.lru_cache(maxsize=1)  # of the run that was explained last
 def _merged(frozen: FrozenRun) -> TwoStreamNetwork:
     """The network with its values, as for embedding."""
-    from jreid.run.images import read_identities
-
-    classes = classes_of(frozen.config, len(read_identities(frozen.workdir)))
-    structure = network_structure(network_maker(frozen.config, classes))[1]
+    make_network = network_maker(frozen.config, frozen.network.classes)
+    structure = network_structure(make_network)[1]
     network = nnx.merge(structure, frozen.network.params, frozen.network.stats)
     for head in network.branches.values():
         # The same value; its gradient is wanted here, which training cuts.

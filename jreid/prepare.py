@@ -15,7 +15,7 @@ from jreid import stopping
 if __name__ == "__main__":
     stopping.end_quietly()  # while all else is imported
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 
 
 @dataclass
@@ -87,7 +87,7 @@ def _require_same(dataset: str, root: Path, out: Path, split: int) -> None:
     """Raises ValueError unless built and given images are alike in name and content."""
     from jreid.data.builders import make_builder
     from jreid.data.records import LISTS, built_folder, read_built
-    from jreid.run.people import contents_of, fingerprint
+    from jreid.run.fingerprints import contents_of, fingerprint
 
     given = make_builder(out, dataset, split).read(root)  # type: ignore[attr-defined]
     there = read_built(out, dataset, split=split, train_on_val=False)
@@ -120,7 +120,7 @@ def _program(arguments: list[str]) -> None:
 
 def main(arguments: list[str]) -> int:
     """Builds; an error becomes one line and exit code 2."""
-    return command_line.exit_code(_program, arguments)
+    return ending.exit_code(_program, arguments)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jreid import command_line, stopping
+from jreid import command_line, ending, stopping
 from jreid.run.begin import begin, say
 
 
@@ -41,8 +41,8 @@ parse = partial(
 
 if __name__ == "__main__":
     stopping.end_quietly()
-    command_line.help_first(parse, sys.argv[1:])  # before JAX is imported
-    command_line.or_end(partial(begin, parse), sys.argv[1:])
+    ending.help_first(parse, sys.argv[1:])  # before JAX is imported
+    ending.or_end(partial(begin, parse), sys.argv[1:])
 
 from jreid.config import Config  # noqa: E402
 from jreid.data.quiet import quieten_tensorflow  # noqa: E402
@@ -53,12 +53,14 @@ from jreid.processes.distributed import StopVote  # noqa: E402
 from jreid.processes.heap import trim_after_compiling  # noqa: E402
 from jreid.processes.interrupt import Interrupt  # noqa: E402
 from jreid.progress import Progress  # noqa: E402
-from jreid.run import images as run_images  # noqa: E402
 from jreid.run import pretrained, results, split_training  # noqa: E402
+from jreid.run.batches import list_batch  # noqa: E402
 from jreid.run.build import Run, build_run  # noqa: E402
 from jreid.run.checkpoint import Checkpoints, resume  # noqa: E402
 from jreid.run.finish import finish  # noqa: E402
 from jreid.run.finished import print_finished, scores_of_finished  # noqa: E402
+from jreid.run.images import facts, read_images  # noqa: E402
+from jreid.run.training_set import write_training_set  # noqa: E402
 from jreid.run.workdir import open_workdir, require_shared  # noqa: E402
 from jreid.training.build import rates_at, schedules  # noqa: E402
 from jreid.training.reporter import first_message, make_reporter  # noqa: E402
@@ -82,14 +84,14 @@ def train(config: Config, workdir: Path) -> int:
 
         # Everything is built and checked before anything is written.
         weights = pretrained.weights_of_new_run(config, workdir)
-        images = run_images.read_images(config)
+        images = read_images(config)
         run = build_run(config, images)
         results.check_scorable(config, images)
         if weights:
             run.state = pretrained.with_weights(run.state, weights)
-        distributed.agree(run_images.facts(images, weights))
+        distributed.agree(facts(images, weights))
         if main:
-            run_images.write_training_set(workdir, images, run.phases)
+            write_training_set(workdir, images, run.phases)
         if main and weights:
             pretrained.write_record(workdir, weights, run.state.params)
 
@@ -104,7 +106,7 @@ def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
     """Takes the steps that are left; returns 0, or the code of a signal."""
     stop = min(config.steps or run.last_step, run.last_step)
     rates = schedules(config, run.phases)
-    listed = partial(run_images.list_batch, config, workdir, run.images, run.phases)
+    listed = partial(list_batch, config, workdir, run.images, run.phases)
     with (
         Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as saved,
         Interrupt() as interrupt,
@@ -161,7 +163,7 @@ def program(arguments: list[str]) -> int:
         return train(config, workdir)
 
 
-main = partial(command_line.exit_code, program)  # an error becomes one line
+main = partial(ending.exit_code, program)  # an error becomes one line
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from jreid import train
 from jreid.data.augmentations import Erase
 from jreid.processes import distributed
 from jreid.processes.distributed import StopVote
+from jreid.run import batches as run_batches
 from jreid.run import build, results
-from jreid.run import images as run_images
 
 MAKE_SYSTEM = build.build_system
 SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
@@ -86,7 +86,7 @@ def built_once(make):
 
 def run(job, number):
     workdir = pathlib.Path(job["workdir"])
-    make_batches = run_images.batches
+    make_batches = run_batches.batches
 
     def batches(config, images, segment, mesh, labels=None):
         path = workdir / f"batches-{number}.jsonl"
@@ -98,7 +98,7 @@ def run(job, number):
         SignalledVote.at = job["in_step"]
         SignalledVote.number = SIGNALS[job["signal"]]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(run_images, "batches", batches)
+        patched.setattr(run_batches, "batches", batches)
         patched.setattr(train, "StopVote", SignalledVote)
         patched.setattr(build, "build_system", built_once(MAKE_SYSTEM))
         if not job.get("scored"):

@@ -14,8 +14,8 @@ from jreid.evaluation.files.results_file import write_results
 from jreid.models.resnet import ResNet
 from jreid.run import results
 from jreid.run.about import about_run
-from jreid.run.images import digest
-from jreid.run.mean_of_runs import Run
+from jreid.run.fingerprints import crc32_of_names
+from jreid.run.run_folders import Run
 from jreid.training.schedules import Steps
 
 LAST_STEP = 2
@@ -69,7 +69,7 @@ def finish(run: Run, step: int = LAST_STEP) -> Run:
     training_set = {
         "identities": [0, 1, 2],
         "images": len(paired),
-        "crc32_of_names": digest(paired),
+        "crc32_of_names": crc32_of_names(paired),
         "steps_per_epoch": config.steps_per_epoch,
     }
     (run.folder / "training_set.json").write_text(json.dumps(training_set))

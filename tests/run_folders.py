@@ -10,7 +10,7 @@ from jreid.config_json import to_json
 from jreid.evaluation.files.results_file import about_scores, results_json
 from jreid.evaluation.protocols.by_key import make_protocol
 from jreid.evaluation.score_features import score_features
-from jreid.run.workdir import write_text
+from jreid.whole_files import write_text
 
 NAME = "<img src=x onerror=alert(1)>&.png"  # of every file: it must not be markup
 

@@ -7,6 +7,7 @@ may differ; a step of the demo, which .ci/run adds, is the rest of the program.
 VERSIONS = (
     "test_compare",
     "test_config",
+    "test_config_hash",
     "test_datasets",
     "test_exactness",
     "test_features_file",
@@ -19,6 +20,7 @@ VERSIONS = (
     "test_ranking",
     "test_sampling",
     "test_score",
+    "test_shipped_configs",
     "test_statistics",
     "test_table",
 )

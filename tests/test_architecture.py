@@ -14,9 +14,9 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 # A module imports from its own line or the lines above it, and never in a circle.
 LAYERS = """
 stopping
-bounds cache_folder extra lazy machine_memory progress shapes user_files
-models.torch_names run.leaves data.quiet
-parts processes.*
+bounds cache_folder extra lazy machine_memory progress shapes user_files whole_files
+models.torch_names run.leaves run.quiet_orbax data.quiet
+ending heat_map parts processes.*
 config_json
 config_hash config_differences
 run.workdir
@@ -28,7 +28,8 @@ data.linear_mixing data.channel_mixing data.channel_select data.pair_sampling
 evaluation.* data.entries data.source data.records
 data.sysu_mm01 data.regdb data.llcm data.csv_file data.decoding data.builders
 data.aligned_memory data.deep_images data.resizing data.reading
-data.folder data.pipeline
+data.folder data.batch_plan
+data.pipeline
 data.data_sets
 training.patterns training.subtrees training.schedules training.optimizers
 data.single_image
@@ -39,12 +40,13 @@ training.weights_and_biases training.end_time training.reporter
 config_checks
 config
 configs.* config_files
-command_line
+command_line evaluate_options
 training.*
 run.begin
 run.about run.published_weights run.pretrained run.results
-run.people
+run.fingerprints
 run.embedder run.images
+run.training_set
 search.extra search.reliability
 search.calibration
 report.*
@@ -87,7 +89,8 @@ NUMPY_ONLY = (
 )
 # Library -> the only modules that import it.
 TENSORFLOW = (
-    *("data.augmentations", "data.decoding", "data.pipeline", "data.records"),
+    *("data.augmentations", "data.batch_plan", "data.decoding", "data.pipeline"),
+    "data.records",
     *("data.aligned_memory", "data.reading", "data.resizing"),
     "lazy",  # where it is type-checked
 )
@@ -103,7 +106,7 @@ ONLY_IN = {
     "tensorflow_datasets": ("data.builders", "data.records", "prepare"),
     "clu": ("training.reporter", "training.writers"),
     "orbax": ("run.checkpoint",),
-    "matplotlib": ("evaluation.pictures",),
+    "matplotlib": ("evaluation.cmc_plot", "heat_map", "search.reliability_diagram"),
     "fastapi": SERVED,
     "starlette": SERVED,
     "pydantic": SERVED,

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from jreid import __main__ as console
-from jreid import command_line, configs, embed, evaluate, prepare, train
+from jreid import command_line, configs, embed, ending, prepare, train
 from jreid.config_differences import overrides
 from jreid.config_files import load
 from jreid.config_hash import config_hash
+from jreid.evaluate_options import Options as EvaluateOptions
 from jreid.parts import children, is_part, settled
 
 TRANSCRIPT = pathlib.Path(__file__).with_name("data") / "command_lines.txt"
@@ -107,7 +108,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("line", "answer"), answers())
 def test_a_command_line_is_answered_as_it_was(folder, capfd, line, answer):
-    code = command_line.exit_code(program, shlex.split(line))
+    code = ending.exit_code(program, shlex.split(line))
     said = capfd.readouterr()
     text = re.sub(r"config [0-9a-f]{12}$", "config HASH", said.out + said.err)
     assert f"{text}[exit code {code}]\n" == answer
@@ -115,7 +116,7 @@ def test_a_command_line_is_answered_as_it_was(folder, capfd, line, answer):
 
 
 def test_help_with_a_config_shows_fields_with_docstrings_and_values(folder, capsys):
-    assert command_line.exit_code(program, ["--config=demo:base", "--help"]) == 0
+    assert ending.exit_code(program, ["--config=demo:base", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "--config.views.visible.pipe.0.pixels INT" in text
     assert "Learning rate per batch of 64 images. (default: 0.03)" in text
@@ -144,27 +145,27 @@ def test_of_an_option_given_twice_the_later_counts(folder):
 
 def test_a_traceback_is_shown_when_it_is_asked_for(folder):
     arguments = ["--config=sysu", "--config.optimizer.lr=-1"]
-    assert command_line.exit_code(program, arguments) == 2
+    assert ending.exit_code(program, arguments) == 2
     with pytest.raises(ValueError, match="config.optimizer.lr is -1"):
-        command_line.exit_code(program, [*arguments, "--traceback"])
+        ending.exit_code(program, [*arguments, "--traceback"])
 
 
 def test_a_package_that_is_missing_is_one_line(capsys):
     def needing(arguments):
         raise ModuleNotFoundError("No module named 'flax'", name="flax")
 
-    assert command_line.exit_code(needing, []) == 2
+    assert ending.exit_code(needing, []) == 2
     assert capsys.readouterr().err == (
         "error: flax is not installed (No module named 'flax'): "
         "python -m jreid.doctor names the command that installs it\n"
     )
     with pytest.raises(ModuleNotFoundError):
-        command_line.exit_code(needing, ["--traceback"])
+        ending.exit_code(needing, ["--traceback"])
 
 
 def test_an_exit_code_of_the_program_s_own():
-    assert command_line.exit_code(lambda _: 130, []) == 130
-    assert command_line.exit_code(lambda _: None, []) == 0
+    assert ending.exit_code(lambda _: 130, []) == 130
+    assert ending.exit_code(lambda _: None, []) == 0
 
 
 # Overrides
@@ -306,5 +307,5 @@ def test_the_home_folder_is_put_into_paths_that_a_shell_leaves(monkeypatch):
     assert [str(p) for p in (given.workdir, given.images, given.out)] == [
         *("/home/ada/run", "/home/ada/in", "/home/ada/out/~")
     ]
-    given = command_line.parse(evaluate.Options, "", ["--features", "~/f.npz"], "")
+    given = command_line.parse(EvaluateOptions, "", ["--features", "~/f.npz"], "")
     assert given.features == (pathlib.Path("/home/ada/f.npz"),)

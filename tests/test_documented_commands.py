@@ -8,9 +8,12 @@ import textwrap
 
 import pytest
 
-from jreid import embed, evaluate, explain, prepare, train
-from jreid.command_line import exit_code, parse
+from jreid import embed, explain, prepare, train
+from jreid.command_line import parse
 from jreid.doctor import __main__ as doctor
+from jreid.ending import exit_code
+from jreid.evaluate_options import Options as EvaluateOptions
+from jreid.evaluate_options import way_of
 from jreid.export.__main__ import Options as ExportOptions
 from jreid.report.__main__ import Options as ReportOptions
 from jreid.search.__main__ import parse as parse_search
@@ -21,7 +24,7 @@ from tools.run_documented_commands import LEFT_OUT, SHORTENED, left_out, shorten
 ROOT = pathlib.Path(__file__).parent.parent
 PARSERS = {
     "train": train.parse,
-    "evaluate": lambda words: evaluate.way_of(parse(evaluate.Options, "", words, "")),
+    "evaluate": lambda words: way_of(parse(EvaluateOptions, "", words, "")),
     "embed": lambda words: parse(embed.Options, "", words, ""),
     "search": parse_search,
     "doctor": doctor.parse,

@@ -14,11 +14,12 @@ import pytest
 import tiny
 
 from jreid import train
-from jreid.run import images as run_images
-from jreid.run import results, workdir
-from jreid.run.workdir import replacing
+from jreid.run import batches as run_batches
+from jreid.run import results
+from jreid.run.images import readable
 from jreid.training.reporter import Reporter, make_reporter
 from jreid.training.scalars import DivergedError, ScalarWindow
+from jreid.whole_files import replacing
 
 ROOT = pathlib.Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("systems_built_once")
@@ -33,14 +34,14 @@ def tree(tmp_path_factory):
 def test_the_batch_of_a_divergence_is_listed(tree, tmp_path, monkeypatch):
     """Its files are those whose labels the step was given."""
     drawn = []
-    make = run_images.batches
+    make = run_batches.batches
 
     def recorded(*arguments):
         for batch in make(*arguments):
             drawn.append(batch)
             yield batch
 
-    monkeypatch.setattr(run_images, "batches", recorded)
+    monkeypatch.setattr(run_batches, "batches", recorded)
     config = tiny.tiny_config(tree)
     config.optimizer.lr = 1e30
     config.log.every_steps = 4  # noticed later than it happens
@@ -65,8 +66,8 @@ def test_the_batch_of_a_divergence_is_listed(tree, tmp_path, monkeypatch):
 def test_divergence_is_told_even_if_the_list_cannot_be_written(
     tree, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(run_images, "write_text", full_disk)
-    monkeypatch.setattr(run_images, "write_training_set", lambda *_: None)
+    monkeypatch.setattr(run_batches, "write_text", full_disk)
+    monkeypatch.setattr(train, "write_training_set", lambda *_: None)
     config = tiny.tiny_config(tree)
     config.optimizer.lr = 1e30
     with pytest.raises(DivergedError, match=r"is nan.*not listed: .*No space left"):
@@ -85,7 +86,7 @@ def test_the_log_says_how_long_a_step_waits_for_a_slow_disk(
     capsys,
 ):
     """While the wall clock jumps back by a quarter of an hour at every look at it."""
-    batches = run_images.batches
+    batches = run_batches.batches
 
     def sleeping(*arguments):
         for batch in batches(*arguments):
@@ -94,7 +95,7 @@ def test_the_log_says_how_long_a_step_waits_for_a_slow_disk(
 
     clock = itertools.count(10**9, -1000)
     monkeypatch.setattr(time, "time", lambda: float(next(clock)))
-    monkeypatch.setattr(run_images, "batches", sleeping)
+    monkeypatch.setattr(run_batches, "batches", sleeping)
     config = tiny.tiny_config(tree)
     config.checkpoint.every_epochs = 9
     assert train.train(config, tmp_path) == 0
@@ -171,7 +172,7 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoints(
 
 TOO_LARGE = """
 import pathlib, resource, sys
-from jreid.run.workdir import write_text
+from jreid.whole_files import write_text
 
 path = pathlib.Path(sys.argv[1])
 write_text(path, "old")
@@ -206,7 +207,7 @@ def test_a_report_on_a_full_disk_names_the_file(
     """Each file of the report in turn meets the full disk; the old one stays."""
     config = tiny.tiny_config(tree)
     config.evaluation.rerank = False
-    test = run_images.readable(config, config.data.read().test, "test").images
+    test = readable(config, config.data.read().test, "test").images
     vectors = np.random.default_rng(0).normal(size=(len(test), 4))
     features = {"fused": vectors.astype(np.float32)}
     results.write_report(config, tmp_path, 1, features, test)
@@ -221,7 +222,7 @@ def test_a_report_on_a_full_disk_names_the_file(
             target = os.readlink(f"/proc/self/fd/{number}")
             return full_disk() if f"/.{name}." in target else sync(number)
 
-        monkeypatch.setattr(workdir.os, "fsync", full)
+        monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match=f"cannot write .*/{name}: .*No space"):
             results.write_report(config, tmp_path, 1, features, test)
         assert {path.name for path in tmp_path.iterdir()} == {p.name for p in before}

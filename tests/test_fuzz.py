@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given
 from PIL import Image
 from search import examples
 
-from jreid import command_line
+from jreid import command_line, ending
 from jreid.config_files import load
 from jreid.config_json import from_json, to_json
 from jreid.data import image_file, lists
@@ -31,6 +31,7 @@ from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.official_draw import read_permutations
 from jreid.parts import check
 from jreid.run import image_list, pretrained, workdir
+from jreid.run.training_set import read_training_set
 from tools import tensor_files
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -312,7 +313,7 @@ def test_files_of_a_run(tmp_path):
 
     def read_both():
         try:
-            workdir.read_training_set(tmp_path)
+            read_training_set(tmp_path)
         except ValueError as error:
             assert training_set.name in str(error)
         try:
@@ -377,7 +378,7 @@ def test_overrides_of_a_config(tmp_path, capsys):
 
     def read():
         given_ = [f"--config.{field}={value}" for field, value in chosen[0]]
-        code = command_line.exit_code(program, ["--config=sysu", *given_])
+        code = ending.exit_code(program, ["--config=sysu", *given_])
         said = capsys.readouterr().err
         assert code == (2 if said else 0) and "Traceback" not in said
 

@@ -13,14 +13,14 @@ import pytest
 import tiny
 from PIL import Image
 
-from jreid import command_line, prepare, stopping
+from jreid import ending, prepare, stopping
 from jreid.config_files import load
 from jreid.data import datasets, pipeline, reading
 from jreid.data.synvi import synvi_root
 from jreid.evaluation.files.results_file import read_results
 from jreid.processes.interrupt import Interrupt
 from jreid.progress import Progress
-from jreid.run import images as run_images
+from jreid.run.fingerprints import crc32_of_names
 from jreid.run.workdir import open_workdir
 from jreid.training.scalars import ScalarWindow
 
@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 def exit_code(program):
-    return command_line.exit_code(program, [])
+    return ending.exit_code(program, [])
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
@@ -125,8 +125,8 @@ def test_a_workdir_that_is_not_utf8_is_refused_before_anything(tmp_path):
 
 def test_a_device_that_is_not_there_is_one_line():
     code = (
-        "import sys, jax\nfrom jreid import command_line\n"
-        "sys.exit(command_line.exit_code(lambda _: len(jax.devices()) * 0, []))"
+        "import sys, jax\nfrom jreid import ending\n"
+        "sys.exit(ending.exit_code(lambda _: len(jax.devices()) * 0, []))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -170,7 +170,7 @@ def test_scores_are_written_where_nobody_reads_the_table(tmp_path):
     process = score(tmp_path)
     assert process.stdout and process.stderr
     process.stdout.close()
-    assert process.wait() == command_line.READER_GONE
+    assert process.wait() == ending.READER_GONE
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
     assert read_results(tmp_path / "results.json")[1]
@@ -254,4 +254,4 @@ def test_names_that_are_not_utf8_are_read(tmp_path):
     assert reading.drop_unreadable(images, size=(16, 8)).unreadable == []
     (batch,) = pipeline.test_batches(images, size=(16, 8), batch_size=2)
     np.testing.assert_array_equal(batch[0], pixels)
-    assert run_images.digest(images) == run_images.digest(images.take(np.array([0])))
+    assert crc32_of_names(images) == crc32_of_names(images.take(np.array([0])))

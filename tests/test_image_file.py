@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from jreid.data import datasets, decoding, image_file, pipeline, reading
 from jreid.data.sampling import PerModality
 from jreid.data.views import View
-from jreid.evaluation import pictures
+from jreid.evaluation import rank_sheet
 from jreid.evaluation.rank_lists import RankList
 
 H, W = SIZE = 36, 18
@@ -177,13 +177,13 @@ def test_training_testing_and_the_rank_sheet_agree(odd_images, monkeypatch, tmp_
         resized = whole.resize((W, H), Image.Resampling.BILINEAR)
         assert np.abs(np.asarray(resized).astype(int) - image).max() <= 1
     shown = []
-    read = pictures.read_rgb
+    read = rank_sheet.read_rgb
     monkeypatch.setattr(
-        pictures, "read_rgb", lambda *args: shown.append(read(*args)) or shown[-1]
+        rank_sheet, "read_rgb", lambda *args: shown.append(read(*args)) or shown[-1]
     )
     zeros, row = np.zeros(1, int), RankList(0, np.array([0]))
     paths = np.array(["turned6.jpg"])
-    pictures.save_rank_sheet(
+    rank_sheet.save_rank_sheet(
         tmp_path / "sheet.png",
         [row],
         paths=paths,

@@ -17,7 +17,7 @@ from jreid.data.sysu_mm01 import SysuMM01
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.protocols.regdb import SPLITS, mean_title
 from jreid.evaluation.score import METRICS
-from jreid.run.mean_of_runs import Run, find_runs
+from jreid.run.run_folders import Run, find_runs
 from jreid.run.split_training import split_runs
 
 

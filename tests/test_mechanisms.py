@@ -145,7 +145,7 @@ def test_clusters_take_the_place_of_identities(tree, tmp_path):
 
 def test_identities_are_never_read_where_clusters_are(tree, tmp_path, monkeypatch):
     plain = states_at("clusters", tree, tmp_path / "plain", 4)[0]
-    read = train.run_images.read_images
+    read = train.read_images
 
     def shuffled(config):
         images = read(config)
@@ -153,7 +153,7 @@ def test_identities_are_never_read_where_clusters_are(tree, tmp_path, monkeypatc
         object.__setattr__(images, "labels", images.labels[order])
         return images
 
-    monkeypatch.setattr(train.run_images, "read_images", shuffled)
+    monkeypatch.setattr(train, "read_images", shuffled)
     other = states_at("clusters", tree, tmp_path / "shuffled", 4)[0]
     for name, array in plain.items():
         np.testing.assert_array_equal(array, other[name], err_msg=name)

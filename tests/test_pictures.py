@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jreid.evaluation.pictures import (
-    save_cmc_plot,
-    save_rank_sheet,
-    save_reliability_diagram,
-)
+from jreid.evaluation.cmc_plot import save_cmc_plot
 from jreid.evaluation.rank_lists import RankList
+from jreid.evaluation.rank_sheet import save_rank_sheet
 from jreid.evaluation.score import METRICS, Score
 from jreid.evaluation.statistics import ByIdentity
 from jreid.evaluation.telling_curves import telling_curves
 from jreid.search.reliability import reliability
+from jreid.search.reliability_diagram import save_reliability_diagram
 
 GREEN, RED = (26, 150, 65), (215, 25, 28)
 

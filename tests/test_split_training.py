@@ -13,7 +13,7 @@ import pytest
 import regdb_runs
 from regdb_runs import finish, tiny_config
 
-from jreid.run.mean_of_runs import Run
+from jreid.run.run_folders import Run
 from jreid.run.split_training import Child, split_runs, train_all, train_splits
 
 TESTS = pathlib.Path(__file__).parent

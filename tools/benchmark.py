@@ -28,7 +28,7 @@ from typing import Literal
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 from jreid.config import Config  # noqa: E402
 from jreid.data.quiet import quieten_tensorflow  # noqa: E402
 from jreid.extra import library  # noqa: E402
@@ -93,7 +93,7 @@ parse = partial(
 
 def main(arguments: list[str]) -> int:
     """Exit code 1 if a side failed, 2 if refused."""
-    return command_line.exit_code(program, arguments)
+    return ending.exit_code(program, arguments)
 
 
 def program(arguments: list[str]) -> int:

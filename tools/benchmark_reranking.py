@@ -28,7 +28,7 @@ from jreid.evaluation.rerank.neighbours import neighbours
 from jreid.evaluation.rerank.options import PUBLISHED
 from jreid.evaluation.rerank.search import SinglePrecision, neighbours_within
 from jreid.progress import Progress
-from jreid.run.workdir import write_text
+from jreid.whole_files import write_text
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 RESULTS = DOCS / "reranking.json"

@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 from jreid.config import Config  # noqa: E402
 from jreid.data.sampling import PerModality  # noqa: E402
 from tools.throughput.case import check_comparable, noise  # noqa: E402
@@ -53,8 +53,8 @@ parse = partial(
 def main(arguments: list[str]) -> int:
     """The exit code: 2 for what is refused, or where a process failed."""
     if arguments[:1] == ["--child"]:
-        return command_line.exit_code(work, arguments[1:])
-    return command_line.exit_code(program, arguments)
+        return ending.exit_code(work, arguments[1:])
+    return ending.exit_code(program, arguments)
 
 
 def program(arguments: list[str]) -> None:

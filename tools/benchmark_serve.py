@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from jreid import command_line
+from jreid import command_line, ending
 
 PROGRAM = "python tools/benchmark_serve.py"
 
@@ -138,7 +138,7 @@ def program(arguments: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """The exit code; an error becomes one line and code 2."""
-    return command_line.exit_code(program, arguments)
+    return ending.exit_code(program, arguments)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 from jreid.config import Config  # noqa: E402
 from tools import hlo_text  # noqa: E402
 from tools.hlo_census import PEAK_FLOPS, census  # noqa: E402
@@ -79,7 +79,7 @@ parse = partial(
 
 def main(arguments: list[str]) -> int:
     """Exit code 2 and one line for what is refused."""
-    return command_line.exit_code(program, arguments)
+    return ending.exit_code(program, arguments)
 
 
 def program(arguments: list[str]) -> None:

@@ -35,12 +35,14 @@ from jreid.models.torch_names import Conversion, agw_name, convert
 from jreid.parts import check
 from jreid.processes.sharding import data_mesh
 from jreid.run.checkpoint import Checkpoints
-from jreid.run.images import RunImages, described, write_training_set
+from jreid.run.images import RunImages, described
 from jreid.run.leaves import named_leaves
-from jreid.run.workdir import open_workdir, write_text
+from jreid.run.training_set import write_training_set
+from jreid.run.workdir import open_workdir
 from jreid.training.build import network_maker
 from jreid.training.plan import plan
 from jreid.training.state import abstract_params_and_stats
+from jreid.whole_files import write_text
 from tools.convert_torchvision import resnet_depth
 from tools.tensor_files import Tensors, read_tensors
 

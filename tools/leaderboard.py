@@ -21,14 +21,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 from jreid.config import Config  # noqa: E402
 from jreid.config_differences import differences  # noqa: E402
 from jreid.config_json import from_json  # noqa: E402
 from jreid.evaluation.files.results_file import read_results  # noqa: E402
 from jreid.evaluation.mean_of_scores import mean_over_seeds  # noqa: E402
 from jreid.evaluation.score import Score  # noqa: E402
-from jreid.run.mean_of_runs import Run  # noqa: E402
+from jreid.run.run_folders import Run  # noqa: E402
 from jreid.run.workdir import CONFIG, read_config  # noqa: E402
 from tools import leaderboard_page  # noqa: E402
 from tools.system_cost import images_per_step, measured_cost  # noqa: E402
@@ -80,7 +80,7 @@ class Planned:
 
 def main(arguments: list[str]) -> int:
     """Exit code 2 and one line for what is refused."""
-    return command_line.exit_code(program, arguments)
+    return ending.exit_code(program, arguments)
 
 
 def program(arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from jreid.evaluation.files.results_file import make_folder
 from jreid.evaluation.score import Score
 from jreid.evaluation.statistics import paired_tests
-from jreid.run.workdir import replacing, write_text
+from jreid.whole_files import replacing, write_text
 from tools.system_cost import Cost
 
 Setting = tuple[str, str]  # protocol and setting

@@ -10,19 +10,17 @@ import tensorflow as tf
 
 from jreid.data.aligned_memory import tensor_without_copy
 from jreid.data.augmentations import augment
+from jreid.data.batch_plan import BatchPlan, Family
 from jreid.data.datasets import MODALITY_NAMES, Images
 from jreid.data.decoding import contents_of, decode
 from jreid.data.reading import try_all
 from jreid.data.resizing import Resize, resize_image
-from jreid.data.rows import groups as groups_of
-from jreid.data.rows import positions
 from jreid.data.sampling import Sampler
-from jreid.data.views import View, families
+from jreid.data.views import View
 from jreid.processes.cores import cores
 from jreid.shapes import Int, UInt8
 
 _PREFETCHED_BATCHES = 2
-Family = tuple[str, ...]  # a view, and those that repeat its images
 
 
 def train_batches(
@@ -74,7 +72,7 @@ def train_batches(
             f"{size[0]} x {size[1]} need {(len(images), *size, 3)}"
         )
     load = _make_loader(images, size, resize, pixels)
-    plan = _Plan(sampler, views, seed, start_step, groups)
+    plan = BatchPlan(sampler, views, seed, start_step, groups)
 
     def loader_of(block: Sequence[Family]) -> Callable[[dict], dict[str, tf.Tensor]]:
         def load_images(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -135,77 +133,6 @@ def test_batches(
         rows = np.arange(start, min(start + batch_size, len(images)))
         (stack,) = _next_or_name(batches, images.take(rows))
         yield stack
-
-
-class _Plan:
-    """Which rows with which seeds are in the own share of every step's columns."""
-
-    def __init__(
-        self,
-        sampler: Sampler,
-        views: Mapping[str, View],
-        seed: int,
-        step: int,
-        groups: slice | None,
-    ):
-        self._sampler = functools.lru_cache(maxsize=8)(sampler)
-        self._seed = seed
-        self._lengths = {name: len(rows) for name, rows in sampler(step).items()}
-        self._positions = positions(self._lengths)
-        shares = range(groups_of(self._lengths.values()))
-        own = shares[groups or slice(None)]
-        self._own = {
-            name: slice(*(length // len(shares) * i for i in (own.start, own.stop)))
-            for name, length in self._lengths.items()
-        }
-        # Own length of columns -> those that have it, which are made row by row
-        # together: fewer and larger elements are faster.
-        self.blocks: dict[int, list[Family]] = {}
-        for name, family in families(views).items():
-            count = self._own[name].stop - self._own[name].start
-            self.blocks.setdefault(count, []).append(family)
-
-    def rows(self, step: int) -> dict[str, Int[np.ndarray, " n"]]:
-        """The own rows of each view."""
-        every = self._sampler(step)
-        lengths = {name: len(rows) for name, rows in every.items()}
-        if lengths != self._lengths:
-            raise ValueError(
-                f"the sampler gives columns of {lengths} images in step {step}, of "
-                f"{self._lengths} before; a run's batches have one size"
-            )
-        return {name: rows[self._own[name]] for name, rows in every.items()}
-
-    def elements(
-        self, block: Sequence[Family], steps: range, modality: np.ndarray
-    ) -> tf.data.Dataset:
-        """{"rows" [f], "modality" [f], "seeds" [v 2]} of every row of the columns.
-
-        They are f families of v views in all: an image for each family, a seed for
-        each view.
-        """
-        batch = sum(self._lengths.values())
-        names = [name for family in block for name in family]
-        places = np.stack([self._positions[n][self._own[n]] for n in names], axis=1)
-
-        def draw(step: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            own = self.rows(int(step))
-            rows = np.stack([own[family[0]] for family in block], axis=1)
-            # A number that no other image of the run has, beside the run's seed.
-            numbers = int(step) * batch + places
-            seeds = np.stack([np.full_like(numbers, self._seed), numbers], axis=-1)
-            return rows.astype(np.int64), modality[rows].astype(np.int64), seeds
-
-        @tf.autograph.experimental.do_not_convert
-        def drawn(step: tf.Tensor) -> dict[str, tf.Tensor]:
-            rows, kinds, seeds = tf.numpy_function(draw, [step], (tf.int64,) * 3)
-            return {
-                "rows": tf.ensure_shape(rows, (None, len(block))),
-                "modality": tf.ensure_shape(kinds, (None, len(block))),
-                "seeds": tf.ensure_shape(seeds, (None, len(names), 2)),
-            }
-
-        return tf.data.Dataset.range(steps.start, steps.stop).map(drawn).unbatch()
 
 
 def _augmented(

@@ -21,7 +21,7 @@ from jreid.doctor.finding import Finding, as_json, lines_of, summary
 try:
     import tyro
 
-    from jreid import command_line
+    from jreid import command_line, ending
 except ImportError:  # then this is what it has to say
     from jreid.doctor.packages import check_packages, check_python
 
@@ -74,7 +74,7 @@ def parse(arguments: list[str]) -> tuple[Any, Options]:
 
 def main(arguments: list[str]) -> int:
     """The exit code; an error becomes one line and code 2."""
-    return command_line.exit_code(program, arguments)
+    return ending.exit_code(program, arguments)
 
 
 if __name__ == "__main__":

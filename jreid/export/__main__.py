@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 import tyro  # noqa: E402
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 
 if TYPE_CHECKING:
     from jreid.run.frozen import FrozenRun
@@ -89,7 +89,7 @@ def _write(run: "FrozenRun", kind: str, out: Path) -> float:
         from jreid.export import stablehlo_file as file
 
         contents = file.serialised(program)
-    from jreid.run.workdir import replacing
+    from jreid.whole_files import replacing
 
     difference = largest_difference(network, file.loaded(contents))
     with replacing(out) as temporary:
@@ -114,7 +114,7 @@ def program(arguments: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """The exit code; an error becomes one line and code 2."""
-    return command_line.exit_code(program, arguments)
+    return ending.exit_code(program, arguments)
 
 
 if __name__ == "__main__":

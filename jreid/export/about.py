@@ -3,8 +3,8 @@
 from typing import Any
 
 from jreid.config_hash import config_hash
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.run.frozen import FrozenRun
-from jreid.training.build import MODALITIES
 
 
 def about_file(run: FrozenRun) -> dict[str, Any]:
@@ -16,5 +16,5 @@ def about_file(run: FrozenRun) -> dict[str, Any]:
     return {
         **run.about,
         "config_hash": config_hash(run.config),
-        "modalities": list(MODALITIES),
+        "modalities": list(MODALITY_NAMES),
     }

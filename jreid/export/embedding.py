@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.export.merged import merged
 from jreid.export.program import Program, trace
 from jreid.models.embedding import unit_rows
 from jreid.run.frozen import FrozenRun
-from jreid.run.images import read_identities
-from jreid.training.build import MODALITIES, build_embed, classes_of
+from jreid.training.build import build_embed
 from jreid.training.state import Tree
 
 LIMIT = 1e-4  # allowed difference of an exported file's unit vectors
@@ -58,9 +58,9 @@ def in_float32(run: FrozenRun) -> FrozenRun:
 
 def network_of(run: FrozenRun) -> Network:
     """The run's network."""
-    classes = classes_of(run.config, len(read_identities(run.workdir)))
+    embed = build_embed(run.config, run.network.classes)
     trees = run.network.params, run.network.stats
-    return Network(build_embed(run.config, classes), *trees, run.kind, run.config.size)
+    return Network(embed, *trees, run.kind, run.config.size)
 
 
 def program_of(network: Network) -> Program:
@@ -78,7 +78,7 @@ def program_of(network: Network) -> Program:
 
         return trace(jax.vmap(one), images)
 
-    return merged(*(of_modality(modality) for modality in MODALITIES))
+    return merged(*(of_modality(modality) for modality in MODALITY_NAMES))
 
 
 def largest_difference(network: Network, embed: Embed) -> float:
@@ -89,7 +89,7 @@ def largest_difference(network: Network, embed: Embed) -> float:
     difference = 0.0
     for count in BATCHES:
         images = random_images(count, network.size)
-        for number, modality in enumerate(MODALITIES):
+        for number, modality in enumerate(MODALITY_NAMES):
             ours = np.asarray(network(images, modality))
             theirs = np.asarray(embed(images, np.array(number, np.int32)))
             if theirs.shape != ours.shape:

@@ -18,13 +18,13 @@ import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 
 from jreid.config import Config
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.export.embedding import Network, largest_difference
 from jreid.export.torch_network import from_config, network, standalone, weights
 from jreid.models.embedding import Embedding
 from jreid.run.frozen import FrozenRun
-from jreid.run.images import read_identities
-from jreid.run.workdir import replacing, write_text
-from jreid.training.build import MODALITIES, classes_of, stems
+from jreid.training.build import stems
+from jreid.whole_files import replacing, write_text
 
 HEAD = '''"""Person re-identification in PyTorch: {name}, exported from jreid.
 
@@ -51,15 +51,14 @@ def export(run: FrozenRun, ours: Network, out: Path) -> float:
     """
     config = run.config
     how = embedding(config, run.kind)
-    classes = classes_of(config, len(read_identities(run.workdir)))
-    exported = from_config.build_network(config, classes)
+    exported = from_config.build_network(config, run.network.classes)
     state = weights.to_state_dict(ours.params, ours.stats, exported.state_dict())
     exported.load_state_dict(state)
     difference = largest_difference(ours, _embed(exported.eval(), how))
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "model.pth") as temporary:
         torch.save(exported.state_dict(), temporary)
-    arguments = from_config.network_arguments(config, classes)
+    arguments = from_config.network_arguments(config, run.network.classes)
     arguments["branches"] = [dataclasses.asdict(b) for b in arguments["branches"]]
     how |= {"grey16": dataclasses.asdict(run.grey16)}
     text = source(arguments, how, f"{config.name}, step {run.network.step}")
@@ -105,7 +104,7 @@ def _embed(exported: network.TwoStreamNetwork, how: dict[str, Any]):
 
     def embed(images, modality):
         pixels = network.normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
-        name = MODALITIES[int(modality)]
+        name = MODALITY_NAMES[int(modality)]
         with torch.no_grad():
             made = network.fused_embedding(exported, pixels, name, **options)
         return np.asarray(made["fused"])

@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
 import tyro  # noqa: E402
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 
 if TYPE_CHECKING:
     from jreid.report.rank_lists import Explain
@@ -47,7 +47,7 @@ def report(given: Options) -> None:
     from jreid.evaluation.embedding_map import best_method
     from jreid.report.page import report_page
     from jreid.report.run_folder import named, open_run
-    from jreid.run.workdir import write_text
+    from jreid.whole_files import write_text
 
     if not given.runs:
         raise ValueError(f"give the folder of a run: {PROGRAM} runs/demo")
@@ -93,7 +93,7 @@ def program(arguments: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """The exit code; an error becomes one line and code 2."""
-    return command_line.exit_code(program, arguments)
+    return ending.exit_code(program, arguments)
 
 
 if __name__ == "__main__":

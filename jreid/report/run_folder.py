@@ -13,12 +13,14 @@ from jreid.config_json import from_json
 from jreid.data.datasets import read_file
 from jreid.data.grey16 import Grey16
 from jreid.evaluation.differences import Entry
-from jreid.evaluation.files.features_file import FeatureTable, read_features
+from jreid.evaluation.files.feature_table import FeatureTable
+from jreid.evaluation.files.features_file import read_features
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.protocols.custom import CustomProtocol
 from jreid.evaluation.protocols.protocol import GalleryOptions, Options, Protocol
 from jreid.evaluation.score import Score
-from jreid.run.workdir import CONFIG, METRICS, read_config, read_training_set
+from jreid.run.training_set import grey16_of_run
+from jreid.run.workdir import CONFIG, METRICS, read_config
 from jreid.shapes import Float
 
 RESULTS, FEATURES, CALIBRATION = "results.json", "features.npz", "calibration.json"
@@ -115,16 +117,8 @@ def _with_results(run: ReportedRun) -> ReportedRun:
 def _with_config(run: ReportedRun) -> ReportedRun:
     try:
         config = from_json(read_config(run.folder))
-        run = replace(
-            run,
-            protocol=config.data.protocol,
-            options=config.evaluation,
-            grey16=config.grey16,
-        )
-        if config.grey16.by == "set":
-            known = read_training_set(run.folder)["grey16"]
-            run = replace(run, grey16=Grey16(**known))
-        return run
+        run = replace(run, protocol=config.data.protocol, options=config.evaluation)
+        return replace(run, grey16=grey16_of_run(config, run.folder))
     except FileNotFoundError:
         why: object = f"no {CONFIG}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from jreid.config import Config
 from jreid.processes.sharding import data_mesh, to_devices
-from jreid.run import images as run_images
+from jreid.run import batches as run_batches
 from jreid.run.embedder import Embedder
 from jreid.run.images import RunImages
 from jreid.training.after_training import after_training
@@ -53,7 +53,7 @@ class Run:
                     hook, self.state, self._embed_train, epoch, self.config.seed
                 )
             labels = labels_of(self.state)
-            for batch in run_images.batches(
+            for batch in run_batches.batches(
                 self.config, self.images, part, self.mesh, labels
             ):
                 yield part.phase, to_devices(batch, self.mesh)
@@ -82,7 +82,7 @@ def build_run(config: Config, images: RunImages) -> Run:
     Raises ValueError if no batch can be drawn, or not divided over the devices.
     """
     mesh, phases = data_mesh(), plan(config, images.train)
-    count = run_images.check_batches(config, images, phases, mesh.devices.size)
+    count = run_batches.check_batches(config, images, phases, mesh.devices.size)
     classes = classes_of(config, len(images.identities))
     system = build_system(config, classes, phases, mesh)
     state = with_labels(config.between_epochs, system.init(config.seed), images.labels)

@@ -9,13 +9,10 @@ state ("params/trunk/layer1/0/conv1/kernel"), and `leaves`, JSON with the shape,
 and CRC-32 of each.
 """
 
-import logging
 import os
 import pathlib
 import re
-import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,45 +23,16 @@ from orbax.checkpoint import checkpoint_managers
 
 from jreid.processes.distributed import from_main
 from jreid.run.leaves import check_fit, checksum, describe, named_leaves
+from jreid.run.quiet_orbax import quieten_orbax
 from jreid.run.workdir import saved_steps
+
+quieten_orbax()
 
 PLAIN = re.compile(r"[\w/.,@+=~ -]+", re.ASCII)  # paths that mean nothing else anywhere
 REMEDY = (
     "Take an earlier checkpoint with --config.checkpoint.step= (in training) or --step "
     "(in evaluation)"
 )
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """False for what Orbax's threads log of every array of a save that failed.
-
-    Hundreds of lines would hide the one error, which is raised as well. And for its
-    warning that a folder is read only, where it is only read.
-    """
-    if record.msg.startswith("Given directory is read only"):
-        return False
-    theirs = "orbax" in record.pathname or "never retrieved" in record.getMessage()
-    return not (theirs and record.exc_info)
-
-
-logging.getLogger("absl").addFilter(_is_news)
-logging.getLogger("asyncio").addFilter(_is_news)
-
-
-def _print_news(kind: Any, error: Any, trace: Any) -> None:
-    """`sys.excepthook` without what TensorStore's threads print after a failed save.
-
-    Each array of it is a traceback: they report to an event loop that is closed.
-    """
-    if threading.current_thread() is not threading.main_thread() and (
-        str(error) == "Event loop is closed"
-    ):
-        return
-    _print_exception(kind, error, trace)
-
-
-_print_exception = sys.excepthook
-sys.excepthook = _print_news
 
 
 class Checkpoints:

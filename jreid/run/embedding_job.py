@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from jreid.run.image_list import ImageList, write_list
-from jreid.run.workdir import lock, write_text
+from jreid.run.workdir import lock
+from jreid.whole_files import write_text
 
 JOB, LIST = "job.json", "images.txt"
 CONTENT = "content_sha256"  # of the images, in job.json

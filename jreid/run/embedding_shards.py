@@ -7,7 +7,7 @@ import numpy as np
 
 from jreid.run.embedding_batches import EmbeddedBatch
 from jreid.run.image_list import ImageList
-from jreid.run.workdir import replacing
+from jreid.whole_files import replacing
 
 ERRORS = "errors.parquet"
 

@@ -7,11 +7,12 @@ from jreid.processes.distributed import is_main
 from jreid.report.page import report_page
 from jreid.report.run_folder import open_run
 from jreid.run import results
+from jreid.run.about import about_run
 from jreid.run.build import Run
-from jreid.run.images import say_untested
-from jreid.run.workdir import write_text
+from jreid.whole_files import write_text
 
 REPORT = "report.html"
+UNTESTED = "trained on everybody: there is nobody to test on (data.test_fraction is 0)"
 
 
 def finish(config: Config, workdir: Path, run: Run) -> None:
@@ -21,14 +22,16 @@ def finish(config: Config, workdir: Path, run: Run) -> None:
     """
     test = run.images.test
     if not len(test):
-        say_untested()
+        print(UNTESTED)
         return
     state = run.state
     features = run.embedder(state.params, state.stats, test, "embed test images")
     if not is_main():
         return
     step, content = int(state.step), run.images.test_content
-    results.report(config, workdir, step, features, test, content)
+    about = about_run(config, step, content=content)
+    scores = results.write_report(config, workdir, step, features, test, None, about)
+    results.print_report(scores, about, workdir)
     page = report_page([open_run(workdir, read=test.read)])
     write_text(workdir / REPORT, page)
     print(workdir / REPORT)

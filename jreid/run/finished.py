@@ -5,7 +5,7 @@ from pathlib import Path
 from jreid.config import Config
 from jreid.run import results
 from jreid.run.begin import say
-from jreid.run.mean_of_runs import Run, Scored
+from jreid.run.run_folders import Run, Scored
 
 
 def scores_of_finished(config: Config, workdir: Path) -> Scored | None:

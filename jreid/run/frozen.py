@@ -16,8 +16,8 @@ from jreid.config import Config
 from jreid.config_hash import config_hash
 from jreid.config_json import from_json, to_json
 from jreid.data.grey16 import Grey16
-from jreid.run.images import grey16_of_run
 from jreid.run.trained import TrainedNetwork, restore_network
+from jreid.run.training_set import grey16_of_run
 from jreid.run.workdir import read_config
 from jreid.shapes import Float, UInt8
 from jreid.user_files import load_file

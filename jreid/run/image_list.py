@@ -10,7 +10,7 @@ from pathlib import Path
 from jreid.data.image_folders import PassedOver, is_folder, is_image
 from jreid.data.image_folders import entries as image_entries
 from jreid.data.modality_words import MODALITY_WORDS
-from jreid.run.workdir import replacing
+from jreid.whole_files import replacing
 
 MODALITIES = ("visible", "infrared")
 

@@ -25,8 +25,9 @@ from jreid.processes.distributed import from_main
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.leaves import named_leaves
 from jreid.run.published_weights import FROM_SCRATCH, how_to_get
-from jreid.run.workdir import CONFIG, replacing, saved_steps, write_text
+from jreid.run.workdir import CONFIG, saved_steps
 from jreid.training.state import TrainState
+from jreid.whole_files import replacing, write_text
 
 FORMAT = "jreid ResNet weights, version 1"
 RECORD = "pretrained.json"

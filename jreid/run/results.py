@@ -9,7 +9,8 @@ import numpy as np
 
 from jreid.config import Config
 from jreid.data.datasets import Images
-from jreid.evaluation import pictures, table
+from jreid.evaluation import table
+from jreid.evaluation.cmc_plot import save_cmc_plot
 from jreid.evaluation.files.ranks_file import write_ranks
 from jreid.evaluation.files.results_file import results_json
 from jreid.evaluation.rank_lists import (
@@ -17,6 +18,7 @@ from jreid.evaluation.rank_lists import (
     all_rank_lists,
     example_rank_lists,
 )
+from jreid.evaluation.rank_sheet import save_rank_sheet
 from jreid.evaluation.rank_trials import TableProgress
 from jreid.evaluation.score import Score
 from jreid.evaluation.score_features import (
@@ -26,7 +28,7 @@ from jreid.evaluation.score_features import (
 )
 from jreid.progress import counted_tables
 from jreid.run.about import about_run
-from jreid.run.workdir import replacing, write_text
+from jreid.whole_files import replacing, write_text
 
 Features = dict[str, np.ndarray]  # name -> float32 [n d]; the first is the headline
 
@@ -103,11 +105,11 @@ def write_report(
     write_text(files["results"], results_json(scores, about))
     _write_features(files["features"], config, features, images)
     with replacing(files["cmc"]) as temporary:
-        pictures.save_cmc_plot(temporary, scores)
+        save_cmc_plot(temporary, scores)
     headline, vectors = next(iter(features.items()))
     _write_ranks(files["listed"], config, vectors, images, tested_on)
     with replacing(files["ranks"]) as temporary:
-        pictures.save_rank_sheet(
+        save_rank_sheet(
             temporary,
             example_lists(config, vectors, images, tested_on),
             paths=images.paths,
@@ -202,20 +204,6 @@ def _write_features(
     }
     with replacing(path) as temporary:
         np.savez(temporary, **columns)
-
-
-def report(
-    config: Config,
-    workdir: Path,
-    step: int,
-    features: Features,
-    images: Images,
-    content: str,
-) -> None:
-    """Writes and prints a trained run's own; `content` is the images' fingerprint."""
-    about = about_run(config, step, content=content)
-    scores = write_report(config, workdir, step, features, images, None, about)
-    print_report(scores, about, workdir)
 
 
 def print_report(

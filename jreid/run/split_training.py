@@ -15,7 +15,8 @@ from types import FrameType
 
 from jreid.config import Config
 from jreid.evaluation.protocols.regdb import SPLITS
-from jreid.run.mean_of_runs import Run, score_runs
+from jreid.run.mean_of_runs import score_runs
+from jreid.run.run_folders import Run
 from jreid.stopping import SIGNALS
 
 

@@ -13,13 +13,14 @@ from jreid.evaluation.score import Score
 from jreid.processes.compilation_cache import keep_compiled_programs
 from jreid.processes.heap import trim_after_compiling
 from jreid.processes.sharding import data_mesh
-from jreid.run import images as run_images
 from jreid.run import results
 from jreid.run.about import about_run
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.embedder import Embedder
-from jreid.run.people import contents_of, fingerprint, is_moved, require_untrained
-from jreid.run.workdir import read_training_set
+from jreid.run.fingerprints import contents_of, crc32_of_names, fingerprint
+from jreid.run.images import readable
+from jreid.run.trained_people import is_moved, require_untrained
+from jreid.run.training_set import grey16_of_run, read_training_set
 from jreid.training.build import build_embed, classes_of, network_maker
 from jreid.training.state import Tree, abstract_params_and_stats
 
@@ -28,6 +29,7 @@ class TrainedNetwork(NamedTuple):
     """A network restored from a checkpoint."""
 
     step: int
+    classes: int  # of its classifiers
     params: Tree
     stats: Tree
     embedder: Embedder
@@ -41,7 +43,8 @@ def restore_network(
     trim_after_compiling()
     keep_compiled_programs()
     mesh = data_mesh()
-    classes = classes_of(config, len(run_images.read_identities(workdir)))
+    identities = read_training_set(workdir)["identities"]
+    classes = classes_of(config, len(identities))
     make_network = network_maker(config, classes)
     params, stats = abstract_params_and_stats(make_network, mesh)
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
@@ -51,7 +54,8 @@ def restore_network(
         assert step is not None  # restore has refused a run without checkpoints
         checksum = checkpoints.checksum(step, tuple(wanted))
     embedder = Embedder(config, build_embed(config, classes), mesh)
-    return TrainedNetwork(step, state["params"], state["stats"], embedder, checksum)
+    params, stats = state["params"], state["stats"]
+    return TrainedNetwork(step, classes, params, stats, embedder, checksum)
 
 
 def evaluate_run(
@@ -86,9 +90,9 @@ def evaluate_run(
         )
     if tested_on is None:
         _check_split(config, workdir, dataset)
-    grey16 = run_images.grey16_of_run(config, workdir)
+    grey16 = grey16_of_run(config, workdir)
     unread = dataclasses.replace(dataset.test, grey16=grey16)
-    test = run_images.readable(config, unread, "test").images
+    test = readable(config, unread, "test").images
     contents = contents_of(test)
     require_untrained(config, workdir, dataset, test, contents, tested_on)
     content = fingerprint(test, contents)
@@ -128,8 +132,8 @@ def _check_split(config: Config, workdir: Path, dataset: Dataset) -> None:
     images = drop_unpaired(dataset.train, modalities=modalities_of(config.views))
     if len(images) != before["images"]:
         # A file that could not be read was left out when the training began.
-        images = run_images.readable(config, images, "training").images
-    if run_images.digest(images) != before["crc32_of_names"]:
+        images = readable(config, images, "training").images
+    if crc32_of_names(images) != before["crc32_of_names"]:
         raise ValueError(
             f"{workdir} was not trained on the training images of RegDB's split "
             f"{split} in {config.data.root or config.data.tfds}, so that its test "

@@ -5,12 +5,12 @@ import json
 import os
 import pathlib
 import platform
-import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
 
 from jreid.config_differences import differences
 from jreid.config_json import from_json, to_json
+from jreid.whole_files import write_text
 
 CONFIG = "config.json"
 TRAINING_SET = "training_set.json"
@@ -90,72 +90,11 @@ def read_config(folder: str | pathlib.Path) -> dict[str, Any]:
         ) from error
 
 
-def read_training_set(folder: str | pathlib.Path) -> dict[str, Any]:
-    """Which images the run in `folder` is trained on, as `trained` has written it.
-
-    Raises:
-        FileNotFoundError: training has not begun.
-        ValueError: the file is damaged.
-    """
-    path = pathlib.Path(folder) / TRAINING_SET
-    try:
-        values = json.loads(path.read_text())
-        if not isinstance(values["identities"], list):
-            raise TypeError("identities are no list")
-        if missing := {"images", "crc32_of_names"} - values.keys():
-            raise ValueError(f"{', '.join(sorted(missing))} missing")
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} is missing: training has not begun in this work directory"
-        ) from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it") from error
-    return values
-
-
 def saved_steps(folder: pathlib.Path) -> list[int]:
     """The steps with a complete checkpoint in `folder`, ascending."""
     # Orbax gives a folder its plain number only when all of it is written.
     names = (path.name for path in folder.glob("*"))
     return sorted(int(name) for name in names if name.isdecimal())
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file that is never seen half-written, in an existing folder.
-
-    Raises OSError that names the file; what was there before is intact.
-    """
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A file of another name to write, which takes the place of `path` when complete.
-
-    Its suffix is that of `path`. It is deleted if the block fails.
-
-    Raises:
-        OSError: it cannot be written (disk full, read-only); names `path`, where what
-            was there before is intact.
-    """
-    try:
-        number, name = tempfile.mkstemp(path.suffix, f".{path.name}.", path.parent)
-        try:
-            with os.fdopen(number, "rb") as written:
-                if hasattr(os, "fchmod"):  # not on Windows
-                    os.fchmod(number, 0o644)
-                yield pathlib.Path(name)
-                os.fsync(written.fileno())
-            os.replace(name, path)  # Windows replaces closed files only
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as error:
-        raise OSError(
-            f"cannot write {path}: {error}. Free some space or make the folder "
-            "writable."
-        ) from error
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from jreid import stopping
 if __name__ == "__main__":
     stopping.end_quietly()  # while all else is imported
 
-from jreid import command_line  # noqa: E402
+from jreid import command_line, ending  # noqa: E402
 
 PROGRAM = "python -m jreid.search"
 VERBS = {
@@ -60,7 +60,7 @@ def parse(arguments: list[str]) -> Any:
 
 def main(arguments: list[str]) -> int:
     """The exit code; an error becomes one line and code 2."""
-    return command_line.exit_code(program, arguments)
+    return ending.exit_code(program, arguments)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def held_out_people(embedder: Embedder) -> tuple[Images, Images]:
     Raises ValueError if there are none, with what to do.
     """
     from jreid.config_json import from_json
-    from jreid.run.people import contents_of, require_untrained
+    from jreid.run.fingerprints import contents_of
+    from jreid.run.trained_people import require_untrained
     from jreid.run.workdir import read_config
 
     run = embedder.workdir

@@ -71,7 +71,7 @@ class Calibrations:
 
     def write(self, run: str | os.PathLike[str]) -> Path:
         """Keeps them with the run, beside those of other networks; returns the file."""
-        from jreid.run.workdir import write_text
+        from jreid.whole_files import write_text
 
         path = Path(run) / NAME
         entries = _read(path)

@@ -68,7 +68,7 @@ class Projection:
 
     def save(self, path: Path) -> None:
         """Writes it as a whole."""
-        from jreid.run.workdir import replacing
+        from jreid.whole_files import replacing
 
         with replacing(path) as temporary:
             np.savez(temporary, mean=self.mean, axes=self.axes, variance=self.variance)

@@ -9,13 +9,12 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from jreid.config import Config
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.views import modality_of
 from jreid.training.forward import make_embed
 from jreid.training.learner import System, Work, make_system
 from jreid.training.plan import PlannedPhase, schedule_of_run
 from jreid.training.state import network_structure
-
-MODALITIES = ("visible", "infrared")
 
 
 def build_system(
@@ -76,7 +75,7 @@ def build_embed(config: Config, classes: int) -> Callable[..., dict[str, Any]]:
 def stems(views: Mapping[str, Any]) -> dict[str, str]:
     """The stem of each modality's test images: that of the first view that shows it."""
     found = {}
-    for modality in MODALITIES:
+    for modality in MODALITY_NAMES:
         for view in views.values():
             if modality_of(view) in (modality, ""):
                 found.setdefault(modality, view.stem)

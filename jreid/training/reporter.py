@@ -13,8 +13,9 @@ from clu import parameter_overview
 
 from jreid.processes.distributed import is_main
 from jreid.progress import Progress
-from jreid.run.workdir import METRICS, saved_steps, write_text
+from jreid.run.workdir import METRICS, saved_steps
 from jreid.training.end_time import EndTime
+from jreid.whole_files import write_text
 
 PARAMETERS = "parameters.txt"
 SHOWN_WAIT = 0.05  # fraction of the time from which the progress line tells it

@@ -19,16 +19,9 @@ def update_all(run, tx, work, memory, state, batch, watched):
     def loss(params):
         return run(params, state.stats, batch, state, work, objective)
 
-    (_, (scalars, stats, outputs, rows)), grads = jax.value_and_grad(
-        loss, has_aux=True
-    )(state.params)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    if work.trainable:
-        fixed = frozenset(paths_of(split_by(work.trainable, params)[1]))
-        params = unmoved(params, state.params, fixed)
-        opt_state = unmoved(opt_state, state.opt_state, fixed)
-    scalars["grad_norm"] = optax.tree.norm(grads)
+    params, opt_state, grads, updates, (scalars, stats, outputs, rows) = _descend(
+        loss, tx, work.trainable, state.params, state.opt_state
+    )
     if watched:
         scalars |= by_part(state.params, grads, updates, outputs)
     extra = _remember(memory, state.extra, outputs, rows, params)
@@ -72,15 +65,9 @@ def _turn(run, named_player, work, memory, state, batch):
         whole = merged(mine, others)
         return run(whole, state.stats, batch, state, work, objective)
 
-    (_, (scalars, stats, outputs, rows)), grads = jax.value_and_grad(
-        loss, has_aux=True
-    )(mine)
-    updates, opt_state = tx.update(grads, state.opt_state[name], mine)
-    moved = optax.apply_updates(mine, updates)
-    if work.trainable:
-        fixed = frozenset(paths_of(split_by(work.trainable, mine)[1]))
-        moved = unmoved(moved, mine, fixed)
-        opt_state = unmoved(opt_state, state.opt_state[name], fixed)
+    moved, opt_state, _, _, (scalars, stats, outputs, rows) = _descend(
+        loss, tx, work.trainable, mine, state.opt_state[name]
+    )
     if player.every > 1:
         plays = state.step % player.every == 0
         moved, opt_state, stats = jax.tree.map(
@@ -88,7 +75,6 @@ def _turn(run, named_player, work, memory, state, batch):
             (moved, opt_state, stats),
             (mine, state.opt_state[name], state.stats),
         )
-    scalars["grad_norm"] = optax.tree.norm(grads)
     params = merged(moved, others)
     state = TrainState(
         state.step,
@@ -98,6 +84,22 @@ def _turn(run, named_player, work, memory, state, batch):
         _remember(memory, state.extra, outputs, rows, params),
     )
     return state, scalars, jax.lax.stop_gradient(outputs.get("images", {}))
+
+
+def _descend(loss, tx, trainable, params, opt_state):
+    """The parameters after one step of the optimiser; those not `trainable` stay.
+
+    `loss(params) -> (value, (scalars, ...))`; the gradient's norm joins the scalars.
+    """
+    (_, found), grads = jax.value_and_grad(loss, has_aux=True)(params)
+    updates, new_opt_state = tx.update(grads, opt_state, params)
+    moved = optax.apply_updates(params, updates)
+    if trainable:
+        fixed = frozenset(paths_of(split_by(trainable, params)[1]))
+        moved = unmoved(moved, params, fixed)
+        new_opt_state = unmoved(new_opt_state, opt_state, fixed)
+    found[0]["grad_norm"] = optax.tree.norm(grads)
+    return moved, new_opt_state, grads, updates, found
 
 
 def _remember(memory, extra, outputs, rows, params):

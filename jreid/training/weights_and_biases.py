@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from jreid.extra import library
-from jreid.run.workdir import CONFIG, write_text
+from jreid.run.workdir import CONFIG
+from jreid.whole_files import write_text
 
 ID = "id"  # a file in the folder, by which a run that is continued stays the same
 

@@ -11,7 +11,7 @@ import pathlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from jreid.run.workdir import replacing
+from jreid.whole_files import replacing
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from jreid.data.sampling import PerModality
 from jreid.data.sysu_mm01 import SysuMM01
 from jreid.processes.heap import trim_after_compiling
 from jreid.processes.sharding import data_mesh, to_devices
-from jreid.run import images as run_images
+from jreid.run.batches import batches
+from jreid.run.images import read_images
 from jreid.training.build import build_system
 from jreid.training.plan import Segment, plan
 from tools.throughput.case import CLASSES, Case, product_size, random_batch
@@ -64,9 +65,9 @@ class JaxSide:
         """The trainer's tf.data pipeline over the files."""
         if not hasattr(self, "images_of_run"):
             quieten_tensorflow()
-            self.images_of_run = run_images.read_images(self.config)
+            self.images_of_run = read_images(self.config)
         segment = Segment(self.phases[0], 0, steps)
-        return run_images.batches(self.config, self.images_of_run, segment, self.mesh)
+        return batches(self.config, self.images_of_run, segment, self.mesh)
 
     def pipeline_steps(self, batches, count: int) -> None:
         """As the trainer's loop: the next batch is made while a step runs."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jreid.config import Config
-from jreid.run.workdir import write_text
+from jreid.whole_files import write_text
 from tools.throughput.case import CLASSES, Case, product_size
 from tools.throughput.flops import forward_flops, train_flops
 from tools.throughput.measure import spread

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from jreid.evaluation.files import columns as of_images
-from jreid.evaluation.files.features_file import FeatureTable, checked_features, named
+from jreid.evaluation.files.feature_table import FeatureTable, checked_features
+from jreid.evaluation.files.features_file import named
 
 JOB = "job.json"  # of `jreid.embed`
 _SHARD = re.compile(r"embeddings-(\d+)-of-(\d+)\.parquet")

@@ -10,7 +10,8 @@ from typing import Any
 
 from jreid.evaluation import table
 from jreid.evaluation.files.embeddings_folder import Labels, read_embeddings
-from jreid.evaluation.files.features_file import FeatureTable, named, read_features
+from jreid.evaluation.files.feature_table import FeatureTable
+from jreid.evaluation.files.features_file import named, read_features
 from jreid.evaluation.files.results_file import (
     about_scores,
     make_folder,

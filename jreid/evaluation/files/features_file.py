@@ -20,66 +20,22 @@ feature, scored in rows of its own, so that the `features.npz` of a run can be r
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from jreid.evaluation.files import columns as of_images
 from jreid.evaluation.files.arrays_file import read_arrays
-from jreid.evaluation.measures import Measure, unit_rows
+from jreid.evaluation.files.feature_table import (
+    COLUMNS,
+    FeatureTable,
+    checked_features,
+)
+from jreid.evaluation.measures import Measure
 from jreid.evaluation.protocols.by_key import make_protocol
 from jreid.evaluation.rank_trials import TableProgress
 from jreid.evaluation.score import Score
 from jreid.evaluation.score_features import score_features
-from jreid.shapes import Int
-
-COLUMNS = ("ids", "cameras", "modality", "paths")
-
-
-@dataclass(frozen=True)
-class FeatureTable:
-    """Features of images and the images' columns."""
-
-    features: dict[str, np.ndarray]  # kind -> [n d], float32 or float64
-    ids: Int[np.ndarray, " n"]
-    cameras: Int[np.ndarray, " n"] | None
-    modality: Int[np.ndarray, " n"] | None  # 0 visible, 1 infrared
-    paths: np.ndarray | None  # str [n]
-    measure: Measure = "cosine"  # if so, rows are L2-normalised
-    unused: tuple[str, ...] = ()  # what was found and is of no use here
-    model: Mapping[str, Any] = field(default_factory=dict)  # see `about_scores`
-    junk: int = 0  # images of a negative identity, which are left out
-
-    def without_junk(self) -> "FeatureTable":
-        """Without the images of a negative identity; ValueError if none is left."""
-        kept = self.ids >= 0
-        if kept.all():
-            return self
-        if not kept.any():
-            raise ValueError("every id is negative: such images are junk, left out")
-        columns = {
-            name: None if (column := getattr(self, name)) is None else column[kept]
-            for name in COLUMNS
-        }
-        features = {name: rows[kept] for name, rows in self.features.items()}
-        junk = int((~kept).sum())
-        return replace(self, features=features, junk=junk, **columns)
-
-    def left_out(self) -> dict[str, Any]:
-        """What the head of the scores says of images that were left out."""
-        if not self.junk:
-            return {}
-        return {"left_out": f"{self.junk} images of a negative identity (junk)"}
-
-    def kinds(self, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
-        """The features of these kinds, or all; ValueError for one that is not there."""
-        if missing := [name for name in names if name not in self.features]:
-            raise ValueError(
-                f"there is no kind of feature {', '.join(map(repr, missing))}; the file"
-                f" has {', '.join(map(repr, self.features))}"
-            )
-        return {name: self.features[name] for name in names or self.features}
 
 
 def score_file(
@@ -185,20 +141,6 @@ family writes them, not by modality; with queries infrared (1) and gallery visib
   m = scipy.io.loadmat({path!r}, squeeze_me=True)
   f, ids, cameras = (np.concatenate([m[s + k] for s in ("query_", "gallery_")]) for k in ("f", "label", "cam"))
   np.savez({out!r}, features=f, ids=ids, cameras=cameras, modality=np.arange(len(f)) < len(m["query_f"]))"""  # noqa: E501
-
-
-def checked_features(
-    features: Mapping[str, np.ndarray], measure: Measure
-) -> dict[str, np.ndarray]:
-    """The same with rows of unit length, unless they are measured by another measure.
-
-    Raises ValueError for rows that are not finite, or that are 0 and need a direction.
-    """
-    for name, rows in features.items():
-        of_images.check_rows(name, rows, directions=measure == "cosine")
-    if measure != "cosine":
-        return dict(features)
-    return {name: unit_rows(rows) for name, rows in features.items()}
 
 
 def _measure(arrays: Mapping[str, np.ndarray | None]) -> Measure | None:

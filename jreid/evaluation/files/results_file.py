@@ -11,7 +11,7 @@ from typing import Any
 from jreid import __version__
 from jreid.evaluation.score import METRICS, Score
 from jreid.evaluation.statistics import ByIdentity
-from jreid.run.workdir import replacing, write_text
+from jreid.whole_files import replacing, write_text
 
 FORMAT = 2  # of results.json
 _OURS = ("format", "unit", "scores")  # keys that the head may not have
@@ -93,10 +93,10 @@ def write_results(
     lines = [str(folder / "results.json")]
     if importlib.util.find_spec("matplotlib") is None:
         return [*lines, "no cmc.png, which needs matplotlib"]
-    from jreid.evaluation import pictures
+    from jreid.evaluation.cmc_plot import save_cmc_plot
 
     with replacing(folder / "cmc.png") as temporary:
-        pictures.save_cmc_plot(temporary, scores)
+        save_cmc_plot(temporary, scores)
     return [*lines, str(folder / "cmc.png")]
 
 

@@ -91,9 +91,9 @@ def _print_test(told: "Mapping[str, float]") -> None:
 
 
 def _draw(path: Path, found: "Calibrations", tests: "dict[str, Pairs]") -> None:
-    from jreid.evaluation.pictures import save_reliability_diagram
-    from jreid.run.workdir import replacing
     from jreid.search.reliability import reliability
+    from jreid.search.reliability_diagram import save_reliability_diagram
+    from jreid.whole_files import replacing
 
     made = {}
     for name, pairs in tests.items():

@@ -1,14 +1,10 @@
-"""Whom a run is trained on, and on which images: nobody of them may be tested on.
+"""Nobody whom a run is trained on may be tested on by it.
 
-A run keeps with it the names and the contents of its training images. On its own data
-set a person is known by what the data set calls him; where its numbers are only labels
-of its lists (`identified_by` is "image"), by the image's path. Another data set may
-call other people the same, so there the contents of images tell.
+On the run's own data set a person is known by what the data set calls him; where its
+numbers are only labels of its lists (`identified_by` is "image"), by the image's path.
+Another data set may call other people the same, so there the contents of images tell.
 """
 
-import concurrent.futures
-import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,44 +13,10 @@ import numpy as np
 from jreid.config import Config
 from jreid.data.datasets import Dataset, Images, some
 from jreid.data.image_folders import composed
-from jreid.run.workdir import read_config, read_training_set, replacing
+from jreid.run.fingerprints import names_below
+from jreid.run.training_set import TRAINING_IMAGES, read_training_set
+from jreid.run.workdir import read_config
 from jreid.shapes import UInt64
-
-TRAINING_IMAGES = "training_images.npz"
-
-
-def names_below(images: Images) -> list[str]:
-    """Names below the data set's folder, which stay when it is moved."""
-    folder = os.path.commonpath(images.paths.tolist()) if len(images) else ""
-    return [Path(path).relative_to(folder).as_posix() for path in images.paths]
-
-
-def contents_of(images: Images) -> UInt64[np.ndarray, " n"]:
-    """Of every image the first 64 bits of its file's SHA-256."""
-
-    def content(path: str) -> int:
-        return int.from_bytes(hashlib.sha256(images.read(path)).digest()[:8])
-
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return np.array([*pool.map(content, images.paths.tolist())], np.uint64)
-
-
-def fingerprint(images: Images, contents: UInt64[np.ndarray, " n"]) -> str:
-    """12 hex digits of names and contents, in whatever order; "" without images."""
-    if not len(images):
-        return ""
-    pairs = zip(names_below(images), contents.tolist(), strict=True)
-    lines = sorted(f"{os.fsencode(name)!r} {content:016x}" for name, content in pairs)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-
-
-def write_training_images(
-    workdir: Path, images: Images, contents: UInt64[np.ndarray, " n"]
-) -> None:
-    """Keeps names and contents of the training images with the run."""
-    with replacing(workdir / TRAINING_IMAGES) as temporary:
-        names = np.array(names_below(images), np.str_)
-        np.savez_compressed(temporary, names=names, contents=contents)
 
 
 def require_untrained(

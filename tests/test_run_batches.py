@@ -9,7 +9,8 @@ import tiny
 
 from jreid import config_files
 from jreid.processes.sharding import data_mesh
-from jreid.run import images as run_images
+from jreid.run.batches import batches
+from jreid.run.images import read_images
 from jreid.training.plan import Segment, plan
 
 PLAYERS = pathlib.Path(__file__).parent / "systems" / "players.py"
@@ -40,11 +41,11 @@ def drawn(config, images):
     """The visible columns of both players' batches of two steps."""
     (phase,) = plan(config, images.train)
     segment = Segment(phase, 0, 2)
-    batches = list(run_images.batches(config, images, segment, data_mesh()))
+    drawn = list(batches(config, images, segment, data_mesh()))
     return [
         {
             column: np.concatenate(
-                [b["players"][player][column]["visible"] for b in batches]
+                [b["players"][player][column]["visible"] for b in drawn]
             )
             for column in ("ids", "images")
         }
@@ -53,7 +54,7 @@ def drawn(config, images):
 
 
 def test_players_of_equal_samplings_have_seeds_of_their_own(config):
-    images = run_images.read_images(config)
+    images = read_images(config)
     generator, discriminator = drawn(config, images)
     assert (generator["ids"] != discriminator["ids"]).any()
     for player in config.players.values():

@@ -1,0 +1,155 @@
+"""The batches of a run: drawn, made by each process in part, listed as files."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from jreid.config import Config
+from jreid.data.datasets import MODALITY_NAMES
+from jreid.data.rows import groups, joined
+from jreid.processes.sharding import own_rows
+from jreid.run.images import RunImages
+from jreid.run.workdir import saved_steps
+from jreid.training.plan import PlannedPhase, Segment
+from jreid.whole_files import write_text
+
+PLAYERS_APART = 2**32  # between the seeds of two players: above any run's seed
+
+
+def batches(
+    config: Config,
+    images: RunImages,
+    segment: Segment,
+    mesh: Mesh,
+    labels: np.ndarray | None = None,
+) -> Iterator[dict[str, Any]]:
+    """This process's share of the batches of a segment's steps, in their order.
+
+    With players that draw for themselves a batch holds theirs as well, as "players".
+    `labels` take the place of the identities' (see `sampling`).
+    """
+    drawn = {
+        name: _columns(config, images, segment, sampler, mesh, labels, seed)
+        for name, (sampler, seed) in _draws(
+            config, images, segment.phase, labels
+        ).items()
+    }
+    for _ in range(segment.first, segment.last):
+        batch = {name: next(columns) for name, columns in drawn.items()}
+        yield batch.pop("", {}) | ({"players": batch} if batch else {})
+
+
+def _draws(config, images, phase: PlannedPhase, labels):
+    """Sampler and seed of the phase as "", and of each player that draws for itself.
+
+    With seeds of their own, players of equal samplings still see other images, and
+    other augmentations of one image.
+    """
+    parts = {
+        name: (player.sampling, config.seed + number * PLAYERS_APART)
+        for number, (name, player) in enumerate(config.players.items(), 1)
+        if player.sampling is not None
+    }
+    if not parts or len(parts) < len(config.players):
+        parts = {"": (phase.sampling, config.seed)} | parts
+    return {
+        name: (part.make(images.train, phase.views, seed, labels), seed)
+        for name, (part, seed) in parts.items()
+    }
+
+
+def _columns(config, images, segment, sampler, mesh, labels, seed):
+    from jreid.data.pipeline import train_batches  # imports TensorFlow
+
+    rows = sampler(segment.first)
+    count = groups([len(rows[view]) for view in segment.phase.views])
+    found = train_batches(
+        images.train,
+        sampler,
+        views=segment.phase.views,
+        start_step=segment.first,
+        stop_step=segment.last,
+        seed=seed,
+        size=config.size,
+        resize=config.resize,
+        labels=images.labels if labels is None else labels,
+        pixels=images.pixels,
+        workers=config.loading.workers,
+        groups=own_rows(mesh, count),
+    )
+    for batch in found:
+        yield {name: batch[name] for name in ("images", "ids", "modality")}
+
+
+def check_batches(
+    config: Config, images: RunImages, phases: Sequence[PlannedPhase], devices: int
+) -> int:
+    """The images of a step, of the first phase.
+
+    Raises ValueError if no batch can be drawn, or not divided over the devices.
+    """
+    counts = []
+    for phase in phases:
+        count = 0
+        for sampler, _ in _draws(config, images, phase, None).values():
+            rows = sampler(phase.first)
+            lengths = [len(rows[view]) for view in phase.views]
+            count += sum(lengths)
+            if groups(lengths) % devices:
+                raise ValueError(
+                    f"a batch has {groups(lengths)} groups of images (the greatest "
+                    f"common divisor of its columns' lengths, {lengths}), which "
+                    f"{devices} devices cannot share evenly; choose other numbers with "
+                    "--config.sampling.identities= and --config.sampling.images="
+                )
+        counts.append(count)
+    return counts[0]
+
+
+def batch_files(
+    config: Config, images: RunImages, phase: PlannedPhase, step: int
+) -> dict[str, Any]:
+    """The files in the batch of `step`, counted from 1 as in the log: JSON values."""
+    listed = []
+    for player, (sampler, _) in _draws(config, images, phase, None).items():
+        rows = sampler(step - 1)
+        columns = [rows[view] for view in phase.views]
+        names = [np.full(len(rows[view]), view) for view in phase.views]
+        listed += [
+            {
+                "row": place,
+                "view": str(view),
+                "path": str(images.train.paths[row]),
+                "identity": int(images.train.ids[row]),
+                "camera": int(images.train.cameras[row]),
+                "modality": MODALITY_NAMES[images.train.modality[row]],
+            }
+            | ({"player": player} if player else {})
+            for place, (row, view) in enumerate(
+                zip(joined(columns), joined(names), strict=True)
+            )
+        ]
+    return {"step": step, "seed": config.seed, "images": listed}
+
+
+def list_batch(
+    config: Config,
+    workdir: Path,
+    images: RunImages,
+    phases: Sequence[PlannedPhase],
+    step: int,
+) -> str:
+    """Saves which files a step has drawn; returns a sentence that says so."""
+    path = workdir / f"diverged-step-{step}.json"
+    saved = max(saved_steps(workdir / "checkpoints"), default=0)
+    intact = f". The checkpoint of step {saved} is intact" if saved else ""
+    phase = next(phase for phase in phases if step <= phase.last)
+    try:
+        write_text(path, json.dumps(batch_files(config, images, phase, step)))
+    except OSError as failure:
+        return f"Its batch is not listed: {failure}{intact}"
+    return f"Its batch is listed in {path}{intact}"
