@@ -175,6 +175,25 @@ def test_a_network_whose_parts_do_not_fit_is_refused():
         network.check()
 
 
+def test_branches_and_adversaries_that_do_not_fit_are_refused():
+    network = load("sysu:ddag").network
+    network.branches[1].shares = "v2"
+    with pytest.raises(ValueError, match=r"branches.1.shares is 'v2'.*\['v1'\]"):
+        network.check()
+    network.branches[1].shares, network.of = "v1", "v2"
+    with pytest.raises(ValueError, match=r"of is 'v2'; allowed .*\['v1', 'parts'\]"):
+        network.check()
+    network.of = "v1"
+    network.discriminators = {"graph": load("sysu:cmgan").network.discriminators}
+    with pytest.raises(ValueError, match="discriminators.graph is .* needs make"):
+        network.check()
+    network.discriminators = load("sysu:cmgan").network.discriminators
+    network.check()
+    network.discriminators["parts"] = network.discriminators["modality"]
+    with pytest.raises(ValueError, match="discriminators has 'parts'"):
+        network.check()
+
+
 def test_pretrained_weights_reach_every_residual_block():
     """The blocks of a stage that tails cut are counted from 0 in them."""
     names = load("sysu:dpmbn_like").network.torch_names()

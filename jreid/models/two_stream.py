@@ -181,28 +181,20 @@ class TwoStream:
                 f"branches.{index}.tail is {branch.tail!r}; allowed are the tails, "
                 f"{list(self.tails)}"
             )
-        if branch.adds not in ("", *earlier):
-            raise ValueError(
-                f"branches.{index}.adds is {branch.adds!r}; allowed are '' and earlier "
-                f"branches, {earlier}"
-            )
-        owners = [b.name for b in self.branches[:index] if not b.shares]
-        if branch.shares not in ("", *owners):
-            raise ValueError(
-                f"branches.{index}.shares is {branch.shares!r}; allowed are '' and "
-                f"earlier branches with a classifier of their own, {owners}"
-            )
         width = branch.width(self.trunk.channels()[-1])
-        if branch.shares and widths[branch.shares] != width:
-            raise ValueError(
-                f"branches.{index}.shares is {branch.shares!r}, which is "
-                f"{widths[branch.shares]} wide; allowed is one of the width {width}"
-            )
-        if branch.adds and widths[branch.adds] != width:
-            raise ValueError(
-                f"branches.{index}.adds is {branch.adds!r}, which is "
-                f"{widths[branch.adds]} wide; allowed is one of the width {width}"
-            )
+        owners = [b.name for b in self.branches[:index] if not b.shares]
+        for field_name, allowed in (("adds", earlier), ("shares", owners)):
+            other = getattr(branch, field_name)
+            if other not in ("", *allowed):
+                raise ValueError(
+                    f"branches.{index}.{field_name} is {other!r}; allowed are '' and "
+                    f"earlier branches, {allowed}"
+                )
+            if other and widths[other] != width:
+                raise ValueError(
+                    f"branches.{index}.{field_name} is {other!r}, which is "
+                    f"{widths[other]} wide; allowed is one of the width {width}"
+                )
 
     def _check_refine(self, widths):
         for name in self.refine.of:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from jreid.lazy import jnp
 
 
@@ -53,7 +55,5 @@ class PaceOfEpoch:
         pace = state.extra["pace"]
         steps, total = float(pace["steps"]), float(pace["sum"])
         factor = 1 / (1 + total / steps) if steps else 0.0
-        zero = jnp.zeros(())
-        return None, {
-            "pace": {"factor": jnp.float32(factor), "steps": zero, "sum": zero}
-        }
+        values = {"factor": factor, "steps": 0.0, "sum": 0.0}
+        return None, {"pace": {name: np.float32(x) for name, x in values.items()}}
