@@ -21,7 +21,7 @@ class WeightedParts(nnx.Module):
         self.query = torch_conv(channels, channels, rngs=rngs)
         self.key = torch_conv(channels, channels, rngs=rngs)
         self.value = torch_conv(channels, channels, rngs=rngs)
-        self.gate = nnx.Param(jnp.full((parts,), 1 / parts))
+        self.gate = nnx.Param(jnp.full((parts,), 1 / parts, jnp.float32))
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
         means = jnp.stack([stripe(x) for stripe in self.stripes], axis=1)
