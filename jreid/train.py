@@ -62,7 +62,7 @@ from jreid.run.finished import print_finished, scores_of_finished  # noqa: E402
 from jreid.run.images import facts, read_images  # noqa: E402
 from jreid.run.training_set import write_training_set  # noqa: E402
 from jreid.run.workdir import open_workdir, require_shared  # noqa: E402
-from jreid.training.build import rates_at, schedules  # noqa: E402
+from jreid.training.build import optimizers_of, rates_at, schedules  # noqa: E402
 from jreid.training.reporter import first_message, make_reporter  # noqa: E402
 from jreid.training.scalars import ScalarWindow  # noqa: E402
 
@@ -113,7 +113,8 @@ def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
     ):
         vote = StopVote(run.mesh)
         run.state, start = resume(saved, run.state, config.checkpoint.step)
-        window = ScalarWindow(start + 1, run.images_per_step, listed)
+        players = optimizers_of(config)
+        window = ScalarWindow(start + 1, run.images_per_step, listed, players)
         with make_reporter(
             workdir,
             total_steps=stop,

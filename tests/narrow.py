@@ -13,6 +13,7 @@ from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.views import modality_of
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.two_stream import TwoStream
+from jreid.training.pace import Pace
 
 systems = importlib.import_module("jreid.configs.systems")
 PAPER = importlib.import_module("jreid.configs.systems.paper").SYSTEMS
@@ -67,7 +68,9 @@ def rows_of(config: Config, alike: bool = True) -> dict[str, Any]:
                 for key, value in (row | {"copy": copy}).items():
                     columns.setdefault(key, []).append(value)
     rows = {key: jnp.asarray(values) for key, values in columns.items()}
-    return rows | {"step": jnp.int32(0), "extra": {}}
+    paced = {"pace": {"factor": jnp.float32(0.5)}}  # as of any epoch but the first
+    extra = paced if isinstance(config.memory, Pace) else {}
+    return rows | {"step": jnp.int32(0), "extra": extra}
 
 
 def _copies(config: Config) -> dict[str, int]:
@@ -85,6 +88,9 @@ def outputs_of(config: Config, rows: Mapping[str, Any], seed: int = 0) -> dict:
     for name in config.network.names():
         kind, _, key = name.partition(".")
         width = CLASSES if kind == "logits" else WIDTH
-        values = rng.normal(size=(len(rows["ids"]), width))
+        if key in getattr(config.network, "discriminators", {}):
+            width = config.network.discriminators[key].outputs
+        shape = (4, 3, width) if kind == "maps" else (width,)
+        values = rng.normal(size=(len(rows["ids"]), *shape))
         outputs.setdefault(kind, {})[key] = jnp.asarray(values, jnp.float32)
     return outputs

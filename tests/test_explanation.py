@@ -16,6 +16,7 @@ from jreid.explanation_kind import kind_of
 from jreid.models.embedding import Embedding
 from jreid.models.modules.keys import WeightKeys
 from jreid.models.modules.location_shares import location_shares, vector_of
+from jreid.models.part_attention import WeightedParts
 from jreid.models.pooling import Average, GeM, Maximum, Stripe
 from jreid.models.resnet import ResNet
 from jreid.models.two_stream import Branch, Project, TwoStream
@@ -155,6 +156,8 @@ def test_what_is_no_sum_is_not_called_one():
     relu = two_branches(Average(), project=Project(CHANNELS, relu=True))
     assert kind_of(relu, Embedding(), "fused") == ("gradient-weighted", False)
     assert kind_of(relu, Embedding(names=("v1",)), "fused") == ("exact", True)
+    attentive = two_branches(WeightedParts(3))
+    assert kind_of(attentive, Embedding(), "fused") == ("gradient-weighted", False)
     stripes = two_branches(Stripe(0, of=3, pool=Average()))
     assert kind_of(stripes, Embedding(), "fused") == ("exact", True)
 

@@ -19,12 +19,14 @@ import tensorflow as tf
 import torch  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
+from jreid.config_files import load
 from jreid.config_json import to_json
 from jreid.data import resizing
 from jreid.data.grey16 import Grey16
 from jreid.data.image_file import read_rgb
 from jreid.export import __main__ as program
 from jreid.export import embedding
+from jreid.export.torch_network.from_config import network_arguments
 from jreid.models.embedding import Embedding
 from jreid.run.checkpoint import Checkpoints
 from jreid.training.build import build_embed
@@ -161,6 +163,12 @@ def exported(tmp_path_factory):
     make_run(folder / "run", "base")
     assert export(folder / "run", folder / "out", "--step", "7") == 0
     return folder / "out"
+
+
+@pytest.mark.parametrize("system", ["cmcen_adv", "cmgan", "ddag"])
+def test_a_part_that_pytorch_has_not_is_refused_by_name(system):
+    with pytest.raises(ValueError, match=r"config.network.* the PyTorch side has not"):
+        network_arguments(load(f"sysu:{system}"), 395)
 
 
 def test_the_file_holds_tensors_alone(exported):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -106,6 +107,57 @@ def test_the_log_says_how_long_a_step_waits_for_a_slow_disk(
     assert min(speeds) > 0 and max(speeds) < 12 / 0.5
     assert "% for input" in capsys.readouterr().err
     assert len(json.loads((tmp_path / "results.json").read_text())["scores"]) == 24
+
+
+PLAYERS = {"maker": "players.maker.optimizer", "critic": "optimizer"}
+
+
+def told(steps, every=5, **options):
+    """What is said of these steps' scalars, looked at after so many."""
+    window = ScalarWindow(1, 8, players=PLAYERS, **options)
+    for number, scalars in enumerate(steps, 1):
+        window.add({name: jnp.float32(value) for name, value in scalars.items()})
+        if number % every == 0:
+            window.means()
+    return window
+
+
+def step_of(**changes):
+    calm = {"maker/loss": 1, "maker/grad_norm": 1, "critic/loss": 1, "critic/loss/x": 1}
+    return calm | {"critic/grad_norm": 1, "loss": 2} | changes
+
+
+@pytest.mark.parametrize(
+    "changed, expected",
+    [
+        (
+            {"critic/loss/x": np.nan, "maker/grad_norm": np.inf, "loss": np.nan},
+            "the player maker has exploded: maker/grad_norm is inf at step 3. Lower "
+            "--config.players.maker.optimizer.lr",
+        ),
+        (
+            {"critic/loss/x": np.nan, "critic/loss": np.nan, "loss": np.nan},
+            "the player critic has exploded: critic/loss/x is nan at step 3. Lower "
+            "--config.optimizer.lr",
+        ),
+    ],
+)
+def test_the_first_player_that_exploded_is_named(changed, expected):
+    steps = [step_of(), step_of(), step_of(**changed), step_of(), step_of()]
+    with pytest.raises(DivergedError, match=re.escape(expected)):
+        told(steps)
+
+
+def test_a_player_without_gradient_for_long_is_named():
+    dead, rest = step_of(**{"critic/grad_norm": 0}), step_of()
+    told([dead] * 19 + [rest] + [dead] * 10)
+    expected = (
+        "the player critic has collapsed: critic/grad_norm is 0 in the 20 steps up to "
+        "21. Lower the rate of what it plays against, or raise --config.optimizer.lr, "
+        "in another --workdir. Its batch is listed"
+    )
+    with pytest.raises(DivergedError, match=re.escape(expected)):
+        told([rest] + [dead] * 24, explain=lambda step: "Its batch is listed")
 
 
 class OnDevice:

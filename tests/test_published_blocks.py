@@ -13,10 +13,15 @@ from jreid.models.channel_attention import ChannelSelfAttention
 from jreid.models.context_gate import ContextGate
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.gates import ConvolutionalAttention, EnergyGate, ModalityAlleviation
+from jreid.models.graph_attention import GraphAttention
 from jreid.models.modality_heads import ModalityClassifier
 from jreid.models.modality_norm import ModalityNorm, PairExchange
+from jreid.models.modules.graph_attention import dropped
 from jreid.models.modules.layers import BatchNorm
 from jreid.models.multilevel_fusion import MultilevelFusion
+from jreid.models.part_attention import WeightedParts
+from jreid.models.perceptrons import Discriminator, HiddenClassifier
+from jreid.models.pooling import Maximum
 from jreid.models.prototype_pool import MaskPool, PrototypePool
 
 MODALITY = np.array([0, 1, 1, 0, 0, 1], np.int32)
@@ -50,6 +55,10 @@ def run(module, *arguments, **options):
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    return np.exp(x) / np.exp(x).sum()
 
 
 def close(ours, expected, tolerance=1e-5):
@@ -252,6 +261,94 @@ def test_classifier_of_the_rows_modality():
     for row, m in enumerate(MODALITY):
         close(own[row], x[row] @ kernel[m])
         close(other[row], x[row] @ kernel[1 - m])
+
+
+def test_a_discriminator_learns_what_its_maps_unlearn():
+    part = Discriminator((16, 12), outputs=1, reversal=0.05, pool=Maximum())
+    module, x = made(part), draw(6, 3, 2, 8)
+    assert count(module) == 8 * 16 + 16 + 16 * 12 + 12 + 12 + 1
+
+    def by_hand(x):
+        y = x.max((1, 2))
+        for number, layer in enumerate(module.perceptron.layers):
+            y = y @ np.asarray(layer.kernel) + np.asarray(layer.bias)
+            y = np.maximum(y, 0) if number < 2 else y
+        return y
+
+    def told(factor):
+        module.reversal = factor
+        graphdef, params = nnx.split(module, nnx.Param)
+
+        def total(params, x):
+            logits = nnx.merge(graphdef, params)(x)
+            return logits.sum(), logits
+
+        slopes = jax.jit(jax.grad(total, (0, 1), has_aux=True))
+        return slopes(nnx.to_pure_dict(params), jnp.asarray(x))
+
+    (own, back), logits = told(0.05)
+    (again, once), _ = told(1.0)
+    close(logits, by_hand(x))
+    jax.tree.map(close, own, again)
+    close(20 * back, once)
+    descended = x - 0.01 * np.asarray(once)
+    assert by_hand(descended).sum() > by_hand(x).sum()
+
+
+def test_weighted_parts():
+    module, x = shaken(made(WeightedParts(parts=3))), draw(2, 6, 2, 8)
+    linear = [
+        (np.asarray(conv.kernel)[0, 0], np.asarray(conv.bias))
+        for conv in (module.query, module.key, module.value)
+    ]
+    gate, expected = softmax(np.asarray(module.gate)), np.zeros((2, 8))
+    for row, part in itertools.product(range(2), range(3)):
+        means = [x[row, 2 * i : 2 * i + 2].mean((0, 1)) for i in range(3)]
+        q, k, v = ([mean @ w + b for mean in means] for w, b in linear)
+        weights = softmax(np.array([q[part] @ other for other in k]))
+        for weight, value in zip(weights, v, strict=True):
+            expected[row] += gate[part] * weight * value
+    close(jax.jit(lambda x: module(x))(jnp.asarray(x)), expected, 1e-4)
+
+
+def test_graph_attention():
+    """Of five classes; loops over heads, rows and their neighbours, without dropout."""
+    part = GraphAttention(heads=2, features=3, dropout=0.0)
+    module = shaken(part.make(8, 5, nnx.Rngs(0)))
+    assert count(module) == 2 * (8 * 3 + 6) + 6 * 5 + 10
+    x, ids = 0.3 * draw(6, 8), np.array([0, 1, 0, 2, 1, 0])
+
+    def layer(x, layer):
+        heads = []
+        kernels, vectors = np.asarray(layer.kernel), np.asarray(layer.attention)
+        for kernel, a in zip(kernels, vectors[..., 0], strict=True):
+            h, out = x @ kernel, np.zeros((6, kernel.shape[1]))
+            for i in range(6):
+                near = [j for j in range(6) if ids[i] == ids[j]]
+                e = [np.concatenate([h[i], h[j]]) @ a for j in near]
+                weights = softmax(np.array([s if s > 0 else 0.2 * s for s in e]))
+                for weight, j in zip(weights, near, strict=True):
+                    out[i] += weight * h[j]
+            heads.append(out)
+        y = np.concatenate(heads, axis=1)
+        return np.where(y > 0, y, np.expm1(np.minimum(y, 0)))
+
+    expected = layer(layer(x, module.first), module.last)
+    graph = jax.jit(lambda x, ids: module(x, ids))
+    close(graph(jnp.asarray(x), jnp.asarray(ids)), expected, 1e-4)
+
+
+def test_dropout_leaves_out_its_share():
+    ones = dropped(jnp.ones((400, 400)), 0.2, jax.random.key(0))
+    assert {0.0, 1.25} == set(np.unique(ones)) and abs(float(ones.mean()) - 1) < 0.01
+
+
+def test_a_hidden_classifier():
+    module, x = HiddenClassifier((6,)).make(8, 5, nnx.Rngs(0)), draw(3, 8)
+    first, last = ((np.asarray(m.kernel), np.asarray(m.bias)) for m in module.layers)
+    hidden = np.maximum(x @ first[0] + first[1], 0)
+    logits = jax.jit(lambda x: module(x))(jnp.asarray(x))
+    close(logits, hidden @ last[0] + last[1])
 
 
 def test_adapters_by_hand_and_their_counts():

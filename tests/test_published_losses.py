@@ -13,6 +13,7 @@ from jreid.losses.batch_hard_among import batch_hard_among
 from jreid.losses.birank import birank
 from jreid.losses.centre_separation import centre_separation
 from jreid.losses.contrastive import contrastive
+from jreid.losses.cross_batch_hard import cross_batch_hard
 from jreid.losses.hetero_centre import hetero_centre
 from jreid.losses.learned_parts import mask_overlap, prototype_spread
 from jreid.losses.mean_contrast import mean_contrast
@@ -21,7 +22,10 @@ from jreid.losses.random_projection import random_projection_distance
 from jreid.losses.rank_list import rank_list
 from jreid.losses.released_distillation import released_self_distillation
 from jreid.losses.sinkhorn import sinkhorn_distance
+from jreid.losses.sparsity import Sparsity
+from jreid.losses.stem_consistency import channel_divergence, stem_distance
 from jreid.losses.swapped_teacher import SwappedTeacher
+from jreid.losses.tell_modality import tell_modality
 from jreid.losses.views import view_cross_entropy
 
 # Unequal counts in scattered order; identity 7 is visible only, 9 infrared only.
@@ -78,6 +82,96 @@ def test_hetero_centre():
             gap = np.mean(rows[0], axis=0) - np.mean(rows[1], axis=0)
             total += np.sum(gap**2)
     same(of(hetero_centre, x, IDS, MODALITY), total)
+
+
+def test_hetero_centre_of_features_as_they_are_beyond_a_margin():
+    x, total = 0.5 * draw(), 0.0
+    for i in set(IDS):
+        rows = [x[(i == IDS) & (m == MODALITY)] for m in (0, 1)]
+        if len(rows[0]) and len(rows[1]):
+            gap = rows[0].mean(0) - rows[1].mean(0)
+            total += max(0.0, gap @ gap - 0.7)
+    ours = hetero_centre(*arrays(x, IDS, MODALITY), normalise=False, margin=0.7)
+    same(ours, total)
+
+
+def test_cross_batch_hard():
+    x, total = draw(), 0.0
+    for m in (0, 1):
+        losses = []
+        for i in np.flatnonzero(m == MODALITY):
+            other = np.flatnonzero(m != MODALITY)
+            distances = {j: np.linalg.norm(x[i] - x[j]) for j in other}
+            positives = [d for j, d in distances.items() if IDS[j] == IDS[i]]
+            negatives = [d for j, d in distances.items() if IDS[j] != IDS[i]]
+            if positives:
+                losses.append(max(0.0, 1.4 + max(positives) - min(negatives)))
+        total += np.mean(losses)
+    same(cross_batch_hard(*arrays(x, IDS, MODALITY), margin=1.4), total)
+
+
+def test_cross_batch_hard_of_one_modality_is_nothing():
+    slope = jax.jit(jax.grad(cross_batch_hard))
+    of_one = slope(*arrays(draw(), IDS, np.zeros_like(MODALITY)))
+    assert not np.asarray(of_one).any()
+
+
+def drawn_maps():
+    """Of 13 rows 3 x 4 places and 7 channels, of which the last is in no third."""
+    return draw(3 * 4 * 7).reshape(B, 3, 4, 7)
+
+
+def test_stem_distance():
+    x, means = drawn_maps(), []
+    for m in (0, 1):
+        vectors = []
+        for row in x[m == MODALITY]:
+            cubes = np.maximum(row, 0).reshape(-1, 7) ** 3
+            vectors.append((cubes.mean(0) + 1e-12) ** (1 / 3))
+        means.append(np.mean(vectors, axis=0))
+    expected = np.linalg.norm(means[0] - means[1] + 1e-6)
+    same(stem_distance(*arrays(x, MODALITY)), expected)
+
+
+def test_channel_divergence():
+    x, total = drawn_maps(), 0.0
+    for m in (0, 1):
+        values = []
+        for row in x[m == MODALITY]:
+            for h in range(3):
+                p = [softmax(row[h, :, c]) for c in range(6)]
+                for w in range(4):
+                    values.append(
+                        sum(
+                            p[a][w] * np.log(p[a][w] / p[b][w])
+                            for a, b in ((0, 2), (1, 3), (4, 2), (5, 3))
+                        )
+                    )
+        total += np.mean(values)
+    same(channel_divergence(*arrays(x, MODALITY)), total)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_tell_modality(outputs):
+    logits, losses = draw(outputs), []
+    for row, m in zip(logits, MODALITY, strict=True):
+        for k, logit in enumerate(row):
+            p = 1 / (1 + np.exp(-logit))
+            losses.append(-np.log(p if m == k else 1 - p))
+    same(tell_modality(*arrays(logits, MODALITY)), np.mean(losses))
+
+
+def test_sparsity_of_what_a_path_names():
+    params = {"norm": {"scale": draw(), "bias": draw(seed=1)}, "other": draw(seed=2)}
+    for path, arrays_there in (
+        ("norm", params["norm"].values()),
+        ("norm/scale", [params["norm"]["scale"]]),
+    ):
+        total = sum(abs(v) for x in arrays_there for v in x.flat)
+        tree = jax.tree.map(jnp.asarray, params)
+        same(Sparsity(path)({}, {"params": tree}), total)
+    with pytest.raises(ValueError, match=r"at 'kernel' the network has \['bias', 'sc"):
+        Sparsity("norm/kernel")({}, {"params": params})
 
 
 def test_batch_hard_among():

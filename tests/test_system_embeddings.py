@@ -57,6 +57,11 @@ def flip_sum(one, two, kind, copy=None):
     return product(unit(concat(one, kind, copy)) + unit(concat(two, kind, copy)))
 
 
+def second(one, two):
+    """The second branch's alone."""
+    return product(unit(np.asarray(list(one["embeddings"].values())[1], np.float64)))
+
+
 def rle(features, embeddings):
     return lambda one, two: (
         features * flip_sum(one, two, "features")
@@ -115,6 +120,10 @@ RELEASED = {
     "sysu:mmn": mmn,
     "sysu:xmodal": pre,
     "sysu:cmcen": post,
+    "sysu:cmcen_adv": post,
+    "sysu:cmgan": post,
+    "sysu:ddag": second,
+    "sysu:dscnet": post,
     "sysu:bdtr": pre,
     "sysu:tone": pre,
     "sysu:hcml": measured,

@@ -21,6 +21,9 @@ MECHANISMS = {
     "mmn": "adapters",  # rows made of images
     "vsd": "shared",  # three networks
     "tone": "branches",  # pairs instead of identities
+    "cmcen_adv": "discriminators",  # a gradient that comes back reversed
+    "ddag": "graph",  # labels in the network, a factor of the last epoch's losses
+    "cmgan_minmax": "discriminators",  # players
 }
 OTHERS = [name for name in narrow.NAMES if name not in MECHANISMS]
 
@@ -34,7 +37,8 @@ def run_in_one_and_two_goes(name, tree, folder):
     """The states at the beginning and at the end of a run that was never stopped."""
     config = narrow.narrow(name)
     config.data.root = str(tree)
-    config.optimizer.lr = 1e-3  # so narrow and untrained, their own is too much
+    for part in (config, *config.players.values()):
+        part.optimizer.lr = 1e-3  # so narrow and untrained, their own is too much
     parts.check(config)
     config.steps = 3
     assert train.train(config, folder / "whole") == 0

@@ -8,12 +8,15 @@ import narrow
 import numpy as np
 import pytest
 
+from jreid.losses.sparsity import Sparsity
+
 VARIANTS = (
     "rle_paper",
     "strong",
     "hctri_code",
     "hcml",
     "hcml_exact",
+    "cmgan_minmax",
 )  # of another system's objective
 NAMES = tuple(name for name in narrow.NAMES if name not in VARIANTS)
 
@@ -25,14 +28,33 @@ def prepared(name):
     rows = narrow.rows_of(config, alike=name != "tone")
     terms = {n: term for n, term in config.objective.items() if term.weight}
     fixed = {"step": rows.pop("step"), "extra": rows.pop("extra")}
+    params = {
+        term.params: jnp.linspace(-1, 1, narrow.WIDTH)
+        for term in terms.values()
+        if isinstance(term, Sparsity)
+    }
 
-    def values(outputs, rows):
+    def values(outputs, params, rows):
+        fixed["params"] = nested(params)
         return jnp.stack([term(outputs, rows | fixed) for term in terms.values()])
 
     def values_and_slopes(outputs, rows):
-        return values(outputs, rows), jax.jacrev(values)(outputs, rows)
+        slopes = jax.jacrev(values, (0, 1))(outputs, params, rows)
+        return values(outputs, params, rows), slopes
 
     return rows, narrow.outputs_of(config, rows), terms, jax.jit(values_and_slopes)
+
+
+def nested(leaves):
+    """{"a/b": x} as {"a": {"b": x}}."""
+    tree = {}
+    for path, leaf in leaves.items():
+        *parents, last = path.split("/")
+        node = tree
+        for key in parents:
+            node = node.setdefault(key, {})
+        node[last] = leaf
+    return tree
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -32,6 +32,10 @@ PARAMETERS = {
     "sysu:mmn": 26_769_814,
     "sysu:xmodal": 24_321_098,
     "sysu:cmcen": 25_803_925,
+    "sysu:ddag": 46_132_377 - 4_200_448,  # without what the released one never uses
+    "sysu:dscnet": 24_359_311,
+    "sysu:cmcen_adv": 25_803_925 + 2_623_489,
+    "sysu:cmgan": 23_508_032 + 1_251_723 + 2_550_502,
 }
 
 
@@ -64,6 +68,23 @@ RATES = {
     "sysu:mmn": (0.1, {0: 0.1, 19: 1, 20: 0.1, 50: 0.01, 80: 0.01}),
     "sysu:xmodal": (3.5e-4, {0: 0.109, 9: 1, 38: 1, 39: 0.1, 68: 0.1, 69: 0.01}),
     "sysu:cmcen": (0.1, {0: 0.1, 9: 1, 10: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
+    "sysu:cmcen_adv": (0.1, {0: 0.1, 9: 1, 10: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
+    "sysu:ddag": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
+    "sysu:dscnet": (
+        0.1,
+        {
+            0: 0.1,
+            9: 1,
+            19: 1,
+            20: 0.1,
+            39: 0.1,
+            40: 0.03,
+            49: 0.03,
+            50: 0.01,
+            199: 0.01,
+        },
+    ),
+    "sysu:cmgan": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
 }
 
 
@@ -103,6 +124,7 @@ def test_each_data_set_has_the_numbers_of_its_authors():
         assert load(spec).network.trunk.stages == stages
     assert list(load("regdb:deen").network.trunk.before) == ["3"]
     assert (sampled("sysu:mcja"), sampled("regdb:mcja")) == ((8, 16), (4, 32))
+    assert (sampled("sysu:dscnet"), sampled("regdb:dscnet")) == ((6, 4), (6, 8))
     assert (sampled("sysu:vsd"), sampled("regdb:vsd")) == ((16, 4), (8, 4))
     assert load("regdb:all-rle").data.split == 0
     greys = [
@@ -150,6 +172,25 @@ def test_a_network_whose_parts_do_not_fit_is_refused():
     network = load("sysu:hc").network
     network.private_stages = 6
     with pytest.raises(ValueError, match="private_stages is 6; allowed is 1 to 5"):
+        network.check()
+
+
+def test_branches_and_adversaries_that_do_not_fit_are_refused():
+    network = load("sysu:ddag").network
+    network.branches[1].shares = "v2"
+    with pytest.raises(ValueError, match=r"branches.1.shares is 'v2'.*\['v1'\]"):
+        network.check()
+    network.branches[1].shares, network.of = "v1", "v2"
+    with pytest.raises(ValueError, match=r"of is 'v2'; allowed .*\['v1', 'parts'\]"):
+        network.check()
+    network.of = "v1"
+    network.discriminators = {"graph": load("sysu:cmgan").network.discriminators}
+    with pytest.raises(ValueError, match="discriminators.graph is .* needs make"):
+        network.check()
+    network.discriminators = load("sysu:cmgan").network.discriminators
+    network.check()
+    network.discriminators["parts"] = network.discriminators["modality"]
+    with pytest.raises(ValueError, match="discriminators has 'parts'"):
         network.check()
 
 

@@ -79,8 +79,10 @@ class Branch:
     """From the pooled vector to another width, a Project; none: the trunk's width."""
     neck: bool = True
     """Whether there is a BatchNorm without bias; without it the embedding is u."""
-    classifier: Classifier = field(default_factory=Classifier)
-    """What makes its logits of its embedding."""
+    classifier: Any = field(default_factory=Classifier)
+    """What makes its logits of its embedding: a Classifier, a HiddenClassifier."""
+    shares: str = ""
+    """An earlier branch, whose classifier it uses; none: its own."""
     tail: str = ""
     """Which of the network's tails its map is from; none: the trunk's."""
     own: Any = None
@@ -134,6 +136,10 @@ class TwoStream:
     """Stage and block at which the trunk ends where there are tails."""
     adapters: Any = None
     """What makes further rows of some views' images, an Adapters; or none."""
+    stem_maps: bool = False
+    """Whether terms may stand on the stems' maps, "maps.stem"."""
+    discriminators: dict[str, Any] = field(default_factory=dict)
+    """Adversaries by name on the trunk's last map, whose logits are "NAME"."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that does not fit the others."""
@@ -153,6 +159,13 @@ class TwoStream:
         for index, branch in enumerate(self.branches):
             self._check_branch(index, branch, widths)
             widths[branch.name] = branch.width(self.trunk.channels()[-1])
+        for name, discriminator in self.discriminators.items():
+            makes_module(f"discriminators.{name}", discriminator)
+            if self.tails or f"logits.{name}" in self._names():
+                raise ValueError(
+                    f"discriminators has {name!r}; allowed are names of no logits, in "
+                    "a network without tails"
+                )
         if self.refine is not None:
             self._check_refine(widths)
 
@@ -168,17 +181,20 @@ class TwoStream:
                 f"branches.{index}.tail is {branch.tail!r}; allowed are the tails, "
                 f"{list(self.tails)}"
             )
-        if branch.adds not in ("", *earlier):
-            raise ValueError(
-                f"branches.{index}.adds is {branch.adds!r}; allowed are '' and earlier "
-                f"branches, {earlier}"
-            )
         width = branch.width(self.trunk.channels()[-1])
-        if branch.adds and widths[branch.adds] != width:
-            raise ValueError(
-                f"branches.{index}.adds is {branch.adds!r}, which is "
-                f"{widths[branch.adds]} wide; allowed is one of the width {width}"
-            )
+        owners = [b.name for b in self.branches[:index] if not b.shares]
+        for field_name, allowed in (("adds", earlier), ("shares", owners)):
+            other = getattr(branch, field_name)
+            if other not in ("", *allowed):
+                raise ValueError(
+                    f"branches.{index}.{field_name} is {other!r}; allowed are '' and "
+                    f"earlier branches, {allowed}"
+                )
+            if other and widths[other] != width:
+                raise ValueError(
+                    f"branches.{index}.{field_name} is {other!r}, which is "
+                    f"{widths[other]} wide; allowed is one of the width {width}"
+                )
 
     def _check_refine(self, widths):
         for name in self.refine.of:
@@ -194,6 +210,11 @@ class TwoStream:
 
     def names(self) -> tuple[str, ...]:
         """What a term can stand on."""
+        maps = ("maps.stem",) if self.stem_maps else ()
+        logits = tuple(f"logits.{name}" for name in self.discriminators)
+        return self._names() + logits + maps
+
+    def _names(self):
         branches = [branch.name for branch in self.branches]
         refined = [refined_name(name) for name in self.refine.of] if self.refine else []
         kinds = {

@@ -66,6 +66,14 @@ def rates_at(rates: Mapping[str, Any], step: int) -> dict[str, float]:
     }
 
 
+def optimizers_of(config: Config) -> dict[str, str]:
+    """The path of each player's optimiser, in the order of their turns."""
+    return {
+        name: f"players.{name}.optimizer" if player.optimizer else "optimizer"
+        for name, player in config.players.items()
+    }
+
+
 def build_embed(config: Config, classes: int) -> Callable[..., dict[str, Any]]:
     """The `embed` of a system alone, for a network that is not trained any more."""
     frozen = network_structure(network_maker(config, classes))[1]

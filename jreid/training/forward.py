@@ -50,13 +50,16 @@ def make_forward(graphdef: nnx.GraphDef, seed: int):
         rng = jax.random.fold_in(jax.random.key(seed), state.step)
         images = _device_images(batch["images"], work.views, jax.random.fold_in(rng, 0))
         stems = {name: view.stem for name, view in work.views.items()}
-        given = asked_for(network, modality=batch["modality"])
+        known = {"modality": batch["modality"], "ids": batch["ids"]}
+        given = asked_for(network, **known, **more)
         own = jax.random.fold_in(rng, 1)
-        outputs = network(images, stems, rng=own, **given, **more)
+        outputs = network(images, stems, rng=own, **given)
         rows = _rows(batch, work.views, outputs, state)
+        rows["params"] = params
         if "made" in more:
             rows["made"] = more["made"]
         loss, scalars = objective(outputs, rows, jax.random.fold_in(rng, 2))
+        rows["losses"] = scalars
         scalars |= _branch_agreement(outputs.get("embeddings", {}))
         new_stats = nnx.to_pure_dict(nnx.state(network, nnx.BatchStat))
         return loss, (scalars, new_stats, outputs, rows)

@@ -2,7 +2,8 @@
 
 A memory is a part with `init(params) -> extra`, a dict of arrays of fixed shapes, and
 `update(extra, outputs, rows, params) -> extra`, called at the end of each step without
-gradients. Terms read it as `batch["extra"]`; checkpoints hold it.
+gradients. Terms read it as `batch["extra"]`; checkpoints hold it. Beside what terms
+know of the rows, `rows["losses"]` has the step's scalars, as "loss" and "loss/triplet".
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ Outputs = Mapping[str, Any]
 
 Batch = Mapping[str, Any]
 """`batch["ids"]` (labels from 0), `batch["modality"]`, `batch["view"]`, `batch["slot"]`
-(a row's place in its view) and others, integers of shape [r]."""
+(a row's place in its view) and others, integers of shape [r]; `batch["params"]`, the
+network's parameters."""
 
 
 @runtime_checkable

@@ -11,8 +11,11 @@ from absl import logging
 T = TypeVar("T")
 
 
+COLLAPSED = 20  # steps without any gradient after which a player is said to be dead
+
+
 class DivergedError(ArithmeticError):
-    """A term of the objective became NaN or infinite."""
+    """A term of the objective became NaN or infinite, or a player stopped learning."""
 
 
 class ScalarWindow:
@@ -23,9 +26,19 @@ class ScalarWindow:
         first_step: int,
         images_per_step: int,
         explain: Callable[[int], str] | None = None,
+        players: Mapping[str, str] | None = None,
     ):
-        """`explain` gives what the error of a diverged step says besides."""
+        """What a run's scalars are checked for.
+
+        Args:
+          first_step: its number.
+          images_per_step: of all modalities, for images per second.
+          explain: gives what the error of a diverged step says besides.
+          players: in the order of their turns, with the path of each one's optimiser.
+        """
         self._first_step, self._explain = first_step, explain
+        self._players = dict(players or {})
+        self._still = dict.fromkeys(self._players, 0)  # steps without a gradient
         self._images_per_step = images_per_step
         self._steps: list[dict[str, jax.Array]] = []
         self._reported = False
@@ -66,12 +79,14 @@ class ScalarWindow:
         the device waited for the next batch, in [0, 1].
 
         Raises:
-          DivergedError: naming the first step and term that is not finite.
+          DivergedError: naming the first step and term that is not finite, or the
+            player that had no gradient in `COLLAPSED` steps in a row.
         """
         fetched = jax.device_get(self._steps)  # the sync point
         seconds = time.monotonic() - self._start
         for step, scalars in enumerate(fetched, start=self._first_step):
             self._check_finite(step, scalars)
+            self._check_players(step, scalars)
         # Phases of a run may have different terms.
         names = dict.fromkeys(name for scalars in fetched for name in scalars)
         means = {
@@ -92,15 +107,40 @@ class ScalarWindow:
         return means | speed
 
     def _check_finite(self, step: int, scalars: dict[str, np.ndarray]) -> None:
-        # Terms before their sum, which is not finite because one of them is not.
-        for name in sorted(scalars, key=lambda name: "loss/" not in name):
+        # Terms before their sum, which is not finite because one of them is not; and
+        # players in the order of their turns, as each sees what those before it did.
+        turns = list(self._players)
+
+        def order(name):
+            player = name.partition("/")[0]
+            turn = turns.index(player) if player in turns else len(turns)
+            return turn, "loss/" not in name
+
+        for name in sorted(scalars, key=order):
             if not np.isfinite(scalars[name]):
-                more = f". {self._explain(step)}" if self._explain else ""
+                player = name.partition("/")[0]
+                optimizer = self._players.get(player, "optimizer")
+                who = f"the player {player} has exploded: " if player in turns else ""
                 raise DivergedError(
-                    f"{name} is {scalars[name]} at step {step}. Lower "
-                    "--config.optimizer.lr or set --config.optimizer.clip_norm, in "
-                    f"another --workdir{more}"
+                    f"{who}{name} is {scalars[name]} at step {step}. Lower "
+                    f"--config.{optimizer}.lr or set --config.{optimizer}.clip_norm, "
+                    f"in another --workdir{self._more(step)}"
                 )
+
+    def _check_players(self, step: int, scalars: dict[str, np.ndarray]) -> None:
+        for player, optimizer in self._players.items():
+            norm = scalars.get(f"{player}/grad_norm")  # None: it rests in this phase
+            self._still[player] = self._still[player] + 1 if norm == 0 else 0
+            if self._still[player] == COLLAPSED:
+                raise DivergedError(
+                    f"the player {player} has collapsed: {player}/grad_norm is 0 in "
+                    f"the {COLLAPSED} steps up to {step}. Lower the rate of what it "
+                    f"plays against, or raise --config.{optimizer}.lr, in another "
+                    f"--workdir{self._more(step)}"
+                )
+
+    def _more(self, step: int) -> str:
+        return f". {self._explain(step)}" if self._explain else ""
 
 
 def _warn_of_idle_terms(steps: Sequence[Mapping[str, np.ndarray]]) -> None:

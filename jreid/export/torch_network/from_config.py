@@ -22,7 +22,10 @@ def network_arguments(config: Config, classes: int) -> dict[str, Any]:
     """
     part = config.network
     if not isinstance(part, TwoStream) or (
-        part.adapters is not None or part.tails or part.private_stages != 1
+        part.adapters is not None
+        or part.tails
+        or part.private_stages != 1
+        or part.discriminators
     ):
         raise refused("network", part)
     trunk, refine = part.trunk, part.refine
@@ -70,7 +73,7 @@ def _place(place: str) -> tuple[int, int]:
 
 def _branch(part: BranchPart) -> Branch:
     pool = part.pool
-    plain = part.own is None and part.classifier == Classifier()
+    plain = part.own is None and part.classifier == Classifier() and not part.shares
     if part.project is not None or not part.neck or part.added != "whole" or not plain:
         raise refused(f"network.branches ({part.name})", part)
     if isinstance(pool, GeM):

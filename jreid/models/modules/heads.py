@@ -51,7 +51,8 @@ class BranchHead(nnx.Module):
         self.project = part.project and part.project.make(channels, rngs, dtype)
         width = part.width(channels)
         self.neck = _neck(width, rngs) if part.neck else None
-        self.classifier = part.classifier.make(width, classes, rngs)
+        classifier = part.classifier
+        self.classifier = None if part.shares else classifier.make(width, classes, rngs)
         self.own = part.own and part.own.make(width, classes, rngs, dtype)
 
     def __call__(

@@ -119,6 +119,7 @@ class Rows:
     maps: Float[Array, "r h w c"]
     modality: Int[Array, " r"]
     stage_input: Float[Array, "r h2 w2 c2"]
+    entered: Float[Array, "r h3 w3 c3"]  # the maps with which the trunk began
     source: Int[Array, " r"] | None = None  # of the rows given; None: all, in order
     copy: Int[Array, " r"] | None = None  # which of its source's copies, from 0
 
@@ -130,6 +131,7 @@ class Rows:
         self.source = source if self.source is None else self.source[source]
         self.modality = self.modality[source]
         self.stage_input = self.stage_input[source]
+        self.entered = self.entered[source]
         self.maps = maps
 
 
@@ -203,7 +205,7 @@ class Trunk(nnx.Module):
         """
         apply = nnx.remat(_apply) if self.rematerialise else _apply
         keys = _keys(rng, len(self.before) + len(self.after))
-        rows = Rows(x, modality, x, copy=copy)
+        rows = Rows(x, modality, x, x, copy=copy)
         for stage, begin in self.stages:
             name = f"layer{stage}"
             rows.stage_input = rows.maps

@@ -43,7 +43,15 @@ class TwoStreamNetwork(nnx.Module):
         }
         self.branches = nnx.Dict(heads)
         self.order = tuple((b.name, b.adds, b.tail) for b in part.branches)
+        self.shares = tuple((b.name, b.shares) for b in part.branches if b.shares)
         self.adapters = part.adapters and part.adapters.make(rngs, dtype)
+        self.stem_maps = part.stem_maps
+        self.discriminators = nnx.Dict(
+            {
+                name: discriminator.make(channels, rngs, dtype)
+                for name, discriminator in part.discriminators.items()
+            }
+        )
         self.tails = nnx.Dict(
             {
                 name: replace(part.trunk, last_stride=stride).make(rngs, dtype, stop)
@@ -71,8 +79,9 @@ class TwoStreamNetwork(nnx.Module):
           features: {branch: [r d]} before the neck, for the metric losses.
           embeddings: {branch: [r d]} after it.
           logits: {branch: [r classes]}, and {"z1": ...} for the refined ones, where z1
-            refines v1.
+            refines v1; {discriminator: [r outputs]}.
           refined: {"z1": [r z] ...}.
+          maps: {"stem": [r h w c]}, there only if the part asks for them.
           source, copy: [r], there only if the rows are not the b images in the order
             in which `jreid.data.rows.joined` puts the views: row i is copy[i] of image
             source[i].
@@ -81,13 +90,18 @@ class TwoStreamNetwork(nnx.Module):
         outputs |= {"logits": {}, "refined": {}}
         for name, v in outputs["embeddings"].items():
             head = self.branches[name]
-            outputs["logits"][name] = head.classifier(v)
+            owner: Any = self.branches[dict(self.shares).get(name, name)]
+            outputs["logits"][name] = owner.classifier(v)
             if head.own is not None:
                 outputs["logits"][f"own_{name}"] = head.own(v, rows.modality)
             if self.bottleneck is not None and name in self.refined:
                 z, logits = self.bottleneck(v)
                 outputs["refined"][refined_name(name)] = z
                 outputs["logits"][refined_name(name)] = logits
+        for name, discriminator in self.discriminators.items():
+            outputs["logits"][name] = discriminator(rows.maps)
+        if self.stem_maps:
+            outputs["maps"] = {"stem": rows.entered}
         return outputs
 
     def embed(
