@@ -54,6 +54,7 @@ def make_forward(graphdef: nnx.GraphDef, seed: int):
         own = jax.random.fold_in(rng, 1)
         outputs = network(images, stems, rng=own, **given, **more)
         rows = _rows(batch, work.views, outputs, state)
+        rows["epoch"] = work.epoch(state.step)
         if "made" in more:
             rows["made"] = more["made"]
         loss, scalars = objective(outputs, rows, jax.random.fold_in(rng, 2))
