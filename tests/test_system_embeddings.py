@@ -123,6 +123,7 @@ RELEASED = {
     "sysu:dfe_like": pre,
     "sysu:dpmbn_like": pre,
     "sysu:agw": post,
+    "sysu:mpanet": post,
 }
 
 

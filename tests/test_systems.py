@@ -16,8 +16,8 @@ from jreid.config_files import load
 from jreid.config_json import from_json, to_json
 from jreid.models.modules.keys import WeightKeys
 
-# released networks' at 395 identities (RegDB: 206), frozen biases of necks included;
-# VSD's are in test_mutual.py
+# released networks' at 395 identities (RegDB: 206), frozen biases of necks included,
+# averaged classifiers not; VSD's are in test_mutual.py
 PARAMETERS = {
     "sysu:rle": 26_769_792,
     "regdb:rle": 9_404_800,
@@ -32,6 +32,8 @@ PARAMETERS = {
     "sysu:mmn": 26_769_814,
     "sysu:xmodal": 24_321_098,
     "sysu:cmcen": 25_803_925,
+    # 655,360 in two gates, 12,294 in the masks, three classifiers of 5,662,720
+    "sysu:mpanet": 41_192_518,
 }
 
 
@@ -64,6 +66,8 @@ RATES = {
     "sysu:mmn": (0.1, {0: 0.1, 19: 1, 20: 0.1, 50: 0.01, 80: 0.01}),
     "sysu:xmodal": (3.5e-4, {0: 0.109, 9: 1, 38: 1, 39: 0.1, 68: 0.1, 69: 0.01}),
     "sysu:cmcen": (0.1, {0: 0.1, 9: 1, 10: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
+    "sysu:mpanet": (3.5e-4, {0: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 139: 0.01}),
+    "regdb:mpanet": (3.5e-4, {0: 1, 109: 1, 110: 0.1, 139: 0.1}),
 }
 
 
@@ -104,6 +108,7 @@ def test_each_data_set_has_the_numbers_of_its_authors():
     assert list(load("regdb:deen").network.trunk.before) == ["3"]
     assert (sampled("sysu:mcja"), sampled("regdb:mcja")) == ((8, 16), (4, 32))
     assert (sampled("sysu:vsd"), sampled("regdb:vsd")) == ((16, 4), (8, 4))
+    assert (sampled("sysu:mpanet"), sampled("regdb:mpanet")) == ((16, 4), (12, 5))
     assert load("regdb:all-rle").data.split == 0
     greys = [
         sum(type(x).__name__ == "Grey" for x in load(s).views["visible"].pipe)
