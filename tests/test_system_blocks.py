@@ -11,13 +11,13 @@ import pytest
 from flax import nnx
 
 from jreid.models.embedding import unit_rows
-from jreid.training.build import build_embed, network_maker
+from jreid.training.build import build_embed, network_maker, stems
 from jreid.training.objective import make_objective
 from jreid.training.state import network_structure, params_and_stats
 
 pytestmark = pytest.mark.slow  # each compiles a network's step, or several networks
 
-SYSTEMS = ("mpanet",)
+SYSTEMS = ("mpanet", "saai")
 
 
 def random_like(tree):
@@ -72,21 +72,26 @@ def test_every_weight_has_a_gradient_and_masks_are_given(name):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, path
     (mask,) = masks.values()
     assert mask.shape[:3] == (len(rows["ids"]), 6, 2)
-    assert mask.min() > 0 and mask.max() < 1
+    assert mask.min() >= 0 and mask.max() <= 1 and mask.std() > 0
 
 
-def embedded(config, params, stats, modality="visible"):
+def embedder(config):
+    """Parameters and statistics to the vectors of three images of a modality."""
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (3, *config.size, 3), np.uint8)
     embed = build_embed(config, narrow.CLASSES)
-    return np.asarray(unit_rows(embed(params, stats, images, modality)["fused"]))
+
+    def vectors(params, stats, modality="visible"):
+        return np.asarray(unit_rows(embed(params, stats, images, modality)["fused"]))
+
+    return vectors
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_without_any_of_its_blocks_the_embedding_is_another(name):
     config, params, stats = state_of(name)
-    whole = embedded(config, params, stats)
+    whole = embedder(config)(params, stats)
     trunk = config.network.trunk
     places = [("before", p) for p in trunk.before if p != max(trunk.before)]
     places += [("after", p) for p in trunk.after]
@@ -94,13 +99,26 @@ def test_without_any_of_its_blocks_the_embedding_is_another(name):
     for where, place in places:
         less = copy.deepcopy(config)
         del getattr(less.network.trunk, where)[place]
-        kept = copy.deepcopy(params)
-        kept["trunk"].get(where, {}).pop(f"layer{place}", None)
-        found = embedded(less, kept, stats_without(stats, where, place))
+        found = embedder(less)(
+            *(without(tree, where, f"layer{place}") for tree in (params, stats))
+        )
         assert np.abs(found - whole).max() > 1e-4, (where, place)
 
 
-def stats_without(stats, where, place):
-    kept = copy.deepcopy(stats)
-    kept["trunk"].get(where, {}).pop(f"layer{place}", None)
+def without(tree, where, name):
+    kept = copy.deepcopy(tree)
+    kept["trunk"].get(where, {}).pop(name, None)
     return kept
+
+
+def test_modalities_have_their_own_necks():
+    """SAAI's: the statistics of one modality are not the other's."""
+    config, params, stats = state_of("saai")
+    assert stems(config.views) == {"visible": "any", "infrared": "any"}
+    neck = stats["branches"]["v1"]["neck"]
+    moved = copy.deepcopy(stats)
+    moved["branches"]["v1"]["neck"]["var"] = neck["var"].at[1, ::2].mul(9.0)
+    vectors = embedder(config)
+    for modality, differs in (("visible", False), ("infrared", True)):
+        before, after = (vectors(params, s, modality) for s in (stats, moved))
+        assert (np.abs(before - after).max() > 1e-3) == differs

@@ -124,6 +124,7 @@ RELEASED = {
     "sysu:dpmbn_like": pre,
     "sysu:agw": post,
     "sysu:mpanet": post,
+    "sysu:saai": post,
 }
 
 

@@ -34,6 +34,9 @@ PARAMETERS = {
     "sysu:cmcen": 25_803_925,
     # 655,360 in two gates, 12,294 in the masks, three classifiers of 5,662,720
     "sysu:mpanet": 41_192_518,
+    # 346,112 for prototypes and positions, two necks and three classifiers of 16,384
+    "sysu:saai": 43_990_080,
+    "sysu:saai_paper": 41_552_960,
 }
 
 
@@ -68,6 +71,10 @@ RATES = {
     "sysu:cmcen": (0.1, {0: 0.1, 9: 1, 10: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
     "sysu:mpanet": (3.5e-4, {0: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 139: 0.01}),
     "regdb:mpanet": (3.5e-4, {0: 1, 109: 1, 110: 0.1, 139: 0.1}),
+    "sysu:saai": (
+        3.5e-4,
+        {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 159: 0.01},
+    ),
 }
 
 
@@ -109,6 +116,13 @@ def test_each_data_set_has_the_numbers_of_its_authors():
     assert (sampled("sysu:mcja"), sampled("regdb:mcja")) == ((8, 16), (4, 32))
     assert (sampled("sysu:vsd"), sampled("regdb:vsd")) == ((16, 4), (8, 4))
     assert (sampled("sysu:mpanet"), sampled("regdb:mpanet")) == ((16, 4), (12, 5))
+    assert (sampled("sysu:saai"), sampled("regdb:saai")) == ((10, 4), (4, 4))
+    for spec, prototypes in (("sysu:saai", 7), ("sysu:saai_paper", 6)):
+        assert load(spec).network.branches[0].pool.prototypes == prototypes
+    assert (
+        load("sysu:saai").network.trunk.after
+        and not load("regdb:saai").network.trunk.after
+    )
     assert load("regdb:all-rle").data.split == 0
     greys = [
         sum(type(x).__name__ == "Grey" for x in load(s).views["visible"].pipe)
