@@ -22,7 +22,7 @@ SYSTEMS = ("deen", "dpmbn_like", "full", "mace_like", "mmn", "rle")
 # of which each has operations of its own, or other shapes
 OTHERS = (
     *("agw", "average_only", "base", "bdtr", "caj", "cmcen", "dfe_like", "gem_average"),
-    *("gem_max", "hc", "hctri", "mcja", "mpanet", "saai", "strong", "vsd"),
+    *("gem_max", "hc", "hctri", "mcja", "mpanet", "pdm", "saai", "strong", "vsd"),
     "xmodal",
 )
 

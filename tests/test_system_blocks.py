@@ -17,7 +17,7 @@ from jreid.training.state import network_structure, params_and_stats
 
 pytestmark = pytest.mark.slow  # each compiles a network's step, or several networks
 
-SYSTEMS = ("mpanet", "saai")
+SYSTEMS = ("mpanet", "saai", "pdm")
 
 
 def random_like(tree):

@@ -15,6 +15,7 @@ VARIANTS = (
     "hcml",
     "hcml_exact",
     "saai_paper",
+    "pdm_paper",
 )  # of another system's objective
 NAMES = tuple(name for name in narrow.NAMES if name not in VARIANTS)
 

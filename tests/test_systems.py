@@ -37,6 +37,9 @@ PARAMETERS = {
     # 346,112 for prototypes and positions, two necks and three classifiers of 16,384
     "sysu:saai": 43_990_080,
     "sysu:saai_paper": 41_552_960,
+    # DEEN's and 25,990 in the attentions, 610,304 and a head of 22,528 for the parts
+    "sysu:pdm": 51_617_702,
+    "regdb:pdm": 15_755_942,
 }
 
 
@@ -75,6 +78,8 @@ RATES = {
         3.5e-4,
         {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 159: 0.01},
     ),
+    "sysu:pdm": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 79: 0.1, 80: 0.01, 199: 0.01}),
+    "sysu:pdm_paper": (0.1, {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01}),
 }
 
 
@@ -123,6 +128,7 @@ def test_each_data_set_has_the_numbers_of_its_authors():
         load("sysu:saai").network.trunk.after
         and not load("regdb:saai").network.trunk.after
     )
+    assert list(load("regdb:pdm").network.trunk.before) == ["1", "3"]
     assert load("regdb:all-rle").data.split == 0
     greys = [
         sum(type(x).__name__ == "Grey" for x in load(s).views["visible"].pipe)
