@@ -18,7 +18,7 @@ def test_an_average_follows_at_the_rate_of_its_epoch(falls):
     extra = memory.init({"head": {"kernel": jnp.float32(0)}, "trunk": jnp.ones(2)})
     assert set(extra["average"]) == {"head"}
     expected = 0.0
-    for epoch in range(1, 141):
+    for epoch in (1, 2, 98, 99, 100, 101, 140):
         rate = 0.2 * min(100 / (epoch + 1), 1) if falls else 0.2
         now = values[epoch]
         expected = (1 - rate) * expected + rate * now
