@@ -55,7 +55,6 @@ class BranchHead(nnx.Module):
         self.project = part.project and part.project.make(pooled, rngs, dtype)
         width = part.width(channels)
         self.neck = _neck(part, width, rngs) if part.neck else None
-        self.neck_of = part.neck_of
         self.classifier = part.classifier.make(width, classes, rngs)
         self.own = part.own and part.own.make(width, classes, rngs, dtype)
 
@@ -63,15 +62,20 @@ class BranchHead(nnx.Module):
         self,
         maps: Float[Array, "b h w c"],
         added: Float[Array, "b d"] | None,
-        modality: Int[Array, " b"],
+        modality: Int[Array, " b"] | None = None,
     ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
-        """Feature and embedding; `added` is the embedding of an earlier branch."""
+        """Feature and embedding; `added` is the embedding of an earlier branch.
+
+        The modality of each row is needed by modalities' own necks alone.
+        """
         u = self.pool(maps)
         u = u if self.project is None else self.project(u)
         u = u if added is None else self._sum(u, added)
-        if self.neck is None:
-            return u, u
-        return u, self.neck(u, *([modality] if self.neck_of == "modality" else []))
+        if isinstance(self.neck, ModalityNorm):
+            if modality is None:
+                raise ValueError("modality is None; allowed is that of each row")
+            return u, self.neck(u, modality)
+        return u, u if self.neck is None else self.neck(u)
 
     def _sum(self, g, added):
         if self.added == "normalised":
