@@ -14,6 +14,7 @@ from typing import Any
 from jreid.config import Config
 from jreid.configs.systems import DEFAULT, demos, make
 from jreid.data.augmentations import Flip, Grey, PadCrop, RandomChannel
+from jreid.data.sampling import PerModality
 from jreid.data.sysu_mm01 import SysuMM01
 from jreid.data.views import View, modality_of
 from jreid.models.resnet import ResNet
@@ -49,6 +50,8 @@ def small(config: Config) -> Config:
     config.optimizer.groups = ()  # nothing is pretrained
     config.schedule = Cosine(epochs=6, warmup=1)
     config.steps_per_epoch = 0  # every system sees the images as often
+    if isinstance(config.sampling, PerModality):
+        config.sampling.epoch = "larger"
     config.evaluation.draw = "agw"  # one table for all systems
     return config
 

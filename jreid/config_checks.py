@@ -136,7 +136,7 @@ def _check_terms(
                 f"{where}.{name} is {term!r}; a term has a weight and is called with "
                 "outputs and batch"
             )
-        for slot in ("on", "teacher", "other", "target"):
+        for slot in ("on", "teacher", "other", "target", "embeddings"):
             given = getattr(term, slot, ())
             for output in names_of(given) if isinstance(given, str | tuple) else ():
                 if output not in outputs:

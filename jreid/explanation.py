@@ -122,18 +122,21 @@ def explain(
         for image in (query, gallery_image)
     ]
     network = _merged(frozen)
+    modalities = query_modality, gallery_modality
+    numbers = [MODALITY_NAMES.index(modality) for modality in modalities]
     seen = [
         _maps_of(frozen, image, modality)
-        for image, modality in zip(
-            pixels, (query_modality, gallery_modality), strict=True
-        )
+        for image, modality in zip(pixels, modalities, strict=True)
     ]
     made_by = network, config.embedding, frozen.kind
-    vectors = [vector_of(*made_by, maps) for maps in seen]
+    vectors = [
+        vector_of(*made_by, maps, number)
+        for maps, number in zip(seen, numbers, strict=True)
+    ]
     similarity = float(vectors[0] @ vectors[1])
     shares = [
-        location_shares(*made_by, maps, other)
-        for maps, other in zip(seen, reversed(vectors), strict=True)
+        location_shares(*made_by, maps, other, number)
+        for maps, other, number in zip(seen, reversed(vectors), numbers, strict=True)
     ]
     constants = [similarity - float(share.sum()) for share in shares]
     kind, sums = kind_of(config.network, config.embedding, frozen.kind)

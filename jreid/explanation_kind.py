@@ -47,8 +47,8 @@ def statement(kind: Kind, sums: bool, similarity: float, constants: list[float])
     parts = [f"{constant:+.3f}" for constant in constants]
     if not sums:
         return (
-            "Gradient-weighted: map times gradient at the last map. Something after "
-            "its pooling is not homogeneous, so that the shares are no sum: they miss "
+            "Gradient-weighted: map times gradient at the last map. Its pooling, or "
+            "what is after it, is not homogeneous, so the shares are no sum: they miss "
             f"the similarity of {similarity:.3f} by {parts[0]} (query) and {parts[1]} "
             "(gallery image)."
         )

@@ -11,7 +11,9 @@ from jreid.config import Config
 from jreid.config_files import load
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.views import modality_of
+from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.expansion import DiverseExpansion
+from jreid.models.prototype_pool import PrototypePool
 from jreid.models.two_stream import TwoStream
 from jreid.training.pace import Pace
 
@@ -31,6 +33,11 @@ def narrow(name: str) -> Config:
         for branch in network.branches:
             if branch.project is not None:
                 branch.project.features = WIDTH
+            if isinstance(branch.pool, PrototypePool):
+                branch.pool.size = (6, 2)
+        for block in network.trunk.before.values():
+            if isinstance(block, DiverseExpansion) and block.between is not None:
+                block.between.reduction, block.between.kernel = 4, 7
     else:
         network.hidden, network.features, network.head = (16,), WIDTH, WIDTH
     if hasattr(config.sampling, "identities"):
@@ -68,9 +75,21 @@ def rows_of(config: Config, alike: bool = True) -> dict[str, Any]:
                 for key, value in (row | {"copy": copy}).items():
                     columns.setdefault(key, []).append(value)
     rows = {key: jnp.asarray(values) for key, values in columns.items()}
-    paced = {"pace": {"factor": jnp.float32(0.5)}}  # as of any epoch but the first
-    extra = paced if isinstance(config.memory, Pace) else {}
-    return rows | {"step": jnp.int32(0), "extra": extra}
+    return rows | {"step": jnp.int32(0), "extra": _extra(config)}
+
+
+def _extra(config: Config) -> dict[str, Any]:
+    """Made-up averages of the classifiers that teach, and a pace."""
+    if isinstance(config.memory, Pace):
+        return {"pace": {"factor": jnp.float32(0.5)}}  # as of any epoch but the first
+    teachers = [t for t in config.objective.values() if isinstance(t, SwappedTeacher)]
+    if not teachers:
+        return {}
+    rng = np.random.default_rng(7)
+    kernel: Any = jnp.asarray(rng.normal(size=(2, WIDTH, CLASSES)), jnp.float32)
+    for key in reversed(teachers[0].average.split("/")):
+        kernel = {key: kernel}
+    return {"average": kernel}
 
 
 def _copies(config: Config) -> dict[str, int]:
@@ -90,7 +109,10 @@ def outputs_of(config: Config, rows: Mapping[str, Any], seed: int = 0) -> dict:
         width = CLASSES if kind == "logits" else WIDTH
         if key in getattr(config.network, "discriminators", {}):
             width = config.network.discriminators[key].outputs
-        shape = (4, 3, width) if kind == "maps" else (width,)
+        sizes = {"maps": (4, 3, width), "masks": (6, 2, 3)}
+        shape = sizes.get(kind, (width,))
         values = rng.normal(size=(len(rows["ids"]), *shape))
+        if kind == "masks":
+            values = 1 / (1 + np.exp(-values))
         outputs.setdefault(kind, {})[key] = jnp.asarray(values, jnp.float32)
     return outputs

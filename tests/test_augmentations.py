@@ -31,6 +31,7 @@ MEAN = np.array(IMAGENET_MEAN, np.uint8)
 AUGMENTATIONS = {
     "pad_crop": PadCrop(3),
     "pad_crop_filled": PadCrop(3, fill=255),
+    "pad_crop_mirrored": PadCrop(3, fill="symmetric"),
     "flip": Flip(),
     "erase_mean": Erase(),
     "erase_noise": Erase(value="noise"),
@@ -67,11 +68,14 @@ def test_eager_and_tf_data_agree_and_depend_on_the_seed_only(name):
     assert inside.dtype == np.uint8
 
 
-@pytest.mark.parametrize("fill", [0, 128])
+@pytest.mark.parametrize("fill", [0, 128, "symmetric"])
 def test_pad_crop_is_a_shifted_window_of_the_padded_image(fill):
     padding = 2
     border = ((padding,) * 2, (padding,) * 2, (0, 0))
-    padded = np.pad(COLOUR, border, constant_values=fill)
+    if fill == "symmetric":
+        padded = np.pad(COLOUR, border, mode="symmetric")
+    else:
+        padded = np.pad(COLOUR, border, constant_values=fill)
     windows = {
         padded[y : y + H, x : x + W].tobytes(): (y, x)
         for y in range(5)
@@ -210,6 +214,16 @@ def test_erase_normalised_overwrites_one_rectangle_of_the_allowed_size():
     assert len(heights) > 10 and len(tops) > 10
 
 
+def test_erase_normalised_fills_rectangles_with_noise():
+    images = on_device(EraseNormalised(1.0, (0.2, 0.3), (0.5, 2.0), "noise"), 60)
+    values = images[images != 5]
+    assert len(values) > 50_000 and len(np.unique(values)) > 0.99 * len(values)
+    assert abs(values.mean()) < 0.03 and abs(values.std() - 1) < 0.03
+    first, second = (image[(image != 5).any(2)] for image in images[:2])
+    assert abs(np.corrcoef(first[:300, 0], first[:300, 1])[0, 1]) < 0.3
+    assert (first[:50] != second[:50]).any()
+
+
 def test_erase_normalised_keeps_to_its_probability_and_its_rng():
     erased = on_device(EraseNormalised(0.3), 1500) != 5
     hit = erased.any(axis=(1, 2, 3))
@@ -231,7 +245,7 @@ def test_erase_normalised_keeps_to_its_probability_and_its_rng():
         (RandomChannel(float("nan")), "p is nan"),
         (EraseNormalised(2.0), "p is 2.0"),
         (PadCrop(-1), "pixels is -1"),
-        (PadCrop(1, fill=256), "fill is 256"),
+        (PadCrop(1, fill=256), "fill is 256; allowed is 0 to 255, or symmetric"),
         (Erase(area=(0.4, 0.02)), "area is"),
         (Erase(area=(0.4, 1.2)), "at most 1"),
         (Erase(aspect=(0.0, 1.0)), "aspect is"),

@@ -18,6 +18,7 @@ from jreid.models.modules.keys import WeightKeys
 from jreid.models.modules.location_shares import location_shares, vector_of
 from jreid.models.part_attention import WeightedParts
 from jreid.models.pooling import Average, GeM, Maximum, Stripe
+from jreid.models.prototype_pool import PrototypePool
 from jreid.models.resnet import ResNet
 from jreid.models.two_stream import Branch, Project, TwoStream
 from jreid.run.frozen import open_run
@@ -160,6 +161,32 @@ def test_what_is_no_sum_is_not_called_one():
     assert kind_of(attentive, Embedding(), "fused") == ("gradient-weighted", False)
     stripes = two_branches(Stripe(0, of=3, pool=Average()))
     assert kind_of(stripes, Embedding(), "fused") == ("exact", True)
+    parts = two_branches(PrototypePool(2, size=SIZE))
+    assert kind_of(parts, Embedding(), "fused") == ("gradient-weighted", False)
+
+
+@pytest.mark.parametrize("modality", [0, 1])
+def test_an_image_is_explained_by_its_modalitys_neck(rng, modality):
+    branch = Branch("v1", Average(), neck_of="modality")
+    network = TwoStream((branch,), ResNet(depth=18, width=1 / 16, stages=1))
+    module = network.make(3, nnx.Rngs(0), jnp.float32)
+    module = nnx.view(module, use_running_average=True, raise_if_not_found=False)
+    neck = module.branches["v1"].neck
+    assert neck is not None
+    for statistic in (neck.mean, neck.var):
+        drawn = rng.uniform(0.5, 2, (2, CHANNELS))
+        statistic[...] = jnp.asarray(drawn, jnp.float32)
+    maps = random_maps(rng)
+    slope, shift = (x[modality] for x in affine(neck))
+    x = np.asarray(maps[0][""][0])
+    affine_vector = slope * x.mean((0, 1)) + shift
+    vector = vector_of(module, Embedding(), "v1", maps, modality)
+    length = np.linalg.norm(affine_vector)
+    np.testing.assert_allclose(vector, affine_vector / length, rtol=1e-4, atol=1e-6)
+    other = jnp.asarray(rng.normal(size=CHANNELS), jnp.float32)
+    shares = location_shares(module, Embedding(), "v1", maps, other, modality)
+    expected = (slope * x / (SIZE[0] * SIZE[1])) @ np.asarray(other) / length
+    np.testing.assert_allclose(shares, expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ SYSTEMS = ("deen", "dpmbn_like", "full", "mace_like", "mmn", "rle")
 OTHERS = (
     *("agw", "average_only", "base", "bdtr", "caj", "cmcen", "dfe_like", "gem_average"),
     *("gem_max", "hc", "hctri", "mcja", "strong", "vsd", "xmodal"),
-    *("cmcen_adv", "cmgan", "ddag"),
+    *("cmcen_adv", "cmgan", "ddag", "mpanet", "pdm", "saai"),
 )
 
 

@@ -294,6 +294,7 @@ def test_branches_pool_project_add_and_classify(rng):
         found = outputs["features"][name]
         np.testing.assert_allclose(found, feature, rtol=1e-3, atol=1e-4)
         head = network.branches[name]
+        assert head.classifier is not None
         logits = outputs["embeddings"][name] @ head.classifier.kernel[...]
         np.testing.assert_allclose(
             outputs["logits"][name], logits, rtol=1e-3, atol=1e-5

@@ -419,7 +419,7 @@ def test_terms_on_masks():
         for j in range(i + 1, 5):
             a, b = masks[..., i], masks[..., j]
             products.append(np.mean([(p * q).sum() for p, q in zip(a, b, strict=True)]))
-            roots.append(np.sqrt(np.mean((a - b) ** 2)))
+            roots += [np.sqrt(np.mean((p - q) ** 2)) for p, q in zip(a, b, strict=True)]
     same(of(mask_overlap, masks), np.mean(products))
     same(of(prototype_spread, masks), -np.mean(roots))
     alike = jnp.ones((2, 2, 2, 3))
@@ -435,7 +435,7 @@ def test_teacher_is_the_other_modalitys_average(form):
     term = SwappedTeacher(form=form)
 
     def value(embeddings, student):
-        outputs = {"embeddings": {"v1": embeddings}, "logits": {"own": student}}
+        outputs = {"embeddings": {"v1": embeddings}, "logits": {"own_v1": student}}
         return term(outputs, batch)
 
     losses = []
@@ -449,5 +449,7 @@ def test_teacher_is_the_other_modalitys_average(form):
     assert not np.asarray(still).any() and np.abs(moved).max() > 0
     with pytest.raises(ValueError, match="average is 'a/b'"):
         SwappedTeacher(average="a/b")(
-            {"embeddings": {"v1": embeddings}, "logits": {"own": student}}, batch
+            {"embeddings": {"v1": embeddings}, "logits": {"own_v1": student}}, batch
         )
+    with pytest.raises(ValueError, match="memory holds has nothing.*MovingAverage"):
+        term({"embeddings": {"v1": embeddings}}, batch | {"extra": {}})

@@ -259,6 +259,15 @@ def test_steps_per_epoch_are_the_published_ones(
     assert PerModality(identities, 4).steps_per_epoch(images) == expected
 
 
+def test_steps_per_epoch_of_pairs_count_each_identitys_rarer_modality():
+    images = listed({1: (9, 4), 2: (3, 8), 4: (5, 5), 7: (2, 2)})
+    groups = 4 // 2 + 3 // 2 + 5 // 2 + 2 // 2  # of two images of each modality
+    assert PerModality(2, 2, epoch="pairs").steps_per_epoch(images) == groups // 2
+    assert PerModality(4, 5, epoch="pairs").steps_per_epoch(images) == 1
+    regdb = listed(dict.fromkeys(range(206), (10, 10)))
+    assert PerModality(12, 5, epoch="pairs").steps_per_epoch(regdb) == 34
+
+
 def test_steps_per_epoch_by_identity_count_every_image():
     assert ByIdentity(3, 5).steps_per_epoch(IMAGES) == 48 // 15 + 1
 

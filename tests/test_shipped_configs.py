@@ -126,7 +126,7 @@ def test_the_demo_has_these_numbers():
 
 def test_each_data_set_has_its_batches_and_size():
     batches = {
-        name: (*load(name).size, *dataclasses.astuple(load(name).sampling))
+        name: (*load(name).size, *dataclasses.astuple(load(name).sampling)[:2])
         for name in shipped()
     }
     assert batches == {

@@ -32,7 +32,7 @@ class StemsAlone(ResNet):
         return (64,)
 
     def make(self, rngs, dtype, first=(1, 0), stop=None):
-        return lambda maps, modality, rng, copy: Rows(maps, modality, maps)
+        return lambda maps, modality, rng, copy: Rows(maps, modality, maps, maps)
 
 
 def batches(seed):

@@ -12,7 +12,7 @@ import pytest
 from jreid.config_files import load
 
 IMAGES = 5
-COPIES = {"deen": 3, "mmn": 2}
+COPIES = {"deen": 3, "mmn": 2, "pdm": 3}
 
 
 def outputs(config, copies, seed):
@@ -94,6 +94,19 @@ def deen(one, two):
     )
 
 
+def pdm(one, two):
+    """Of pooled vectors and of parts, each in three rows."""
+    branches = (
+        [{"embeddings": {name: seen["embeddings"][name]}} for seen in (one, two)]
+        for name in ("v1", "v2")
+    )
+    return sum(
+        flip_sum(image, mirrored, "embeddings", copy)
+        for image, mirrored in branches
+        for copy in range(3)
+    )
+
+
 def mmn(one, two):
     images, made = (unit(concat(one, "embeddings", copy)) for copy in (0, 1))
     return sum(a @ b.T for a in (images, made) for b in (images, made))
@@ -132,6 +145,9 @@ RELEASED = {
     "sysu:dfe_like": pre,
     "sysu:dpmbn_like": pre,
     "sysu:agw": post,
+    "sysu:mpanet": post,
+    "sysu:saai": post,
+    "sysu:pdm": pdm,
 }
 
 

@@ -17,6 +17,9 @@ VARIANTS = (
     "hcml",
     "hcml_exact",
     "cmgan_minmax",
+    "saai_paper",
+    "pdm_paper",
+    "pdm_tri",
 )  # of another system's objective
 NAMES = tuple(name for name in narrow.NAMES if name not in VARIANTS)
 

@@ -16,8 +16,8 @@ from jreid.config_files import load
 from jreid.config_json import from_json, to_json
 from jreid.models.modules.keys import WeightKeys
 
-# released networks' at 395 identities (RegDB: 206), frozen biases of necks included;
-# VSD's are in test_mutual.py
+# released networks' at 395 identities (RegDB: 206), frozen biases of necks included,
+# averaged classifiers not; VSD's are in test_mutual.py
 PARAMETERS = {
     "sysu:rle": 26_769_792,
     "regdb:rle": 9_404_800,
@@ -36,6 +36,14 @@ PARAMETERS = {
     "sysu:dscnet": 24_359_311,
     "sysu:cmcen_adv": 25_803_925 + 2_623_489,
     "sysu:cmgan": 23_508_032 + 1_251_723 + 2_550_502,
+    # 655,360 in two gates, 12,294 in the masks, three classifiers of 5,662,720
+    "sysu:mpanet": 41_192_518,
+    # 346,112 for prototypes and positions, two necks and three classifiers of 16,384
+    "sysu:saai": 43_990_080,
+    "sysu:saai_paper": 41_552_960,
+    # DEEN's and 25,990 in the attentions, 610,304 and a head of 22,528 for the parts
+    "sysu:pdm": 51_617_702,
+    "regdb:pdm": 15_755_942,
 }
 
 
@@ -85,6 +93,14 @@ RATES = {
         },
     ),
     "sysu:cmgan": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
+    "sysu:mpanet": (3.5e-4, {0: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 139: 0.01}),
+    "regdb:mpanet": (3.5e-4, {0: 1, 109: 1, 110: 0.1, 139: 0.1}),
+    "sysu:saai": (
+        3.5e-4,
+        {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 159: 0.01},
+    ),
+    "sysu:pdm": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 79: 0.1, 80: 0.01, 199: 0.01}),
+    "sysu:pdm_paper": (0.1, {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01}),
 }
 
 
@@ -126,6 +142,15 @@ def test_each_data_set_has_the_numbers_of_its_authors():
     assert (sampled("sysu:mcja"), sampled("regdb:mcja")) == ((8, 16), (4, 32))
     assert (sampled("sysu:dscnet"), sampled("regdb:dscnet")) == ((6, 4), (6, 8))
     assert (sampled("sysu:vsd"), sampled("regdb:vsd")) == ((16, 4), (8, 4))
+    assert (sampled("sysu:mpanet"), sampled("regdb:mpanet")) == ((16, 4), (12, 5))
+    assert (sampled("sysu:saai"), sampled("regdb:saai")) == ((10, 4), (4, 4))
+    for spec, prototypes in (("sysu:saai", 7), ("sysu:saai_paper", 6)):
+        assert load(spec).network.branches[0].pool.prototypes == prototypes
+    assert (
+        load("sysu:saai").network.trunk.after
+        and not load("regdb:saai").network.trunk.after
+    )
+    assert list(load("regdb:pdm").network.trunk.before) == ["1", "3"]
     assert load("regdb:all-rle").data.split == 0
     greys = [
         sum(type(x).__name__ == "Grey" for x in load(s).views["visible"].pipe)

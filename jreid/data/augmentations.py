@@ -44,22 +44,25 @@ class PadCrop:
 
     pixels: int = 10
     """Width of the border on each side."""
-    fill: int = 0
-    """Grey level of the border, 0 to 255."""
+    fill: int | Literal["symmetric"] = 0
+    """Grey level of the border, 0 to 255; symmetric: the image mirrored at its edge."""
 
     def check(self) -> None:
         """Raises ValueError for a field that is not allowed."""
         if self.pixels < 0:
             raise ValueError(f"pixels is {self.pixels}; allowed is 0 and more")
-        if not 0 <= self.fill <= 255:
-            raise ValueError(f"fill is {self.fill}; allowed is 0 to 255")
+        if isinstance(self.fill, int) and not 0 <= self.fill <= 255:
+            raise ValueError(f"fill is {self.fill}; allowed is 0 to 255, or symmetric")
 
     def __call__(
         self, image: UInt8[tf.Tensor, "h w 3"], seed: Int[tf.Tensor, " 2"]
     ) -> UInt8[tf.Tensor, "h w 3"]:
         """The window."""
         border = [[self.pixels, self.pixels], [self.pixels, self.pixels], [0, 0]]
-        padded = tf.pad(image, border, constant_values=self.fill)
+        if self.fill == "symmetric":
+            padded = tf.pad(image, border, mode="SYMMETRIC")
+        else:
+            padded = tf.pad(image, border, constant_values=self.fill)
         corner = uniform(seed, (2,), 0, 2 * self.pixels + 1, tf.int32)
         start = tf.concat([corner, [0]], axis=0)
         return tf.ensure_shape(tf.slice(padded, start, tf.shape(image)), image.shape)

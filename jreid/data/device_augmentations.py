@@ -6,6 +6,7 @@ The result depends on the rng and the row alone, on any number of devices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jreid.data.augmentations import check_rectangle
 from jreid.lazy import jax, jnp
@@ -24,8 +25,9 @@ class EraseNormalised:
     """Least and greatest fraction of the image, uniform between."""
     aspect: tuple[float, float] = (0.3, 1 / 0.3)
     """Least and greatest height / width, uniform between."""
-    value: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """In units of the normalised images; CAJ's is 0.4914 0.4822 0.4465."""
+    value: Literal["noise"] | tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """In units of the normalised images; CAJ's is 0.4914 0.4822 0.4465; noise: of every
+    pixel and channel its own, ~ N(0, 1), as SAAI has it."""
 
     def check(self) -> None:
         """Raises ValueError for a field that is not allowed."""
@@ -41,8 +43,13 @@ class EraseNormalised:
         n, h, w, _ = images.shape
         heads = jax.random.uniform(coin_rng, (n, 1, 1, 1)) < self.p
         inside = _rectangles(box_rng, (n, h, w), self.area, self.aspect)
-        value = jnp.asarray(self.value, images.dtype).reshape(1, 1, 1, 3)
-        return jnp.where(heads & inside[..., None], value, images)
+        return jnp.where(heads & inside[..., None], self._fill(rng, images), images)
+
+    def _fill(self, rng, images):
+        if self.value == "noise":
+            own = jax.random.fold_in(rng, 2)  # coin and box have the split keys
+            return jax.random.normal(own, images.shape, images.dtype)
+        return jnp.asarray(self.value, images.dtype).reshape(1, 1, 1, 3)
 
 
 def _rectangles(

@@ -21,16 +21,17 @@ def mask_overlap(masks: Float[jax.Array, "b h w m"]) -> Float[jax.Array, ""]:
 
 
 def prototype_spread(masks: Float[jax.Array, "b h w m"]) -> Float[jax.Array, ""]:
-    """Negated root mean squared difference of two masks, mean over pairs of them.
+    """Negated root mean squared difference of two masks, over pairs and images.
 
-    The mean square is over images and places (SAAI's code).
+    The mean square is over an image's places, its root is averaged (SAAI's and PDM's
+    code).
     """
-    flat = widen(masks).reshape(-1, masks.shape[-1])
-    squared = jnp.mean(jnp.square(flat[:, :, None] - flat[:, None, :]), axis=0)
-    pairs = jnp.triu(jnp.ones(squared.shape, bool), 1)
-    apart = pairs & (squared > 0)
+    flat = widen(masks).reshape(len(masks), -1, masks.shape[-1])
+    squared = jnp.mean(jnp.square(flat[..., :, None] - flat[..., None, :]), axis=1)
+    above = jnp.triu(jnp.ones(squared.shape[1:], bool), 1)[None]
+    apart = above & (squared > 0)
     roots = jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1)), 0)
-    return -jnp.sum(roots) / math.comb(masks.shape[-1], 2)
+    return -jnp.sum(roots) / (len(masks) * math.comb(masks.shape[-1], 2))
 
 
 @dataclass(slots=True)

@@ -37,7 +37,7 @@ class SwappedTeacher:
     """
 
     weight: float = 1.0
-    on: On = "logits.own"
+    on: On = "logits.own_v1"
     """The students' logits by name, or pairs of a name and a share."""
     embeddings: str = "embeddings.v1"
     """By name: what the teacher's classifier stands on."""
@@ -53,7 +53,7 @@ class SwappedTeacher:
 
     def __call__(self, outputs, batch, rng=None) -> Float[jax.Array, ""]:
         """The term's value, not yet weighted."""
-        kernel = _at(batch["extra"]["average"], self.average)
+        kernel = _at(batch["extra"].get("average", {}), self.average)
         embeddings = output(self.embeddings, outputs)
         teacher = jax.lax.stop_gradient(
             swapped_logits(embeddings, kernel, batch["modality"])
@@ -74,8 +74,9 @@ def _at(tree: Mapping[str, Any], path: str) -> Any:
     for key in path.split("/"):
         if key not in tree:
             raise ValueError(
-                f"average is {path!r}; what the memory holds has {', '.join(tree)} "
-                f"where {key!r} was looked for"
+                f"average is {path!r}; what the memory holds has "
+                f"{', '.join(tree) or 'nothing'} where {key!r} was looked for: give "
+                "memory=MovingAverage(params=...) of it"
             )
         tree = tree[key]
     return tree

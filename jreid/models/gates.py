@@ -7,6 +7,16 @@ from dataclasses import dataclass
 from jreid.bounds import at_least
 
 
+def _hidden(channels, reduction):
+    """Raises ValueError where nothing would be left."""
+    if reduction > channels:
+        raise ValueError(
+            f"reduction is {reduction}; allowed is 1 to {channels}, the channels of "
+            "the maps"
+        )
+    return channels // reduction
+
+
 @dataclass(slots=True)
 class ModalityAlleviation:
     """x m + InstanceNorm(x) (1 - m), a gate m for each channel (MPANet, CVPR 2021)."""
@@ -23,7 +33,7 @@ class ModalityAlleviation:
         from jreid.models.modules import gates
 
         return gates.ModalityAlleviation(
-            channels, channels // self.reduction, dtype=dtype, rngs=rngs
+            channels, _hidden(channels, self.reduction), dtype=dtype, rngs=rngs
         )
 
 
@@ -62,7 +72,7 @@ class ConvolutionalAttention:
 
         return gates.ConvolutionalAttention(
             channels,
-            channels // self.reduction,
+            _hidden(channels, self.reduction),
             self.kernel,
             dtype=dtype,
             rngs=rngs,

@@ -58,6 +58,11 @@ class Maximum:
         return pooling.maximum_pool
 
 
+def pooled_width(pool: Any, channels: int) -> int:
+    """Of a pool's vector: what its `width(channels)` says, else the map's channels."""
+    return pool.width(channels) if hasattr(pool, "width") else channels
+
+
 @dataclass(slots=True)
 class Stripe:
     """A pool of one of several horizontal stripes of the map."""
@@ -74,8 +79,12 @@ class Stripe:
         between("index", self.index, 0, self.of - 1)
         makes_module("pool", self.pool)
 
+    def width(self, channels: int) -> int:
+        """Of the vector, on a map of that many channels."""
+        return pooled_width(self.pool, channels)
+
     def make(self, channels, rngs, dtype):
-        """The module, from maps [b h w c] to vectors [b c]."""
+        """The module, from maps [b h w c] to vectors [b width]."""
         from jreid.models.modules import pooling
 
         pool = self.pool.make(channels, rngs, dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jreid.bounds import at_least
 
@@ -13,6 +14,9 @@ class MaskPool:
 
     The vector has (masks + whole) times the map's channels.
     """
+
+    has_masks: ClassVar[bool] = True
+    """Whether its module has `masks(x)`, which terms can stand on."""
 
     masks: int = 6
     """Parts."""
@@ -43,6 +47,8 @@ class PrototypePool:
     A mask is the sigmoid of <prototype, x + position>, positions being learned too. The
     vector has (prototypes + whole) times the map's channels.
     """
+
+    has_masks: ClassVar[bool] = True
 
     prototypes: int = 7
     """Parts."""

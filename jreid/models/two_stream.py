@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from jreid.bounds import at_least, between, makes_module
 from jreid.models.bottleneck import refined_name
-from jreid.models.pooling import Average, GeM, Stripe
+from jreid.models.pooling import Average, GeM, Stripe, pooled_width
 from jreid.models.resnet import BLOCK_COUNTS, ResNet
 
 
@@ -79,6 +79,8 @@ class Branch:
     """From the pooled vector to another width, a Project; none: the trunk's width."""
     neck: bool = True
     """Whether there is a BatchNorm without bias; without it the embedding is u."""
+    neck_of: Literal["all", "modality"] = "all"
+    """all: one neck for all rows; modality: each modality has its own (SAAI)."""
     classifier: Any = field(default_factory=Classifier)
     """What makes its logits of its embedding: a Classifier, a HiddenClassifier."""
     shares: str = ""
@@ -96,7 +98,14 @@ class Branch:
 
     def width(self, channels: int) -> int:
         """Of its feature and embedding, on a trunk of that many channels."""
-        return channels if self.project is None else self.project.features
+        if self.project is not None:
+            return self.project.features
+        return pooled_width(self.pool, channels)
+
+
+def has_masks(pool: Any) -> bool:
+    """Whether a pool has masks, which the network then gives for its branch."""
+    return getattr(pool, "has_masks", False)
 
 
 def stripes(count: int, pool: Any = None, **fields: Any) -> tuple[Branch, ...]:
@@ -224,6 +233,7 @@ class TwoStream:
             + [f"own_{branch.name}" for branch in self.branches if branch.own]
             + refined,
             "refined": refined,
+            "masks": [b.name for b in self.branches if has_masks(b.pool)],
         }
         return tuple(
             f"{kind}.{name}" for kind, names in kinds.items() for name in names

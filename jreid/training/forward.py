@@ -56,6 +56,7 @@ def make_forward(graphdef: nnx.GraphDef, seed: int):
         outputs = network(images, stems, rng=own, **given)
         rows = _rows(batch, work.views, outputs, state)
         rows["params"] = params
+        rows["epoch"] = work.epoch(state.step)
         if "made" in more:
             rows["made"] = more["made"]
         loss, scalars = objective(outputs, rows, jax.random.fold_in(rng, 2))

@@ -50,6 +50,7 @@ class Work(NamedTuple):
     objective: Mapping[str, Any]  # terms by name
     views: Mapping[str, Any]
     trainable: str = ""  # pattern of parameters' paths; "": all
+    epoch: Callable[[Array], Array] = jnp.zeros_like  # that a step is in, from 0
 
 
 def make_system(

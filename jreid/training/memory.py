@@ -2,8 +2,9 @@
 
 A memory is a part with `init(params) -> extra`, a dict of arrays of fixed shapes, and
 `update(extra, outputs, rows, params) -> extra`, called at the end of each step without
-gradients. Terms read it as `batch["extra"]`; checkpoints hold it. Beside what terms
-know of the rows, `rows["losses"]` has the step's scalars, as "loss" and "loss/triplet".
+gradients. Terms read it as `batch["extra"]`; checkpoints hold it. `rows` is what terms
+know of a batch, with `step` and `epoch`, from 0; beside it `rows["losses"]` has the
+step's scalars, as "loss" and "loss/triplet".
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jreid.lazy import jax
+from jreid.bounds import at_least
+from jreid.lazy import jax, jnp
 from jreid.training.subtrees import split_by
 
 
@@ -23,11 +25,15 @@ class MovingAverage:
     """Pattern of the parameters' paths, as "branches/v1/classifier"."""
     rate: float = 0.2
     """How much of the way to the parameters a step goes, in (0, 1]."""
+    falls: int = 0
+    """In epoch e, from 1, the rate is times min(falls / (e + 1), 1), as MPANet's with
+    100; 0: it stays."""
 
     def check(self) -> None:
-        """Raises ValueError for a rate that would not move."""
+        """Raises ValueError naming a field that is out of bounds."""
         if not 0 < self.rate <= 1:
             raise ValueError(f"rate is {self.rate}; allowed is above 0, to 1")
+        at_least("falls", self.falls, 0)
 
     def init(self, params: Any) -> dict[str, Any]:
         """The parameters themselves, as `extra["average"]`."""
@@ -41,8 +47,11 @@ class MovingAverage:
     ) -> dict[str, Any]:
         """`average + rate (parameters - average)`."""
         now = split_by(self.params, params)[0]
+        rate = self.rate
+        if self.falls:
+            rate = rate * jnp.minimum(self.falls / (rows["epoch"] + 2), 1)
         return {
             "average": jax.tree.map(
-                lambda old, new: old + self.rate * (new - old), extra["average"], now
+                lambda old, new: old + rate * (new - old), extra["average"], now
             )
         }

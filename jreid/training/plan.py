@@ -12,17 +12,25 @@ from jreid.lazy import jnp
 
 @dataclass(frozen=True)
 class PlannedPhase:
-    """One phase with everything filled in: steps `first` to `last` - 1, from 0."""
+    """One phase with everything filled in: steps `first` to `last` - 1, from 0.
+
+    Its epochs are counted on from those before it, from 0; the first is `first_epoch`.
+    """
 
     number: int
     first: int
     last: int
+    first_epoch: int
     steps_per_epoch: int
     objective: Mapping[str, Any]
     views: Mapping[str, Any]
     trainable: str
     sampling: Any
     schedule: Any  # None: the run's, which goes on through all phases
+
+    def epoch(self, step: Any) -> Any:
+        """The epoch that `step` is in, both from 0 over the whole run."""
+        return self.first_epoch + (step - self.first) // self.steps_per_epoch
 
     def ends_epoch(self, step: int, every: int = 1) -> bool:
         """Whether `step`, counted from 1, ends every such epoch; 0: none does."""
@@ -48,6 +56,7 @@ def plan(config: Any, images: Any) -> tuple[PlannedPhase, ...]:
                 number=0,
                 first=0,
                 last=config.schedule.epochs * epoch,
+                first_epoch=0,
                 steps_per_epoch=epoch,
                 objective=config.objective,
                 views=config.views,
@@ -56,7 +65,7 @@ def plan(config: Any, images: Any) -> tuple[PlannedPhase, ...]:
                 schedule=None,
             ),
         )
-    phases, first = [], 0
+    phases, first, first_epoch = [], 0, 0
     for number, phase in enumerate(config.phases):
         sampling = phase.sampling or config.sampling
         epoch = config.steps_per_epoch or sampling.steps_per_epoch(images)
@@ -66,6 +75,7 @@ def plan(config: Any, images: Any) -> tuple[PlannedPhase, ...]:
                 number=number,
                 first=first,
                 last=last,
+                first_epoch=first_epoch,
                 steps_per_epoch=epoch,
                 objective=phase.objective or config.objective,
                 views=phase.views or config.views,
@@ -74,7 +84,7 @@ def plan(config: Any, images: Any) -> tuple[PlannedPhase, ...]:
                 schedule=phase.schedule,
             )
         )
-        first = last
+        first, first_epoch = last, first_epoch + phase.epochs
     return tuple(phases)
 
 
@@ -94,14 +104,10 @@ def segments(
 
 def epoch_of(phases: Sequence[PlannedPhase], step: int) -> tuple[int, bool]:
     """The epoch that `step` is in, from 0 over all phases, and whether it begins it."""
-    done = 0
     for phase in phases:
-        inside = step - phase.first
         if step < phase.last or phase is phases[-1]:
-            return done + inside // phase.steps_per_epoch, (
-                inside % phase.steps_per_epoch == 0
-            )
-        done += (phase.last - phase.first) // phase.steps_per_epoch
+            begins = (step - phase.first) % phase.steps_per_epoch == 0
+            return phase.epoch(step), begins
     raise ValueError("a run has at least one phase")
 
 

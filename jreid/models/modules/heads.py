@@ -2,11 +2,13 @@
 
 import jax
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jreid.losses.directions import unit_rows
 from jreid.models import two_stream as parts
 from jreid.models.modules.layers import BatchNorm, Linear
+from jreid.models.modules.modality_norm import ModalityNorm
+from jreid.models.pooling import pooled_width
 from jreid.models.two_stream import Branch, Project
 
 
@@ -42,26 +44,38 @@ class Classifier(Linear):
 class BranchHead(nnx.Module):
     """Pooling, projection, neck and classifiers of one branch.
 
-    The neck's BatchNorm has no bias (AGW freezes it at 0) and a scale ~ N(1, 0.01).
+    The neck's BatchNorm has no bias (AGW freezes it at 0) and a scale ~ N(1, 0.01); of
+    modalities' own necks it starts at 1.
     """
 
     def __init__(self, part: Branch, channels: int, classes: int, *, dtype, rngs):
         self.added = part.added
         self.pool = part.pool.make(channels, rngs, dtype)
-        self.project = part.project and part.project.make(channels, rngs, dtype)
+        pooled = pooled_width(part.pool, channels)
+        self.project = part.project and part.project.make(pooled, rngs, dtype)
         width = part.width(channels)
-        self.neck = _neck(width, rngs) if part.neck else None
+        self.neck = _neck(part, width, rngs) if part.neck else None
         classifier = part.classifier
         self.classifier = None if part.shares else classifier.make(width, classes, rngs)
         self.own = part.own and part.own.make(width, classes, rngs, dtype)
 
     def __call__(
-        self, maps: Float[Array, "b h w c"], added: Float[Array, "b d"] | None
+        self,
+        maps: Float[Array, "b h w c"],
+        added: Float[Array, "b d"] | None,
+        modality: Int[Array, " b"] | None = None,
     ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
-        """Feature and embedding; `added` is the embedding of an earlier branch."""
+        """Feature and embedding; `added` is the embedding of an earlier branch.
+
+        The modality of each row is needed by modalities' own necks alone.
+        """
         u = self.pool(maps)
         u = u if self.project is None else self.project(u)
         u = u if added is None else self._sum(u, added)
+        if isinstance(self.neck, ModalityNorm):
+            if modality is None:
+                raise ValueError("modality is None; allowed is that of each row")
+            return u, self.neck(u, modality)
         return u, u if self.neck is None else self.neck(u)
 
     def _sum(self, g, added):
@@ -70,7 +84,9 @@ class BranchHead(nnx.Module):
         return g + (jax.lax.stop_gradient(added) if self.added == "detached" else added)
 
 
-def _neck(width, rngs):
+def _neck(part, width, rngs):
+    if part.neck_of == "modality":
+        return ModalityNorm(width, use_bias=False, rngs=rngs)
     return BatchNorm(width, use_bias=False, scale_init=_around_one(0.01), rngs=rngs)
 
 

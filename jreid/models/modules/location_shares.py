@@ -40,13 +40,21 @@ class HeldLengths(Embedding):
 
 
 def vector_of(
-    network: TwoStreamNetwork, embedding: Embedding, kind: str, maps: Views
+    network: TwoStreamNetwork,
+    embedding: Embedding,
+    kind: str,
+    maps: Views,
+    modality: int = 0,
 ) -> Float[Array, " d"]:
-    """The image's vector at length 1; `kind` is "fused", or the name of a branch."""
+    """The image's vector at length 1; `kind` is "fused", or the name of a branch.
+
+    The modality is 0 or 1; without necks of modalities' own it does not count.
+    """
     outputs = []
     for of_view in maps:
-        made: Any = network.heads(of_view)
-        if len(next(iter(of_view.values()))) > 1:
+        count = len(next(iter(of_view.values())))
+        made: Any = network.heads(of_view, jnp.full(count, modality, jnp.int32))
+        if count > 1:
             made = jax.tree.map(lambda x: x[None], made)
         outputs.append(made)
     return embedding.directions(embedding(*outputs)[kind])[0]
@@ -58,6 +66,7 @@ def location_shares(
     kind: str,
     maps: Views,
     other: Float[Array, " d"],
+    modality: int = 0,
 ) -> Float[np.ndarray, "h w"]:
     """Map times gradient of the inner product with `other`, for each location.
 
@@ -65,10 +74,10 @@ def location_shares(
 
     Args:
         network: whose branches add earlier ones with their gradient.
-        kind: see `vector_of`.
+        kind, modality: see `vector_of`.
     """
     held = HeldLengths.of(embedding)
-    product = partial(_product, network, held, kind, other)
+    product = partial(_product, network, held, kind, other, modality)
     gradients = jax.grad(product)(list(maps))
     total: Any = 0
     for number, (of_view, gradient) in enumerate(zip(maps, gradients, strict=True)):
@@ -82,8 +91,8 @@ def location_shares(
     return np.asarray(total, np.float32)
 
 
-def _product(network, embedding, kind, other, maps):
-    return vector_of(network, embedding, kind, maps) @ other
+def _product(network, embedding, kind, other, modality, maps):
+    return vector_of(network, embedding, kind, maps, modality) @ other
 
 
 def _spread(share: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

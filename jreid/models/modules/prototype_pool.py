@@ -5,7 +5,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jreid.models.modules.channels import at_least_float32
-from jreid.models.modules.initialisers import torch_conv
+from jreid.models.modules.initialisers import torch_uniform
+from jreid.models.modules.layers import Conv
 
 
 def pooled(
@@ -19,12 +20,14 @@ def pooled(
 
 
 class MaskPool(nnx.Module):
-    """Masks are sigmoids of a 1 x 1 convolution with bias."""
+    """Masks are sigmoids of a 1 x 1 convolution with bias, which starts at 0."""
 
     def __init__(
         self, channels: int, masks: int, whole: bool, *, dtype, rngs: nnx.Rngs
     ):
-        self.conv = torch_conv(channels, masks, dtype=dtype, rngs=rngs)
+        init = torch_uniform(channels)
+        options = {"use_bias": True, "kernel_init": init, "dtype": dtype, "rngs": rngs}
+        self.conv = Conv(channels, masks, 1, **options)
         self.whole = whole
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
@@ -36,7 +39,7 @@ class MaskPool(nnx.Module):
 
 
 class PrototypePool(nnx.Module):
-    """Prototypes and positions ~ N(0, 0.02)."""
+    """Prototypes and positions ~ N(0, sqrt(2 / channels)), as in SAAI's code."""
 
     def __init__(
         self,
@@ -47,7 +50,7 @@ class PrototypePool(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ):
-        normal = nnx.initializers.normal(0.02)
+        normal = nnx.initializers.normal((2 / channels) ** 0.5)
         self.prototypes = nnx.Param(normal(rngs.params(), (prototypes, channels)))
         self.positions = nnx.Param(normal(rngs.params(), (size[0] * size[1], channels)))
         self.size, self.whole = size, whole

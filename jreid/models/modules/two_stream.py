@@ -14,7 +14,7 @@ from jreid.data.rows import joined
 from jreid.models.bottleneck import refined_name
 from jreid.models.modules.heads import BranchHead
 from jreid.models.modules.view_columns import Images, view_columns
-from jreid.models.two_stream import TwoStream
+from jreid.models.two_stream import TwoStream, has_masks
 
 
 class TwoStreamNetwork(nnx.Module):
@@ -44,6 +44,9 @@ class TwoStreamNetwork(nnx.Module):
         self.branches = nnx.Dict(heads)
         self.order = tuple((b.name, b.adds, b.tail) for b in part.branches)
         self.shares = tuple((b.name, b.shares) for b in part.branches if b.shares)
+        self.masked = tuple(
+            (b.name, b.tail) for b in part.branches if has_masks(b.pool)
+        )
         self.adapters = part.adapters and part.adapters.make(rngs, dtype)
         self.stem_maps = part.stem_maps
         self.discriminators = nnx.Dict(
@@ -82,12 +85,18 @@ class TwoStreamNetwork(nnx.Module):
             refines v1; {discriminator: [r outputs]}.
           refined: {"z1": [r z] ...}.
           maps: {"stem": [r h w c]}, there only if the part asks for them.
+          masks: {branch: [r h w m]} of the branches whose pool has m masks.
           source, copy: [r], there only if the rows are not the b images in the order
             in which `jreid.data.rows.joined` puts the views: row i is copy[i] of image
             source[i].
         """
-        outputs, rows = self._branches(images, stems, rng, modality, self.adapters)
+        given = images, stems, rng, modality, self.adapters
+        outputs, maps, rows = self._branches(*given)
         outputs |= {"logits": {}, "refined": {}}
+        outputs["masks"] = {
+            name: self.branches[name].pool.masks(maps[tail])
+            for name, tail in self.masked
+        }
         for name, v in outputs["embeddings"].items():
             head = self.branches[name]
             owner: Any = self.branches[dict(self.shares).get(name, name)]
@@ -119,7 +128,7 @@ class TwoStreamNetwork(nnx.Module):
         adapters = self.adapters
         if adapters is not None and not adapters.in_test:
             adapters = None
-        outputs, _ = self._branches(images, stems, None, modality, adapters)
+        outputs, _, _ = self._branches(images, stems, None, modality, adapters)
         source, copy = outputs.pop("source", None), outputs.pop("copy", None)
         if source is None:
             return outputs
@@ -130,13 +139,13 @@ class TwoStreamNetwork(nnx.Module):
         return jax.tree.map(lambda x: x[order].reshape(count, -1, x.shape[-1]), outputs)
 
     def heads(
-        self, maps: Mapping[str, Float[Array, "r _ _ c"]]
+        self, maps: Mapping[str, Float[Array, "r _ _ c"]], modality: Int[Array, " r"]
     ) -> dict[str, dict[str, Float[Array, "r d"]]]:
         """Features and embeddings of the last maps, by tail; "" is the trunk's."""
         features, embeddings = {}, {}
         for name, adds, tail in self.order:
             added, head = embeddings[adds] if adds else None, self.branches[name]
-            features[name], embeddings[name] = head(maps[tail], added)
+            features[name], embeddings[name] = head(maps[tail], added, modality)
         return {"features": features, "embeddings": embeddings}
 
     def maps(
@@ -171,7 +180,7 @@ class TwoStreamNetwork(nnx.Module):
 
     def _branches(self, images, stems, rng, modality, adapters):
         maps, rows, source, copy = self._maps(images, stems, rng, modality, adapters)
-        outputs: dict[str, Any] = self.heads(maps)
+        outputs: dict[str, Any] = self.heads(maps, rows.modality)
         in_order = bool((source == np.arange(len(source))).all())
         if rows.source is not None:
             outputs["source"] = jnp.asarray(source, jnp.int32)[rows.source]
@@ -180,7 +189,7 @@ class TwoStreamNetwork(nnx.Module):
             outputs["source"] = jnp.asarray(source, jnp.int32)
             no_copies = jnp.zeros(len(source), jnp.int32)
             outputs["copy"] = no_copies if copy is None else copy
-        return outputs, rows
+        return outputs, maps, rows
 
     def _stem_maps(self, columns, rng, adapters):
         """The stems' maps, and each row's modality, image and copy.
