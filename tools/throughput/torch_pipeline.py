@@ -108,8 +108,12 @@ class Photographs(Dataset[dict[str, Tensor]]):
 
 def pad_crop(image: Tensor, part: PadCrop) -> Tensor:
     """A border, and a window of the image's size at a random place."""
-    border = (0, 0, part.pixels, part.pixels, part.pixels, part.pixels)
-    padded = nn.functional.pad(image, border, value=part.fill)
+    if part.fill == "symmetric":
+        borders = [(part.pixels, part.pixels)] * 2 + [(0, 0)]
+        padded = torch.from_numpy(np.pad(image.numpy(), borders, mode="symmetric"))
+    else:
+        border = (0, 0, *[part.pixels] * 4)
+        padded = nn.functional.pad(image, border, value=part.fill)
     top, left = torch.randint(2 * part.pixels + 1, (2,)).tolist()
     return padded[top : top + image.shape[0], left : left + image.shape[1]]
 
