@@ -11,11 +11,12 @@ import pytest
 from flax import nnx
 
 from jreid.models.embedding import unit_rows
+from jreid.models.modules.keys import WeightKeys
 from jreid.training.build import build_embed, network_maker, stems
 from jreid.training.objective import make_objective
 from jreid.training.state import network_structure, params_and_stats
 
-pytestmark = pytest.mark.slow  # each compiles a network's step, or several networks
+pytestmark = pytest.mark.long  # each compiles a network's step, or several networks
 
 SYSTEMS = ("mpanet", "saai", "pdm")
 
@@ -31,7 +32,7 @@ def random_like(tree):
 @functools.cache
 def state_of(name):
     config = narrow.narrow(name)
-    made = network_maker(config, narrow.CLASSES)(nnx.Rngs(0))
+    made = network_maker(config, narrow.CLASSES)(WeightKeys(0))
     params, stats = params_and_stats(made)
     return config, random_like(params), stats
 
@@ -87,7 +88,6 @@ def embedder(config):
     return vectors
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_without_any_of_its_blocks_the_embedding_is_another(name):
     config, params, stats = state_of(name)
