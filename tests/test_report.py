@@ -142,9 +142,14 @@ def test_lines_where_there_is_no_terminal(clock):
     ]
 
 
-def test_a_training_says_once_when_it_will_end(tmp_path, clock, monkeypatch):
-    # Sat 28 Nov 2026 12:00:00 UTC passes with the clock
-    monkeypatch.setattr(end_time.time, "time", lambda: 1795867200 + clock[0] - 100)
+@pytest.mark.parametrize(
+    ("begins", "ends"),  # Sat 28 Nov 2026 UTC, 12:00:00 and 23:40:00
+    [(1795867200, "12:34"), (1795909200, "Sun 29 Nov 00:14")],
+)
+def test_a_training_says_once_when_it_will_end(
+    tmp_path, clock, monkeypatch, begins, ends
+):
+    monkeypatch.setattr(end_time.time, "time", lambda: begins + clock[0] - 100)
     monkeypatch.setenv("TZ", "UTC")
     end_time.time.tzset()
     stream = io.StringIO()
@@ -155,9 +160,9 @@ def test_a_training_says_once_when_it_will_end(tmp_path, clock, monkeypatch):
             report.step(step) if step % 2 else report.scalars(step, {"loss": 1.0})
             clock[0] += 2.0
     told = [line for line in stream.getvalue().splitlines() if "ends" in line]
-    # Measured after 16 steps, 32 s; the other 983 take 1,966 s, from 12:01:32.
+    # Measured after 16 steps, 32 s; the other 983 take 1,966 s, from 92 s on.
     assert told == [
-        "training ends about Sat 28 Nov 12:34, in 32:46, at the speed of steps 2 to 17 "
+        f"training ends about {ends}, in 32:46, at the speed of steps 2 to 17 "
         "(validation not counted)"
     ]
 

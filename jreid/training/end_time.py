@@ -34,13 +34,14 @@ class EndTime:
             return ""
         left = (self._total - step) * seconds / steps
         return (
-            f"training ends about {clock(time.time() + left)}, in {duration(left)}, at "
+            f"training ends about {clock(left)}, in {duration(left)}, at "
             f"the speed of steps {first + 1} to {step} (validation not counted)"
         )
 
 
-def clock(moment: float) -> str:
-    """`14:05` today, else `Sat 28 Nov 14:05`, in local time."""
-    then, today = time.localtime(moment), time.localtime()
+def clock(left: float) -> str:
+    """When `left` seconds have passed: `14:05` today, else `Sat 28 Nov 14:05`."""
+    now = time.time()
+    then, today = time.localtime(now + left), time.localtime(now)
     is_today = (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday)
     return time.strftime("%H:%M" if is_today else "%a %d %b %H:%M", then)
