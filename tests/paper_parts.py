@@ -1,6 +1,5 @@
 """The paper's system in parts, narrow; and a network's step without a run around it."""
 
-import functools
 from typing import Any
 
 import jax
@@ -41,16 +40,6 @@ def network(
     refine = Bottleneck(hidden=(24, 16), features=12, of=refined) if refined else None
     trunk = narrow_trunk(depth, after=blocks, **options)
     return TwoStream(branches=branches, trunk=trunk, refine=refine)
-
-
-@functools.partial(nnx.jit, static_argnames="stems")
-def compiled(network, images, stems, modality, rng):
-    return network(images, dict(stems), modality=modality, rng=rng)
-
-
-def call(network, images, stems, modality=None, rng=None):
-    """The network's outputs by one program, where each operation would be one."""
-    return compiled(network, images, tuple(stems.items()), modality, rng)
 
 
 def objective(

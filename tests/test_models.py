@@ -6,7 +6,7 @@ import numpy as np
 import paper_parts
 import pytest
 from flax import nnx
-from paper_parts import call
+from one_program import call
 
 from jreid.config_files import load
 from jreid.models.modules.heads import BranchHead

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from one_program import run
 
 from jreid.models.adapters import Decoder, Encoder, GreyCopy, PixelAdapter
 from jreid.models.channel_attention import ChannelSelfAttention
@@ -45,12 +46,6 @@ def shaken(module):
     leaves, treedef = jax.tree.flatten(params)
     leaves = [jnp.asarray(draw(*x.shape, seed=k)) for k, x in enumerate(leaves)]
     return nnx.merge(graphdef, jax.tree.unflatten(treedef, leaves), rest)
-
-
-@nnx.jit
-def run(module, *arguments, **options):
-    """The module's output by one program, where each operation would be one."""
-    return module(*arguments, **options)
 
 
 def sigmoid(x):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from one_program import run
 
 from jreid.models.context_gate import ContextGate
 from jreid.models.expansion import DiverseExpansion
@@ -34,12 +35,6 @@ def values(shape, first=0.3, step=0.05, scale=1.0):
 def maps(*shape):
     """Input maps: made as NCHW, given as NHWC."""
     return jnp.asarray(values(shape).transpose(0, 2, 3, 1))
-
-
-@nnx.jit
-def run(module, *arguments, **options):
-    """The module's output by one program, where each operation would be one."""
-    return module(*arguments, **options)
 
 
 def to_ours(array):

@@ -1,6 +1,5 @@
 """Rows in a network: views, stems, modalities, and blocks that multiply rows."""
 
-import functools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from paper_parts import call
+from one_program import call, embed
 
 from jreid.data.rows import joined
 from jreid.losses.identity import Identity
@@ -37,15 +36,6 @@ def random_views(rng, **lengths):
         view: jnp.float32(rng.normal(size=(n, 32, 16, 3)))
         for view, n in lengths.items()
     }
-
-
-@functools.partial(nnx.jit, static_argnames="stems")
-def compiled_embed(network, images, stems):
-    return network.embed(images, dict(stems))
-
-
-def embed(network, images, stems):
-    return compiled_embed(network, images, tuple(stems.items()))
 
 
 # --- Views and stems ------------------------------------------------------------------
