@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from jreid.bounds import at_least
 from jreid.lazy import jax, jnp
 from jreid.losses.directions import unit_rows
-from jreid.losses.primitives import equal, euclidean_distances, widen
+from jreid.losses.primitives import (
+    equal,
+    euclidean_distances,
+    weights_in_own_modality,
+    widen,
+)
 from jreid.losses.standing import On, check_weight_and_on, shared
 from jreid.shapes import Float, Int
 
@@ -40,8 +45,7 @@ def birank(
     across = jax.nn.relu(margin_across + of_anchor[0] - of_anchor[1])
     apart = jax.nn.relu(margin_within - distances[p, n])
     there = jnp.any(positives, axis=1) & jnp.any(negatives, axis=1)
-    of_own = jnp.sum(equal(modality) & there[None, :], axis=1)
-    weights = (there / jnp.maximum(of_own, 1)).astype(distances.dtype)
+    weights = weights_in_own_modality(there, modality).astype(distances.dtype)
     return jnp.sum(weights * (across + within * apart))
 
 

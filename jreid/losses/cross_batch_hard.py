@@ -11,6 +11,7 @@ from jreid.losses.primitives import (
     euclidean_distances,
     farthest,
     nearest,
+    weights_in_own_modality,
     widen,
 )
 from jreid.losses.standing import On, check_weight_and_on, shared
@@ -32,12 +33,11 @@ def cross_batch_hard(
     """
     features = widen(features)
     distances = euclidean_distances(features, features)
-    same, own = equal(ids), equal(modality)
-    positives, negatives = same & ~own, ~same & ~own
+    same, other = equal(ids), ~equal(modality)
+    positives, negatives = other & same, other & ~same
     there = jnp.any(positives, axis=1) & jnp.any(negatives, axis=1)
     hinge = margin + farthest(distances, positives) - nearest(distances, negatives)
-    anchors = jnp.sum(own & there[None, :], axis=1)
-    weights = jnp.where(there, 1 / jnp.maximum(anchors, 1), 0).astype(hinge.dtype)
+    weights = weights_in_own_modality(there, modality).astype(hinge.dtype)
     return jnp.sum(weights * jnp.where(there, jax.nn.relu(hinge), 0))
 
 

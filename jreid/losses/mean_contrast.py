@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jreid.bounds import at_least
 from jreid.lazy import jax, jnp
 from jreid.losses.directions import cosines
-from jreid.losses.primitives import equal, widen
+from jreid.losses.primitives import equal, weights_in_own_modality, widen
 from jreid.losses.standing import On, check_weight_and_on, shared
 from jreid.shapes import Float, Int
 
@@ -45,9 +45,7 @@ def mean_contrast(
     losses = (n - 1) / 2 + scale * (positive - negative)
     counts = (m > 0) & (m < n)
     # each modality's queries weigh 1, as does the mean over the modalities there are
-    of_own = jnp.sum(equal(modality) & counts[None, :], axis=1)
-    weights = counts / jnp.maximum(of_own, 1)
-    weights = weights.astype(losses.dtype)
+    weights = weights_in_own_modality(counts, modality).astype(losses.dtype)
     present = jnp.maximum(jnp.round(jnp.sum(weights)), 1)
     return jnp.sum(weights * losses) / present
 

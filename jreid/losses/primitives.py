@@ -66,6 +66,17 @@ def nearest(
     return jnp.min(jnp.where(mask, distances, jnp.inf), axis=1)
 
 
+def weights_in_own_modality(
+    counted: Bool[jax.Array, " b"], modality: Int[jax.Array, " b"]
+) -> Float[jax.Array, " b"]:
+    """1 / n for each of the n counted rows of a modality, 0 for other rows.
+
+    A sum with these weights is the sum of the modalities' means.
+    """
+    of_own = jnp.sum(equal(modality) & counted[None, :], axis=1)
+    return counted / jnp.maximum(of_own, 1)
+
+
 def masked_softmax(
     logits: Float[jax.Array, "n m"], mask: Bool[jax.Array, "n m"]
 ) -> Float[jax.Array, "n m"]:

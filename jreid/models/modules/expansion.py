@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from jreid.models.modules.dropout import dropped
 from jreid.models.modules.initialisers import torch_conv
 
 DILATIONS = (1, 2, 3)
@@ -77,8 +78,6 @@ class DiverseExpansion(nnx.Module):
         made = jnp.stack([x, *(expand(x) for expand in self.expanders)], axis=1)
         rows, copies = made.shape[:2]
         made = made.reshape(rows * copies, *x.shape[1:])
-        if rng is not None and self.dropout:
-            kept = jax.random.bernoulli(rng, 1 - self.dropout, made.shape)
-            made = jnp.where(kept, made / (1 - self.dropout), 0)
+        made = dropped(made, self.dropout, rng)
         source = jnp.repeat(jnp.arange(rows, dtype=jnp.int32), copies)
         return made, source, jnp.tile(jnp.arange(copies, dtype=jnp.int32), rows)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jreid.data.rows import joined
 from jreid.models import graph_attention as parts
+from jreid.models.modules.dropout import dropped
 from jreid.models.modules.two_stream import TwoStreamNetwork
 from jreid.models.modules.view_columns import Images
 
@@ -108,13 +109,3 @@ class GraphNetwork(TwoStreamNetwork):
             nodes = outputs["features"][self.nodes]
             outputs["logits"]["graph"] = self.graph(nodes, rows, own)
         return outputs
-
-
-def dropped(
-    x: Float[Array, "*n"], rate: float, rng: Array | None
-) -> Float[Array, "*n"]:
-    """x with a share `rate` of it 0 and the rest scaled up; without rng x itself."""
-    if rng is None or not rate:
-        return x
-    kept = jax.random.bernoulli(rng, 1 - rate, x.shape)
-    return jnp.where(kept, x / (1 - rate), 0)

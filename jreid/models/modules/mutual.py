@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from jreid.data.rows import joined
 from jreid.models.modules.adapters import grey_copy
 from jreid.models.modules.channels import at_least_float32
+from jreid.models.modules.dropout import dropped
 from jreid.models.modules.layers import BatchNorm, Linear
 from jreid.models.modules.pooling import average_pool
 from jreid.models.mutual import BRANCHES
@@ -46,10 +47,7 @@ class Representation(nnx.Module):
             v = nnx.relu(norm(linear(v)))
         z = at_least_float32(self.out(v))
         y = nnx.leaky_relu(self.head_bn(self.head(z)), 0.1)
-        if rng is not None and self.dropout:
-            kept = jax.random.bernoulli(rng, 1 - self.dropout, y.shape)
-            y = jnp.where(kept, y / (1 - self.dropout), 0)
-        return z, self.classifier(y)
+        return z, self.classifier(dropped(y, self.dropout, rng))
 
 
 class Net(nnx.Module):

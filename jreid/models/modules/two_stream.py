@@ -43,7 +43,7 @@ class TwoStreamNetwork(nnx.Module):
         }
         self.branches = nnx.Dict(heads)
         self.order = tuple((b.name, b.adds, b.tail) for b in part.branches)
-        self.shares = tuple((b.name, b.shares) for b in part.branches if b.shares)
+        self.classified_by = tuple((b.name, b.shares or b.name) for b in part.branches)
         self.masked = tuple(
             (b.name, b.tail) for b in part.branches if has_masks(b.pool)
         )
@@ -97,10 +97,10 @@ class TwoStreamNetwork(nnx.Module):
             name: self.branches[name].pool.masks(maps[tail])
             for name, tail in self.masked
         }
-        for name, v in outputs["embeddings"].items():
-            head = self.branches[name]
-            owner: Any = self.branches[dict(self.shares).get(name, name)]
-            outputs["logits"][name] = owner.classifier(v)
+        for name, owner in self.classified_by:
+            v, head = outputs["embeddings"][name], self.branches[name]
+            classifier: Any = self.branches[owner].classifier
+            outputs["logits"][name] = classifier(v)
             if head.own is not None:
                 outputs["logits"][f"own_{name}"] = head.own(v, rows.modality)
             if self.bottleneck is not None and name in self.refined:
