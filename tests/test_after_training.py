@@ -34,7 +34,8 @@ def tiny_hcml(tree):
     return config
 
 
-@pytest.mark.slow  # two runs and their embeddings
+@pytest.mark.slow
+@pytest.mark.long  # two runs and their embeddings
 def test_a_run_stopped_before_the_metric_ends_with_the_same_bits(tmp_path, embedded):
     tree = tiny.make_tree(tmp_path / "tree")
     config = tiny_hcml(tree)

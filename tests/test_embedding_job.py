@@ -302,6 +302,7 @@ print(images.images, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_list(tmp_path):
     peak = {}
     for count in (50_000, 1_000_000):

@@ -190,6 +190,7 @@ def test_a_term_that_cannot_act_is_told_once(caplog):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_cache_that_lacks_files_is_made_anew(tmp_path, monkeypatch):
     monkeypatch.setenv("JREID_CACHE", str(tmp_path))
     root = synvi_root()

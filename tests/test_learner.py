@@ -169,6 +169,7 @@ def test_bfloat16_trains_like_float32_and_keeps_a_float32_state():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_rematerialising_changes_no_result():
     again, scalars = train_on(jax.devices()[:1], 2, rematerialise=True)
     kept, expected = train_on(jax.devices()[:1], 2)

@@ -15,7 +15,9 @@ from jreid.run import results
 
 SYSTEMS = pathlib.Path(__file__).parent / "systems"
 pytestmark = [pytest.mark.usefixtures("systems_built_once"), pytest.mark.slow]
-NAMES = ("second_view", "teacher", "copies", "clusters", "phases", "players")
+KEPT = ("clusters", "phases", "players")  # with a state, a hook or a turn of their own
+OTHERS = ("second_view", "teacher", "copies")
+NAMES = *KEPT, *OTHERS
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,9 @@ def run_in_one_and_two_goes(name, tree, folder):
     assert train.train(config, folder / f"{name}-resumed") == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [*KEPT, *(pytest.param(x, marks=pytest.mark.long) for x in OTHERS)]
+)
 def test_a_resumed_run_ends_with_the_same_bits(name, tree, tmp_path):
     run_in_one_and_two_goes(name, tree, tmp_path)
     tiny.assert_same_state(tmp_path / name, tmp_path / f"{name}-resumed")
@@ -115,6 +119,7 @@ def test_a_phase_trains_what_it_names(tree, tmp_path):
     assert lines[5]["lr"] == pytest.approx(0.01)  # the second phase's own schedule
 
 
+@pytest.mark.long
 def test_a_player_of_every_second_step_rests_in_the_others(tree, tmp_path):
     states = states_at("players", tree, tmp_path / "run", 1, 2, 3)
     assert not changed(states[0], states[1], "discriminator")

@@ -41,6 +41,7 @@ def test_parameters_at_395_identities_are_vsds():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_part_is_trained_and_names_are_what_it_returns():
     part = narrow()
     graphdef, params, stats = nnx.split(

@@ -127,6 +127,7 @@ def run_program(*arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_ten_splits_in_one_command(tree, tmp_path):
     """Two of them: one is there already, the other is trained; then their mean."""
     script = tmp_path / "tiny_regdb.py"

@@ -152,6 +152,7 @@ def test_a_killed_run_continues_bit_identical(tree, tmp_path, finished):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_one_compilation_serves_the_whole_run(tree, tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(
@@ -174,6 +175,7 @@ def test_another_config_is_refused_by_field(tree, finished):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_refused_start_leaves_the_config_free_to_change(tree, tmp_path):
     config = tiny.tiny_config(tree)
     config.sampling.identities = 8
@@ -353,6 +355,7 @@ def test_more_epochs_continue_a_finished_run_where_the_schedule_allows(tree, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_more_epochs_of_a_cosine_are_refused_with_the_reason(tree, tmp_path):
     config = tiny.tiny_config(tree)
     config.schedule = load("demo").schedule

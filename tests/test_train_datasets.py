@@ -30,6 +30,7 @@ def make_tiny(spec: str):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_csv_file_with_validation_trains_and_is_scored(tmp_path):
     rows = []
     for number, name in enumerate(("ada", "bob", "eve", "joe", "zoe")):
