@@ -9,12 +9,15 @@ import numpy as np
 
 from jreid.config import Config
 from jreid.config_files import load
+from jreid.data.cluster_sampling import PerCluster
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.views import modality_of
 from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.prototype_pool import PrototypePool
 from jreid.models.two_stream import TwoStream
+from jreid.training.cluster_memory import ClusterMemory
+from jreid.training.clusters import Clusters
 from jreid.training.pace import Pace
 
 systems = importlib.import_module("jreid.configs.systems")
@@ -43,13 +46,27 @@ def narrow(name: str) -> Config:
     if hasattr(config.sampling, "identities"):
         config.sampling.identities = IDS
         config.sampling.images = min(config.sampling.images, 2)
+    elif isinstance(config.sampling, PerCluster):
+        config.sampling = PerCluster(IDS, IDS, images=2)
     else:
         config.sampling.pairs = 6
     config.loading.workers, config.loading.cache = 1, False
     config.log.every_steps, config.log.writers = 1, ()
     config.steps_per_epoch = 2
     config.schedule.epochs = 3
+    if isinstance(config.between_epochs, Clusters):
+        _narrow_clusters(config)
     return config
+
+
+def _narrow_clusters(config: Config) -> None:
+    """Clusters of few images that are noise, and stages of one and two epochs."""
+    config.memory.classes = CLASSES
+    config.between_epochs = Clusters(
+        CLASSES, eps=0.5, samples=2, k1=3, k2=2, aggregate_from=1, alike=-1.0
+    )
+    for phase, epochs in zip(config.phases, (1, 2), strict=True):
+        phase.epochs = epochs
 
 
 def rows_of(config: Config, alike: bool = True) -> dict[str, Any]:
@@ -79,7 +96,11 @@ def rows_of(config: Config, alike: bool = True) -> dict[str, Any]:
 
 
 def _extra(config: Config) -> dict[str, Any]:
-    """Made-up averages of the classifiers that teach, and a pace."""
+    """Made-up clusters, averages of the classifiers that teach, and a pace."""
+    if isinstance(config.memory, ClusterMemory):
+        vectors = np.random.default_rng(7).normal(size=(2, CLASSES, WIDTH))
+        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+        return {"clusters": jnp.asarray(vectors, jnp.float32)}
     if isinstance(config.memory, Pace):
         return {"pace": {"factor": jnp.float32(0.5)}}  # as of any epoch but the first
     teachers = [t for t in config.objective.values() if isinstance(t, SwappedTeacher)]
