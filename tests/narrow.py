@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.prototype_pool import PrototypePool
 from jreid.models.two_stream import TwoStream
+from jreid.training.cluster_matching import MatchedClusters
 from jreid.training.cluster_memory import ClusterMemory
 from jreid.training.clusters import Clusters
 from jreid.training.pace import Pace
@@ -62,9 +64,15 @@ def narrow(name: str) -> Config:
 def _narrow_clusters(config: Config) -> None:
     """Clusters of few images that are noise, and stages of one and two epochs."""
     config.memory.classes = CLASSES
-    config.between_epochs = Clusters(
-        CLASSES, eps=0.5, samples=2, k1=3, k2=2, aggregate_from=1, alike=-1.0
+    hook: Clusters = replace(
+        config.between_epochs, classes=CLASSES, eps=0.5, samples=2, k1=3, k2=2
     )
+    hook.alike, config.between_epochs = -1.0, hook
+    if isinstance(hook, MatchedClusters):
+        hook.match_from = config.memory.cross_from = 1
+        config.objective["cross"].cross_from = 1
+    else:
+        hook.aggregate_from = 1
     for phase, epochs in zip(config.phases, (1, 2), strict=True):
         phase.epochs = epochs
 
@@ -92,7 +100,8 @@ def rows_of(config: Config, alike: bool = True) -> dict[str, Any]:
                 for key, value in (row | {"copy": copy}).items():
                     columns.setdefault(key, []).append(value)
     rows = {key: jnp.asarray(values) for key, values in columns.items()}
-    return rows | {"step": jnp.int32(0), "extra": _extra(config)}
+    once = {"step": jnp.int32(0), "epoch": jnp.int32(1), "extra": _extra(config)}
+    return rows | once
 
 
 def _extra(config: Config) -> dict[str, Any]:
@@ -100,7 +109,8 @@ def _extra(config: Config) -> dict[str, Any]:
     if isinstance(config.memory, ClusterMemory):
         vectors = np.random.default_rng(7).normal(size=(2, CLASSES, WIDTH))
         vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
-        return {"clusters": jnp.asarray(vectors, jnp.float32)}
+        match = jnp.asarray([[1, 2, 0, 4, -1], [2, 0, 1, -1, 3]])
+        return {"clusters": jnp.asarray(vectors, jnp.float32), "match": match}
     if isinstance(config.memory, Pace):
         return {"pace": {"factor": jnp.float32(0.5)}}  # as of any epoch but the first
     teachers = [t for t in config.objective.values() if isinstance(t, SwappedTeacher)]

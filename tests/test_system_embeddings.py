@@ -124,6 +124,7 @@ RELEASED = {
     "llcm:rle": rle(0.9, 0.1),
     "sysu:strong": strong,
     "sysu:adca": mean_with_mirror,
+    "sysu:pgm": mean_with_mirror,
     "sysu:caj": mean_with_mirror,
     "sysu:caj_plus": mean_with_mirror,
     "sysu:hctri": pre,

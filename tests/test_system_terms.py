@@ -30,7 +30,7 @@ def prepared(name):
     config = narrow.narrow(name)
     rows = narrow.rows_of(config, alike=name != "tone")
     terms = {n: term for n, term in config.objective.items() if term.weight}
-    fixed = {"step": rows.pop("step"), "extra": rows.pop("extra")}
+    fixed = {name: rows.pop(name) for name in ("step", "epoch", "extra")}
     params = {
         term.params: jnp.linspace(-1, 1, narrow.WIDTH)
         for term in terms.values()

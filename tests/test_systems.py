@@ -38,6 +38,7 @@ PARAMETERS = {
     "sysu:cmcen_adv": 25_803_925 + 2_623_489,
     # the trunk, a second stem and the neck: without classifier and non-local blocks
     "sysu:adca": 23_508_032 + 9_536 + 4_096,
+    "sysu:pgm": 24_359_311 - 395 * 2048,  # AGW's without classifier
     "sysu:cmgan": 23_508_032 + 1_251_723 + 2_550_502,
     # 655,360 in two gates, 12,294 in the masks, three classifiers of 5,662,720
     "sysu:mpanet": 41_192_518,
@@ -107,6 +108,10 @@ RATES = {
         3.5e-4,
         {0: 1, 19: 1, 20: 0.1, 40: 0.01, 49: 0.01, 50: 1, 69: 1, 70: 0.1, 90: 0.01},
     ),
+    "regdb:pgm": (
+        3.5e-4,
+        {0: 1, 9: 1, 10: 0.1, 20: 0.01, 29: 0.01, 30: 1, 40: 0.1, 50: 0.01, 59: 0.01},
+    ),
     "sysu:pdm_paper": (0.1, {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01}),
 }
 
@@ -162,6 +167,7 @@ def test_each_data_set_has_the_numbers_of_its_authors():
     assert load("regdb:all-rle").data.split == 0
     for spec, steps in (("sysu:adca", 200), ("regdb:adca", 100)):
         assert load(spec).sampling.steps == steps
+    assert load("sysu:pgm").memory.hardest and not load("regdb:pgm").memory.hardest
     greys = [
         sum(type(x).__name__ == "Grey" for x in load(s).views["visible"].pipe)
         for s in ("sysu:rle", "regdb:rle", "sysu:caj_plus", "regdb:caj_plus")

@@ -44,7 +44,7 @@ from jreid.training.optimizers import Adam
 from jreid.training.phases import Phase
 from jreid.training.schedules import Steps
 
-STAGE = 50  # epochs
+STAGE, DROPS = 50, ((20, 0.1), (40, 0.01))  # epochs
 
 
 def adca(data: Any) -> Config:
@@ -73,17 +73,16 @@ def adca(data: Any) -> Config:
         },
         optimizer=Adam(lr=3.5e-4, weight_decay=5e-4, groups=()),
         schedule=Steps(epochs=2 * STAGE, warmup=0, drops=()),  # each stage has its own
-        phases=(stage(), stage()),
+        phases=(stage(STAGE, DROPS), stage(STAGE, DROPS)),
         between_epochs=Clusters(classes=2000, aggregate_from=STAGE),
         memory=ClusterMemory(classes=2000, keep=0.1),
         embedding=Embedding(flip=True),
     )
 
 
-def stage() -> Phase:
+def stage(epochs: int, drops: tuple[tuple[int, float], ...]) -> Phase:
     """Epochs with a learning rate of their own."""
-    drops = ((20, 0.1), (40, 0.01))
-    return Phase(STAGE, schedule=Steps(epochs=STAGE, warmup=0, drops=drops))
+    return Phase(epochs, schedule=Steps(epochs=epochs, warmup=0, drops=drops))
 
 
 def small_adca(config: Config) -> Config:
@@ -91,7 +90,8 @@ def small_adca(config: Config) -> Config:
     config = small(config)
     config.sampling = PerCluster(visible=4, infrared=8, images=8, steps=40)
     config.phases = (Phase(3), Phase(3))
-    config.between_epochs.aggregate_from = 3
+    if config.between_epochs.aggregate_from >= 0:
+        config.between_epochs.aggregate_from = 3
     return config
 
 

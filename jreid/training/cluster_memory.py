@@ -11,6 +11,7 @@ from jreid.lazy import jax, jnp
 from jreid.losses.directions import unit_rows
 from jreid.losses.primitives import widen
 from jreid.losses.standing import output
+from jreid.shapes import Bool, Float, Int
 
 
 @dataclass(slots=True)
@@ -49,17 +50,10 @@ class ClusterMemory:
         self, extra: Any, outputs: Any, rows: Any, params: Any
     ) -> dict[str, Any]:
         """The vectors after all rows of the batch."""
-        order = jnp.lexsort((rows["slot"], rows["view"]))
-        vectors = unit_rows(widen(output(self.on, outputs)))
-
-        def move(memory, row):
-            vector, modality, label = row
-            moved = self.keep * memory[modality, label] + (1 - self.keep) * vector
-            return memory.at[modality, label].set(unit_rows(moved[None])[0]), None
-
-        columns = (vectors, rows["modality"], rows["ids"])
-        columns = jax.tree.map(lambda x: x[order], columns)
-        return {"clusters": jax.lax.scan(move, extra["clusters"], columns)[0]}
+        own = rows["modality"], rows["ids"], jnp.ones(len(rows["ids"]), bool)
+        vectors, columns = batch_vectors(self.on, outputs, rows, own=own)
+        memory = extra["clusters"]
+        return {"clusters": followed(memory, vectors, *columns["own"], keep=self.keep)}
 
     def scalars(self, extra: Any) -> dict[str, jax.Array]:
         """How many clusters each modality has, and what fraction of images has none."""
@@ -69,3 +63,32 @@ class ClusterMemory:
             found[f"clusters/{name}"] = counts[number].astype(jnp.float32)
             found[f"clusters/{name}_in_none"] = extra["in_no_cluster"][number]
         return found
+
+
+def batch_vectors(
+    on: str, outputs: Any, rows: Any, **columns: Any
+) -> tuple[Float[jax.Array, "r d"], dict[str, Any]]:
+    """A batch's vectors of length 1, and columns, in the order of views and slots."""
+    order = jnp.lexsort((rows["slot"], rows["view"]))
+    vectors = unit_rows(widen(output(on, outputs)))
+    return vectors[order], jax.tree.map(lambda x: x[order], columns)
+
+
+def followed(
+    memory: Float[jax.Array, "2 k d"],
+    vectors: Float[jax.Array, "r d"],
+    modality: Int[jax.Array, " r"],
+    labels: Int[jax.Array, " r"],
+    used: Bool[jax.Array, " r"],
+    keep: float,
+) -> Float[jax.Array, "2 k d"]:
+    """Clusters after the used rows, one after the other, have moved theirs."""
+
+    def move(memory, row):
+        vector, modality, label, used = row
+        before = memory[modality, label]
+        moved = unit_rows((keep * before + (1 - keep) * vector)[None])[0]
+        moved = jnp.where(used, moved, before)
+        return memory.at[modality, label].set(moved), None
+
+    return jax.lax.scan(move, memory, (vectors, modality, labels, used))[0]

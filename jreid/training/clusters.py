@@ -39,7 +39,7 @@ class Clusters:
     k2: int = 6
     """Neighbours over which a reciprocal vector is averaged."""
     aggregate_from: int = 50
-    """The epoch, from 0, from which on modalities are aggregated."""
+    """The epoch, from 0, from which on modalities are aggregated; -1: they are not."""
     alike: float = 0.5
     """Least cosine of a visible and an infrared image that speak for their clusters'
     being a pair."""
@@ -81,7 +81,7 @@ class Clusters:
                 )
             means = cluster_means(vectors[rows], own)
             memory[number, : len(means)] = means
-        if epoch >= self.aggregate_from:
+        if 0 <= self.aggregate_from <= epoch:
             pairs = matching_clusters(vectors, labels, modality, self.alike)
             for visible, infrared in pairs:
                 towards = (1 - self.keep) * memory[1, infrared]
