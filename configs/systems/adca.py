@@ -23,7 +23,9 @@ weights go on into the second stage, which begins with its best ones by the test
 there. Normalisation is over the whole batch, not over each GPU's part. Images are
 resized as CAJ's. Neighbours are counted as in our re-ranking, k1 and the image itself.
 An identity that lacks a modality is left out of the training set before anything else,
-as everywhere; else no identity is read. Needs `pip install 'jreid[clusters]'`.
+as everywhere; else no identity is read. From random weights, as in the demo, the first
+clusters are not people, and short trainings do not get beyond that: it needs pretrained
+ones. And `pip install 'jreid[clusters]'`.
 """
 
 from typing import Any
