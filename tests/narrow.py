@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,12 +10,16 @@ import numpy as np
 
 from jreid.config import Config
 from jreid.config_files import load
+from jreid.data.cluster_sampling import PerCluster
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.views import modality_of
 from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.prototype_pool import PrototypePool
 from jreid.models.two_stream import TwoStream
+from jreid.training.cluster_matching import MatchedClusters
+from jreid.training.cluster_memory import ClusterMemory
+from jreid.training.clusters import Clusters
 from jreid.training.pace import Pace
 
 systems = importlib.import_module("jreid.configs.systems")
@@ -43,13 +48,33 @@ def narrow(name: str) -> Config:
     if hasattr(config.sampling, "identities"):
         config.sampling.identities = IDS
         config.sampling.images = min(config.sampling.images, 2)
+    elif isinstance(config.sampling, PerCluster):
+        config.sampling = PerCluster(IDS, IDS, images=2)
     else:
         config.sampling.pairs = 6
     config.loading.workers, config.loading.cache = 1, False
     config.log.every_steps, config.log.writers = 1, ()
     config.steps_per_epoch = 2
     config.schedule.epochs = 3
+    if isinstance(config.between_epochs, Clusters):
+        _narrow_clusters(config)
     return config
+
+
+def _narrow_clusters(config: Config) -> None:
+    """Clusters of few images that are noise, and stages of one and two epochs."""
+    config.memory.classes = CLASSES
+    hook: Clusters = replace(
+        config.between_epochs, classes=CLASSES, eps=0.5, samples=2, k1=3, k2=2
+    )
+    hook.alike, config.between_epochs = -1.0, hook
+    if isinstance(hook, MatchedClusters):
+        hook.match_from = config.memory.cross_from = 1
+        config.objective["cross"].cross_from = 1
+    else:
+        hook.aggregate_from = 1
+    for phase, epochs in zip(config.phases, (1, 2), strict=True):
+        phase.epochs = epochs
 
 
 def rows_of(config: Config, alike: bool = True) -> dict[str, Any]:
@@ -75,11 +100,17 @@ def rows_of(config: Config, alike: bool = True) -> dict[str, Any]:
                 for key, value in (row | {"copy": copy}).items():
                     columns.setdefault(key, []).append(value)
     rows = {key: jnp.asarray(values) for key, values in columns.items()}
-    return rows | {"step": jnp.int32(0), "extra": _extra(config)}
+    once = {"step": jnp.int32(0), "epoch": jnp.int32(1), "extra": _extra(config)}
+    return rows | once
 
 
 def _extra(config: Config) -> dict[str, Any]:
-    """Made-up averages of the classifiers that teach, and a pace."""
+    """Made-up clusters, averages of the classifiers that teach, and a pace."""
+    if isinstance(config.memory, ClusterMemory):
+        vectors = np.random.default_rng(7).normal(size=(2, CLASSES, WIDTH))
+        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+        match = jnp.asarray([[1, 2, 0, 4, -1], [2, 0, 1, -1, 3]])
+        return {"clusters": jnp.asarray(vectors, jnp.float32), "match": match}
     if isinstance(config.memory, Pace):
         return {"pace": {"factor": jnp.float32(0.5)}}  # as of any epoch but the first
     teachers = [t for t in config.objective.values() if isinstance(t, SwappedTeacher)]

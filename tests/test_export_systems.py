@@ -17,8 +17,8 @@ pytest.importorskip("onnxruntime", reason="needs jreid[export]")
 onnx_file = pytest.importorskip("jreid.export.onnx_file")
 
 # Of those with the same operations one: tone is bdtr, mac_like mace_like, caj_plus caj,
-# dscnet agw, cmgan_minmax cmgan, hctri_code hctri, rle_paper rle, vsd_eq8 vsd, ours1 to
-# ours4 full, gem_only base.
+# dscnet agw, cmgan_minmax cmgan, adca base, pgm agw, hctri_code hctri, rle_paper rle,
+# vsd_eq8 vsd, ours1 to ours4 full, gem_only base.
 SYSTEMS = ("dpmbn_like", "full", "mace_like", "mmn")
 # of which each has operations of its own, or other shapes
 OTHERS = (

@@ -165,7 +165,7 @@ def exported(tmp_path_factory):
     return folder / "out"
 
 
-@pytest.mark.parametrize("system", ["cmcen_adv", "cmgan", "ddag"])
+@pytest.mark.parametrize("system", ["adca", "cmcen_adv", "cmgan", "ddag"])
 def test_a_part_that_pytorch_has_not_is_refused_by_name(system):
     with pytest.raises(ValueError, match=r"config.network.* the PyTorch side has not"):
         network_arguments(load(f"sysu:{system}"), 395)

@@ -123,6 +123,8 @@ RELEASED = {
     "regdb:rle": rle(1, 1),
     "llcm:rle": rle(0.9, 0.1),
     "sysu:strong": strong,
+    "sysu:adca": mean_with_mirror,
+    "sysu:pgm": mean_with_mirror,
     "sysu:caj": mean_with_mirror,
     "sysu:caj_plus": mean_with_mirror,
     "sysu:hctri": pre,

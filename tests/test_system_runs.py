@@ -23,6 +23,7 @@ MECHANISMS = {
     "tone": "branches",  # pairs instead of identities
     "cmcen_adv": "discriminators",  # a gradient that comes back reversed
     "ddag": "graph",  # labels in the network, a factor of the last epoch's losses
+    "pgm": "stems",  # labels by clustering, a memory, stages
     "cmgan_minmax": "discriminators",  # players
 }
 OTHERS = [name for name in narrow.NAMES if name not in MECHANISMS]

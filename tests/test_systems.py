@@ -15,6 +15,7 @@ from jreid import parts
 from jreid.config_files import load
 from jreid.config_json import from_json, to_json
 from jreid.models.modules.keys import WeightKeys
+from jreid.training.plan import plan, schedule_of_run
 
 # released networks' at 395 identities (RegDB: 206), frozen biases of necks included,
 # averaged classifiers not; VSD's are in test_mutual.py
@@ -35,6 +36,9 @@ PARAMETERS = {
     "sysu:ddag": 46_132_377 - 4_200_448,  # without what the released one never uses
     "sysu:dscnet": 24_359_311,
     "sysu:cmcen_adv": 25_803_925 + 2_623_489,
+    # the trunk, a second stem and the neck: without classifier and non-local blocks
+    "sysu:adca": 23_508_032 + 9_536 + 4_096,
+    "sysu:pgm": 24_359_311 - 395 * 2048,  # AGW's without classifier
     "sysu:cmgan": 23_508_032 + 1_251_723 + 2_550_502,
     # 655,360 in two gates, 12,294 in the masks, three classifiers of 5,662,720
     "sysu:mpanet": 41_192_518,
@@ -100,6 +104,14 @@ RATES = {
         {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 159: 0.01},
     ),
     "sysu:pdm": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 79: 0.1, 80: 0.01, 199: 0.01}),
+    "sysu:adca": (
+        3.5e-4,
+        {0: 1, 19: 1, 20: 0.1, 40: 0.01, 49: 0.01, 50: 1, 69: 1, 70: 0.1, 90: 0.01},
+    ),
+    "regdb:pgm": (
+        3.5e-4,
+        {0: 1, 9: 1, 10: 0.1, 20: 0.01, 29: 0.01, 30: 1, 40: 0.1, 50: 0.01, 59: 0.01},
+    ),
     "sysu:pdm_paper": (0.1, {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01}),
 }
 
@@ -109,7 +121,8 @@ def test_learning_rates_by_epoch(spec):
     config = load(spec)
     peak, factors = RATES[spec]
     assert config.optimizer.lr == peak and max(factors) < config.schedule.epochs
-    rate = config.schedule.make(7, peak)
+    config.steps_per_epoch = 7
+    rate = schedule_of_run(config.schedule, plan(config, None), peak)
     for epoch, factor in factors.items():
         for step in (7 * epoch, 7 * epoch + 6):
             np.testing.assert_allclose(rate(step), peak * factor, rtol=1e-6)
@@ -152,6 +165,9 @@ def test_each_data_set_has_the_numbers_of_its_authors():
     )
     assert list(load("regdb:pdm").network.trunk.before) == ["1", "3"]
     assert load("regdb:all-rle").data.split == 0
+    for spec, steps in (("sysu:adca", 200), ("regdb:adca", 100)):
+        assert load(spec).sampling.steps == steps
+    assert load("sysu:pgm").memory.hardest and not load("regdb:pgm").memory.hardest
     greys = [
         sum(type(x).__name__ == "Grey" for x in load(s).views["visible"].pipe)
         for s in ("sysu:rle", "regdb:rle", "sysu:caj_plus", "regdb:caj_plus")

@@ -82,7 +82,8 @@ class Branch:
     neck_of: Literal["all", "modality"] = "all"
     """all: one neck for all rows; modality: each modality has its own (SAAI)."""
     classifier: Any = field(default_factory=Classifier)
-    """What makes its logits of its embedding: a Classifier, a HiddenClassifier."""
+    """What makes its logits of its embedding: a Classifier, a HiddenClassifier; or
+    none, where no term needs logits."""
     shares: str = ""
     """An earlier branch, whose classifier it uses; none: its own."""
     tail: str = ""
@@ -191,7 +192,9 @@ class TwoStream:
                 f"{list(self.tails)}"
             )
         width = branch.width(self.trunk.channels()[-1])
-        owners = [b.name for b in self.branches[:index] if not b.shares]
+        owners = [
+            b.name for b in self.branches[:index] if b.classifier and not b.shares
+        ]
         for field_name, allowed in (("adds", earlier), ("shares", owners)):
             other = getattr(branch, field_name)
             if other not in ("", *allowed):
@@ -229,7 +232,7 @@ class TwoStream:
         kinds = {
             "features": branches,
             "embeddings": branches,
-            "logits": branches
+            "logits": [b.name for b in self.branches if b.classifier or b.shares]
             + [f"own_{branch.name}" for branch in self.branches if branch.own]
             + refined,
             "refined": refined,

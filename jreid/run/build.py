@@ -49,8 +49,9 @@ class Run:
         for part in segments(self.phases, start, stop, by_epoch=hook is not None):
             epoch, begins = epoch_of(self.phases, part.first)
             if hook is not None and begins:
+                seed, modality = self.config.seed, self.images.train.modality
                 self.state = after_hook(
-                    hook, self.state, self._embed_train, epoch, self.config.seed
+                    hook, self.state, self._embed_train, epoch, seed, modality
                 )
             labels = labels_of(self.state)
             for batch in run_batches.batches(

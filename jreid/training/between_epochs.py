@@ -2,7 +2,8 @@
 
 A hook is a part, called before each epoch as `hook(state, embed_train, epoch, seed) ->
 (labels or None, extra)`. `embed_train()` gives the features of all training images, in
-their order; `labels` (integers, one per image, -1 for images left out) take the place
+their order; a hook that has a parameter `modality` is also given theirs (0 visible, 1
+infrared); `labels` (integers, one per image, -1 for images left out) take the place
 of the identities in the epoch's batches; `extra` joins what the system carries. All
 shapes stay what they were at the beginning. A hook that makes labels declares in
 `classes` how many there may be.
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jreid.training.forward import asked_for
 from jreid.training.host_values import like, replaced
 from jreid.training.state import TrainState
 
@@ -48,12 +50,14 @@ def after_hook(
     embed_train: Callable[[], dict[str, np.ndarray]],
     epoch: int,
     seed: int,
+    modality: np.ndarray,
 ) -> TrainState:
-    """The state with the hook's labels and extra.
+    """The state with the hook's labels and extra; `modality` is that of the images.
 
     Raises ValueError if their shapes are not those that the state has.
     """
-    labels, extra = hook(state, embed_train, epoch, seed)
+    given = asked_for(hook, modality=modality)
+    labels, extra = hook(state, embed_train, epoch, seed, **given)
     if labels is not None:
         extra = {**extra, LABELS: np.asarray(labels, np.int32)}
     return state._replace(extra=replaced(state.extra, extra, _REFUSAL))

@@ -4,7 +4,8 @@ A memory is a part with `init(params) -> extra`, a dict of arrays of fixed shape
 `update(extra, outputs, rows, params) -> extra`, called at the end of each step without
 gradients. Terms read it as `batch["extra"]`; checkpoints hold it. `rows` is what terms
 know of a batch, with `step` and `epoch`, from 0; beside it `rows["losses"]` has the
-step's scalars, as "loss" and "loss/triplet".
+step's scalars, as "loss" and "loss/triplet". A memory may have `scalars(extra)`, a dict
+of numbers that join what a step logs.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ def update_all(run, tx, work, memory, state, batch, watched):
     )
     if watched:
         scalars |= by_part(state.params, grads, updates, outputs)
+    scalars |= _told(memory, state.extra)
     extra = _remember(memory, state.extra, outputs, rows, params)
     return TrainState(state.step + 1, params, stats, opt_state, extra), scalars
 
@@ -52,6 +53,7 @@ def update_players(run, players, txs, work, memory, state, batch):
         scalars |= {f"{name}/{key}": value for key, value in values.items()}
     losses = [value for key, value in scalars.items() if key.endswith("/loss")]
     scalars["loss"] = sum(losses[1:], start=losses[0])
+    scalars |= _told(memory, state.extra)
     return state._replace(step=state.step + 1), scalars
 
 
@@ -100,6 +102,11 @@ def _descend(loss, tx, trainable, params, opt_state):
         new_opt_state = unmoved(new_opt_state, opt_state, fixed)
     found[0]["grad_norm"] = optax.tree.norm(grads)
     return moved, new_opt_state, grads, updates, found
+
+
+def _told(memory, extra):
+    """The scalars of a memory that has any."""
+    return memory.scalars(extra) if hasattr(memory, "scalars") else {}
 
 
 def _remember(memory, extra, outputs, rows, params):

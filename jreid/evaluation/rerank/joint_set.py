@@ -52,7 +52,7 @@ class JointSet:
         vectors = reciprocal_vectors(
             near.columns,
             largest,
-            _from_features(self.features, near, self.length),
+            distances_of_pairs(self.features, near, self.length),
             k1=options.k1,
             k2=options.k2,
         )
@@ -82,7 +82,7 @@ class JointSet:
             self._progress("distances", queries * images, self.queries * images)
 
 
-def _from_features(
+def distances_of_pairs(
     features: Float[np.ndarray, "n d"], near: Neighbours, length: float
 ) -> Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " pairs"]]:
     """Distances of pairs: those of neighbours are known, the others are computed."""

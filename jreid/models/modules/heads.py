@@ -55,8 +55,8 @@ class BranchHead(nnx.Module):
         self.project = part.project and part.project.make(pooled, rngs, dtype)
         width = part.width(channels)
         self.neck = _neck(part, width, rngs) if part.neck else None
-        classifier = part.classifier
-        self.classifier = None if part.shares else classifier.make(width, classes, rngs)
+        classifier = None if part.shares else part.classifier
+        self.classifier = classifier and classifier.make(width, classes, rngs)
         self.own = part.own and part.own.make(width, classes, rngs, dtype)
 
     def __call__(

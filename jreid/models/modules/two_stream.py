@@ -43,7 +43,8 @@ class TwoStreamNetwork(nnx.Module):
         }
         self.branches = nnx.Dict(heads)
         self.order = tuple((b.name, b.adds, b.tail) for b in part.branches)
-        self.classified_by = tuple((b.name, b.shares or b.name) for b in part.branches)
+        owners = [(b.name, b.shares or b.name) for b in part.branches]
+        self.classified_by = tuple(pair for pair in owners if heads[pair[1]].classifier)
         self.masked = tuple(
             (b.name, b.tail) for b in part.branches if has_masks(b.pool)
         )

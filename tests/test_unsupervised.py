@@ -1,0 +1,91 @@
+"""Systems without labels, narrow: identities change nothing, hooks can be cut off."""
+
+import dataclasses
+import pathlib
+
+import narrow
+import numpy as np
+import pytest
+import tiny
+
+from jreid import parts, train
+from jreid.training.clusters import Clusters
+
+# each compiles a network's step in both stages
+pytestmark = [pytest.mark.usefixtures("systems_built_once"), pytest.mark.long]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> pathlib.Path:
+    return tiny.make_tree(tmp_path_factory.mktemp("data") / "tree")
+
+
+NAMES = ("adca", "pgm")
+
+
+def config_of(name, tree):
+    config = narrow.narrow(name)
+    config.data.root = str(tree)
+    parts.check(config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def whole(tree, tmp_path_factory, systems_built_once) -> dict[str, pathlib.Path]:
+    """A run of each that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    for name in NAMES:
+        assert train.train(config_of(name, tree), folder / name) == 0
+    return {name: folder / name for name in NAMES}
+
+
+@pytest.mark.parametrize("system", NAMES)
+def test_losses_are_finite_and_clusters_are_told(system, whole):
+    lines = tiny.metrics(whole[system])
+    for name in ("loss/visible", "loss/infrared"):
+        losses = [line[name] for line in lines]
+        assert len(losses) == 6 and np.isfinite(losses).all() and max(losses) > 0
+    crossed = [line["loss/cross"] for line in lines if "loss/cross" in line]
+    assert len(crossed) == (4 if system == "pgm" else 0)  # in the second stage
+    assert np.isfinite(crossed).all() and max(crossed, default=1) > 0
+    for name in ("visible", "infrared"):
+        assert all(line[f"clusters/{name}"] >= 1 for line in lines)
+        assert all(0 <= line[f"clusters/{name}_in_none"] < 1 for line in lines)
+    end = tiny.final_state(whole[system])
+    assert end["extra/labels"].min() >= -1 and end["extra/labels"].max() >= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_identities_are_never_read(name, whole, tree, tmp_path, monkeypatch):
+    read = train.read_images
+
+    def shuffled(config):
+        images = read(config)
+        rng = np.random.default_rng(1)
+        ids, labels = map(rng.permutation, (images.train.ids, images.labels))
+        taken = dataclasses.replace(images.train, ids=ids)
+        return dataclasses.replace(images, train=taken, labels=labels)
+
+    monkeypatch.setattr(train, "read_images", shuffled)
+    assert train.train(config_of(name, tree), tmp_path / "run") == 0
+    tiny.assert_same_state(whole[name], tmp_path / "run")
+
+
+@pytest.mark.parametrize("name, epoch", [("adca", 0), ("adca", 1), ("pgm", 2)])
+def test_a_run_that_ends_while_it_clusters_goes_on_with_the_same_bits(
+    name, epoch, whole, tree, tmp_path, monkeypatch
+):
+    plain = Clusters.__call__
+
+    def ends(self, state, embed_train, now, seed, modality):
+        found = plain(self, state, embed_train, now, seed, modality)
+        if now == epoch:
+            raise KeyboardInterrupt
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Clusters, "__call__", ends)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(config_of(name, tree), tmp_path / "run")
+    assert train.train(config_of(name, tree), tmp_path / "run") == 0
+    tiny.assert_same_state(whole[name], tmp_path / "run")
