@@ -119,6 +119,12 @@ def _check_objectives(config):
     for index, phase in enumerate(config.phases):
         if phase.views:
             _check_views(f"phases.{index}.", phase.views, config.network)
+        for name in phase.players:
+            if name not in config.players:
+                raise ValueError(
+                    f"phases.{index}.players has {name!r}; allowed are the players, "
+                    f"{', '.join(config.players)}"
+                )
         if phase.objective:
             _check_terms(f"phases.{index}.objective", phase.objective, outputs)
     everywhere = config.phases and all(phase.objective for phase in config.phases)

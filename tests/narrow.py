@@ -12,8 +12,10 @@ from jreid.config import Config
 from jreid.config_files import load
 from jreid.data.cluster_sampling import PerCluster
 from jreid.data.datasets import MODALITY_NAMES
+from jreid.data.sampling import PerModality
 from jreid.data.views import modality_of
 from jreid.losses.swapped_teacher import SwappedTeacher
+from jreid.models.aligned import AlignedNetwork, Generator, PatchDiscriminator
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.prototype_pool import PrototypePool
 from jreid.models.two_stream import TwoStream
@@ -43,6 +45,15 @@ def narrow(name: str) -> Config:
         for block in network.trunk.before.values():
             if isinstance(block, DiverseExpansion) and block.between is not None:
                 block.between.reduction, block.between.kernel = 4, 7
+    elif isinstance(network, AlignedNetwork):
+        network.generator = Generator(channels=4, blocks=1)
+        network.discriminator = PatchDiscriminator(4, levels=3, joined=4)
+        network.features, network.size = WIDTH, config.size
+        for player in config.players.values():
+            if player.sampling is not None:
+                player.sampling = PerModality(identities=IDS, images=2)
+        for phase in config.phases:
+            phase.epochs = 1
     else:
         network.hidden, network.features, network.head = (16,), WIDTH, WIDTH
     if hasattr(config.sampling, "identities"):
@@ -58,6 +69,8 @@ def narrow(name: str) -> Config:
     config.schedule.epochs = 3
     if isinstance(config.between_epochs, Clusters):
         _narrow_clusters(config)
+    elif config.phases:
+        config.schedule.drops = ((2, 0.1),)
     return config
 
 

@@ -12,7 +12,7 @@ import pytest
 from jreid.config_files import load
 
 IMAGES = 5
-COPIES = {"deen": 3, "mmn": 2, "pdm": 3}
+COPIES = {"deen": 3, "mmn": 2, "pdm": 3, "aligngan": 2}
 
 
 def outputs(config, copies, seed):
@@ -60,6 +60,11 @@ def flip_sum(one, two, kind, copy=None):
 def second(one, two):
     """The second branch's alone."""
     return product(unit(np.asarray(list(one["embeddings"].values())[1], np.float64)))
+
+
+def image_and_mirror(one, two):
+    """Added up before they are brought to length 1."""
+    return product(unit(sum(concat(one, "features", copy) for copy in (0, 1))))
 
 
 def rle(features, embeddings):
@@ -138,6 +143,7 @@ RELEASED = {
     "sysu:cmcen_adv": post,
     "sysu:cmgan": post,
     "sysu:ddag": second,
+    "sysu:aligngan": image_and_mirror,
     "sysu:dscnet": post,
     "sysu:bdtr": pre,
     "sysu:tone": pre,

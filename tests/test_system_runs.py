@@ -39,7 +39,8 @@ def run_in_one_and_two_goes(name, tree, folder):
     config = narrow.narrow(name)
     config.data.root = str(tree)
     for part in (config, *config.players.values()):
-        part.optimizer.lr = 1e-3  # so narrow and untrained, their own is too much
+        if part.optimizer is not None:
+            part.optimizer.lr = 1e-3  # so narrow and untrained, their own is too much
     parts.check(config)
     config.steps = 3
     assert train.train(config, folder / "whole") == 0

@@ -17,6 +17,7 @@ VARIANTS = (
     "hcml",
     "hcml_exact",
     "cmgan_minmax",
+    "aligngan",  # its terms are its players', see test_aligned.py
     "saai_paper",
     "pdm_paper",
     "pdm_tri",

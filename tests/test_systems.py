@@ -39,6 +39,12 @@ PARAMETERS = {
     # the trunk, a second stem and the neck: without classifier and non-local blocks
     "sysu:adca": 23_508_032 + 9_536 + 4_096,
     "sysu:pgm": 24_359_311 - 395 * 2048,  # AGW's without classifier
+    # two generators, two discriminators and one with the map, encoder and heads
+    "sysu:aligngan": 2 * 6_053_504
+    + 2 * 11_155_392
+    + (11_155_392 + 64 * 2049 + 16 * 64 * 512)
+    + 23_508_032
+    + 1_151_115,
     "sysu:cmgan": 23_508_032 + 1_251_723 + 2_550_502,
     # 655,360 in two gates, 12,294 in the masks, three classifiers of 5,662,720
     "sysu:mpanet": 41_192_518,
@@ -96,6 +102,7 @@ RATES = {
             199: 0.01,
         },
     ),
+    "sysu:aligngan": (0.2, {0: 1, 49: 1, 50: 1, 199: 1, 200: 0.1, 250: 0.1}),
     "sysu:cmgan": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
     "sysu:mpanet": (3.5e-4, {0: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 139: 0.01}),
     "regdb:mpanet": (3.5e-4, {0: 1, 109: 1, 110: 0.1, 139: 0.1}),

@@ -8,10 +8,10 @@ from jreid import __version__
 from jreid.config_hash import config_hash
 from jreid.config_json import to_json
 from jreid.export.onnx.graph import OPSET
+from jreid.models.modules.image_statistics import IMAGE_MEAN, IMAGE_STD
 from jreid.run.frozen import FrozenRun
 from jreid.run.pretrained import RECORD
 from jreid.run.training_set import read_training_set
-from jreid.training.normalisation import IMAGE_MEAN, IMAGE_STD
 from jreid.whole_files import write_text
 
 PLACES = ("root", "tfds")  # fields of a data set that say nothing elsewhere

@@ -52,9 +52,9 @@ def _draws(config, images, phase: PlannedPhase, labels):
     parts = {
         name: (player.sampling, config.seed + number * PLAYERS_APART)
         for number, (name, player) in enumerate(config.players.items(), 1)
-        if player.sampling is not None
+        if player.sampling is not None and name in (phase.players or config.players)
     }
-    if not parts or len(parts) < len(config.players):
+    if not parts or len(parts) < len(phase.players or config.players):
         parts = {"": (phase.sampling, config.seed)} | parts
     return {
         name: (part.make(images.train, phase.views, seed, labels), seed)

@@ -22,7 +22,9 @@ def build_system(
 ) -> System:
     """The config's system for `classes` training identities."""
     players = config.players
-    works = [Work(p.objective, p.views, p.trainable, p.epoch) for p in phases]
+    works = [
+        Work(p.objective, p.views, p.trainable, p.epoch, p.players) for p in phases
+    ]
     return make_system(
         network_maker(config, classes),
         works,

@@ -51,6 +51,7 @@ class Work(NamedTuple):
     views: Mapping[str, Any]
     trainable: str = ""  # pattern of parameters' paths; "": all
     epoch: Callable[[Array], Array] = jnp.zeros_like  # that a step is in, from 0
+    players: tuple[str, ...] = ()  # who play; none: all
 
 
 def make_system(

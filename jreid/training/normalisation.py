@@ -3,11 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
-# ImageNet's channel means and standard deviations, of images in [0, 1]
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-
-
-IMAGE_STD = (0.229, 0.224, 0.225)
+from jreid.models.modules.image_statistics import IMAGE_MEAN, IMAGE_STD
 
 
 def normalise(images: UInt8[Array, "*n c"]) -> Float[Array, "*n c"]:

@@ -26,6 +26,8 @@ class Phase:
     everything."""
     sampling: Any = None
     """Which images make a batch, instead of the config's."""
+    players: tuple[str, ...] = ()
+    """Who plays, of the config's players; empty: all whose parameters move."""
     schedule: Any = None
     """Learning rate over the epochs of this phase, instead of the config's."""
 

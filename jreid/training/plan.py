@@ -27,6 +27,7 @@ class PlannedPhase:
     trainable: str
     sampling: Any
     schedule: Any  # None: the run's, which goes on through all phases
+    players: tuple[str, ...] = ()  # those who play; none: all
 
     def epoch(self, step: Any) -> Any:
         """The epoch that `step` is in, both from 0 over the whole run."""
@@ -82,6 +83,7 @@ def plan(config: Any, images: Any) -> tuple[PlannedPhase, ...]:
                 trainable=phase.trainable,
                 sampling=sampling,
                 schedule=phase.schedule,
+                players=phase.players,
             )
         )
         first, first_epoch = last, first_epoch + phase.epochs

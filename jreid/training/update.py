@@ -33,10 +33,13 @@ def update_players(run, players, txs, work, memory, state, batch):
     """Each player in order: the gradient of its own loss in its own parameters.
 
     What an earlier player's outputs hold as "images" is `made` for the later ones. A
-    player none of whose parameters the phase trains does not play in it.
+    player whom the phase leaves out, or none of whose parameters it trains, does not
+    play in it.
     """
     scalars, made = {}, {}
     for name, player in players.items():
+        if work.players and name not in work.players:
+            continue
         mine = split_by(player.params, state.params)[0]
         if work.trainable and not split_by(work.trainable, mine)[0]:
             continue

@@ -1,0 +1,111 @@
+"""AlignGAN's network: images translated both ways, an encoder of infrared ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jreid.bounds import at_least, between
+from jreid.models.resnet import ResNet
+
+STEM = "any"
+ROLES = (
+    "encoder_alone",
+    "encoder",
+    "generators_alone",
+    "generators",
+    "infrared_alone",
+    "infrared",
+    "visible",
+)
+"""The players that the network knows, by name."""
+JUDGED = ("real", "made", "wrong", "made_with_real", "real_with_made", "made_visible")
+
+
+@dataclass(slots=True)
+class Generator:
+    """From an image to one of the other modality, [-1, 1] both."""
+
+    channels: int = 64
+    """Of the first map; the smallest has four times as many."""
+    blocks: int = 4
+    """Residual blocks."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        at_least("channels", self.channels, 1)
+        at_least("blocks", self.blocks, 0)
+
+
+@dataclass(slots=True)
+class PatchDiscriminator:
+    """From an image to a map of judgements (PatchGAN)."""
+
+    channels: int = 64
+    """Of the first map; each level doubles them."""
+    levels: int = 4
+    """Convolutions of stride 2 after the first, which has stride 2 as well."""
+    joined: int = 64
+    """Channels to which an encoder's map is brought before the last two levels."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        at_least("channels", self.channels, 1)
+        at_least("levels", self.levels, 2)
+        at_least("joined", self.joined, 1)
+
+
+@dataclass(slots=True)
+class AlignedNetwork:
+    """Generators both ways, discriminators of both modalities, an encoder.
+
+    Features v1 are the encoder's pooled map, embeddings v1 a linear map of it.
+    """
+
+    trunk: ResNet = field(default_factory=ResNet)
+    """The encoder's."""
+    generator: Generator = field(default_factory=Generator)
+    """Each of the two."""
+    discriminator: PatchDiscriminator = field(default_factory=PatchDiscriminator)
+    """Each of the three."""
+    size: tuple[int, int] = (384, 192)
+    """Height and width to which images are brought for the encoder."""
+    features: int = 256
+    """Width of the embedding, and of the classifier's hidden layer."""
+    dropout: float = 0.5
+    """Fraction of the pooled map dropped before the classifier."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        at_least("features", self.features, 1)
+        at_least("size", min(self.size), 16)
+        between("dropout", self.dropout, 0, 0.99)
+
+    def names(self) -> tuple[str, ...]:
+        """What a term can stand on, though not in every player's turn."""
+        modalities = ("visible", "infrared")
+        kinds = {
+            "features": ("v1",),
+            "embeddings": ("v1",),
+            "logits": ("v1",),
+            "judgements": JUDGED,
+            "images": tuple(
+                f"{kind}{modality}"
+                for kind in ("", "made_", "cycle_", "same_")
+                for modality in modalities
+            ),
+        }
+        return tuple(f"{kind}.{n}" for kind, names in kinds.items() for n in names)
+
+    def stem_names(self) -> tuple[str, ...]:
+        """The one stem that a view can name."""
+        return (STEM,)
+
+    def torch_names(self) -> dict[str, str]:
+        """Our subtrees and theirs in a file of pretrained weights."""
+        return {"encoder/stem": "stem", "encoder/trunk": "trunk"}
+
+    def make(self, classes, rngs, dtype):
+        """The network for that many training identities."""
+        from jreid.models.modules import aligned
+
+        return aligned.AlignedNetwork(self, classes, dtype=dtype, rngs=rngs)

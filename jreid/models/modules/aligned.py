@@ -1,0 +1,222 @@
+"""The modules of AlignGAN's network; see jreid/models/aligned.py."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from jreid.data.rows import joined
+from jreid.models.aligned import AlignedNetwork as Part
+from jreid.models.modules.dropout import dropped
+from jreid.models.modules.generators import Generator, PatchDiscriminator
+from jreid.models.modules.image_statistics import IMAGE_MEAN, IMAGE_STD
+from jreid.models.modules.initialisers import torch_uniform
+from jreid.models.modules.layers import BatchNorm, Linear
+from jreid.models.modules.pooling import average_pool
+
+Images = Mapping[str, Float[Array, "b h w 3"]]
+OTHER = {"visible": "infrared", "infrared": "visible"}
+
+
+class Encoder(nnx.Module):
+    """A ResNet on images of any modality, brought to its size."""
+
+    def __init__(self, part: Part, *, dtype, rngs: nnx.Rngs):
+        self.stem = part.trunk.make_stem(rngs, dtype)
+        self.trunk = part.trunk.make(rngs, dtype)
+        self.size = tuple(part.size)
+
+    def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b h2 w2 c"]:
+        x = jax.image.resize(x, (len(x), *self.size, 3), "linear")
+        return self.trunk(self.stem(x), jnp.zeros(len(x), jnp.int32)).maps
+
+
+class Embedder(nnx.Module):
+    """The linear map for triplets, and the classifier with a hidden layer."""
+
+    def __init__(self, part: Part, channels: int, classes: int, *, rngs: nnx.Rngs):
+        width = part.features
+        init = torch_uniform(channels)
+        self.linear = Linear(channels, width, kernel_init=init, rngs=rngs)
+        self.hidden = Linear(channels, width, kernel_init=init, rngs=rngs)
+        self.norm = BatchNorm(width, rngs=rngs)
+        self.classifier = Linear(
+            width, classes, kernel_init=torch_uniform(width), rngs=rngs
+        )
+        self.dropout = part.dropout
+
+    def logits(
+        self, pooled: Float[Array, "b d"], rng: Array | None
+    ) -> Float[Array, "b classes"]:
+        """Of the identities, of the pooled map with dropout."""
+        hidden = self.norm(self.hidden(dropped(pooled, self.dropout, rng)))
+        return self.classifier(nnx.leaky_relu(hidden, 0.1))
+
+
+class AlignedNetwork(nnx.Module):
+    """Outputs by player; images come normalised, and within are in [-1, 1]."""
+
+    def __init__(self, part: Part, classes: int, *, dtype=jnp.float32, rngs: nnx.Rngs):
+        part.check()
+        made = {"dtype": dtype, "rngs": rngs}
+        channels = part.trunk.channels()[-1]
+        self.encoder = Encoder(part, **made)
+        self.embedder = Embedder(part, channels, classes, rngs=rngs)
+        # by the modality that they make or judge
+        self.generators = nnx.Dict(
+            {m: Generator(part.generator, **made) for m in OTHER}
+        )
+        judge = part.discriminator
+        self.discriminators = nnx.Dict(
+            {
+                "visible": PatchDiscriminator(judge, **made),
+                "infrared_alone": PatchDiscriminator(judge, **made),
+                "infrared": PatchDiscriminator(judge, channels, **made),
+            }
+        )
+
+    def __call__(
+        self,
+        images: Images,
+        stems: Mapping[str, str],
+        rng: Array | None = None,
+        *,
+        ids: Mapping[str, Int[Array, " b"]],
+        player: str,
+        made: Mapping[str, Array],
+    ) -> dict[str, Any]:
+        """What the player's terms stand on; rows are those of the joined views."""
+        real = {view: signed(images[view]) for view in stems if view in images}
+        if player in ("encoder_alone", "encoder"):
+            return self._encoded(real, player == "encoder", rng)
+        if player in ("generators_alone", "generators"):
+            return self._generated(real, player == "generators", rng)
+        if player in ("visible", "infrared_alone"):
+            modality = player.removesuffix("_alone")
+            judge = self.discriminators[player]
+            fake = judge(made[f"made_{modality}"])
+            return {"judgements": {"real": judge(real[modality]), "made": fake}}
+        return {"judgements": self._joint(real["infrared"], ids["infrared"], made)}
+
+    def embed(
+        self, images: Images, stems: Mapping[str, str], *, modality: Mapping[str, Array]
+    ) -> dict[str, dict[str, Float[Array, "b 2 d"]]]:
+        """Vectors of each image, a visible one translated, and of its mirror image."""
+        ((name, x),) = images.items()
+        x = signed(x)
+        x = self.generators["infrared"](x) if name == "visible" else x
+        pooled = [average_pool(self.encoder(y)) for y in (x, x[:, :, ::-1])]
+        return {
+            "features": {"v1": jnp.stack(pooled, 1)},
+            "embeddings": {"v1": jnp.stack([*map(self.embedder.linear, pooled)], 1)},
+        }
+
+    def translate(
+        self, images: Float[Array, "b h w 3"], modality: str
+    ) -> dict[str, Float[Array, "b h w 3"]]:
+        """Images in the other modality, and brought back from there; normalised."""
+        there = self.generators[OTHER[modality]](signed(images))
+        back = self.generators[modality](there)
+        return {"translated": normalised(there), "cycle": normalised(back)}
+
+    def _encoded(self, real, adversarial, rng):
+        x = dict(real)
+        if "visible" in x:
+            x["visible"] = jax.lax.stop_gradient(
+                self.generators["infrared"](x["visible"])
+            )
+        maps = self.encoder(joined(list(x.values())))
+        outputs = self._heads(maps, rng)
+        if adversarial:
+            fake_map = self._maps_of(maps, real)["visible"]
+            judge = self.discriminators["infrared"]
+            outputs["judgements"] = {
+                "real_with_made": judge(real["infrared"], fake_map)
+            }
+        return outputs
+
+    def _heads(self, maps, rng):
+        pooled = average_pool(maps)
+        return {
+            "features": {"v1": pooled},
+            "embeddings": {"v1": self.embedder.linear(pooled)},
+            "logits": {"v1": self.embedder.logits(pooled, rng)},
+        }
+
+    def _generated(self, real, joint, rng):
+        images = dict(real)
+        for modality, other in OTHER.items():
+            make = self.generators[modality]
+            images[f"made_{modality}"] = make(real[other])
+            images[f"same_{modality}"] = make(real[modality])
+        for modality, other in OTHER.items():
+            make = self.generators[modality]
+            images[f"cycle_{modality}"] = make(images[f"made_{other}"])
+        judged = {
+            "made_visible": self.discriminators["visible"](images["made_visible"])
+        }
+        if not joint:
+            judge = self.discriminators["infrared_alone"]
+            judged["made"] = judge(images["made_infrared"])
+            return {"judgements": judged, "images": images}
+        columns = {v: real[v] for v in real}
+        columns["visible"] = images["made_infrared"]
+        maps = self.encoder(joined(list(columns.values())))
+        seen = self._maps_of(maps, real)
+        judge = self.discriminators["infrared"]
+        judged["made_with_real"] = judge(images["made_infrared"], seen["infrared"])
+        # what the discriminator's turn needs besides images
+        images |= {f"map_{view}": x for view, x in seen.items()}
+        return self._heads(maps, rng) | {"judgements": judged, "images": images}
+
+    @staticmethod
+    def _maps_of(maps, columns):
+        """The maps of each of two joined columns of one length."""
+        pairs = maps.reshape(-1, len(columns), *maps.shape[1:])
+        return {view: pairs[:, i] for i, view in enumerate(columns)}
+
+    def _joint(self, real, ids, made):
+        judge = self.discriminators["infrared"]
+        of_real, of_fake, fake = (
+            made[name] for name in ("map_infrared", "map_visible", "made_infrared")
+        )
+        return {
+            "real": judge(real, of_real),
+            "wrong": judge(real[another_identity(ids)], of_real),
+            "real_with_made": judge(real, of_fake),
+            "made_with_real": judge(fake, of_real),
+            "made": judge(fake, of_fake),
+        }
+
+
+def another_identity(ids: Int[Array, " n"]) -> Int[Array, " n"]:
+    """Of each row one of another identity: rolled by one where rows are grouped.
+
+    A batch of one identity alone has none; its rows then stand for themselves.
+    """
+    count, same = len(ids), ids[:, None] == ids[None, :]
+    place = jnp.arange(count)
+    away = place[None, :] - place[:, None] - jnp.sum(same, 1)[:, None]
+    order = jnp.where(same, count, away % count)
+    return jnp.where(jnp.all(same, 1), place, jnp.argmin(order, 1))
+
+
+def signed(images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+    """From normalised images to grey levels in [-1, 1]."""
+    mean, std = _statistics(images)
+    return 2 * (images * std + mean) - 1
+
+
+def normalised(images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+    """The inverse of `signed`."""
+    mean, std = _statistics(images)
+    return ((images + 1) / 2 - mean) / std
+
+
+def _statistics(images):
+    return (
+        jnp.array(v, images.dtype).reshape(1, 1, 1, 3) for v in (IMAGE_MEAN, IMAGE_STD)
+    )

@@ -1,0 +1,111 @@
+"""AlignGAN's own losses, layers and turns, against loops."""
+
+import jax
+import jax.numpy as jnp
+import narrow
+import numpy as np
+import pytest
+from flax import nnx
+
+from jreid.config_files import load
+from jreid.losses.cosine_triplet import CosineTriplet
+from jreid.losses.image_distance import ImageDistance
+from jreid.losses.least_squares import LeastSquares
+from jreid.models.modules.aligned import another_identity, normalised, signed
+from jreid.models.modules.generators import TransposedConv, instance_norm
+
+
+@pytest.mark.parametrize("others", ["other modality", "own modality"])
+def test_cosine_triplet_is_that_of_loops(others, rng):
+    ids, modality = np.repeat([0, 1, 2], 4), np.tile([0, 0, 1, 1], 3)
+    x = rng.normal(size=(12, 5))
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    expected = 0.0
+    for side in (0, 1):
+        hinges = []
+        for i in np.flatnonzero(modality == side):
+            there = modality == (side if others == "own modality" else 1 - side)
+            similar = unit @ unit[i]
+            positive = min(
+                similar[j] for j in range(12) if there[j] and ids[j] == ids[i]
+            )
+            negative = max(
+                similar[j] for j in range(12) if there[j] and ids[j] != ids[i]
+            )
+            hinges.append(max(0, 0.4 + negative - positive))
+        expected += np.mean(hinges)
+    batch = {"ids": jnp.asarray(ids), "modality": jnp.asarray(modality)}
+    term = CosineTriplet(margin=0.4, others=others)
+    for scale in (1, 1e4):
+        outputs = {"embeddings": {"v1": jnp.float32(scale * x)}}
+        np.testing.assert_allclose(term(outputs, batch), expected, rtol=1e-5)
+    slope = jax.grad(lambda x: term({"embeddings": {"v1": x}}, batch))(
+        jnp.zeros((12, 5))
+    )
+    assert np.isfinite(slope).all()
+
+
+def test_squares_and_distances_of_images_are_those_of_loops(rng):
+    arrays = rng.normal(size=(4, 2, 3, 2, 3)).astype(np.float32)
+    names = ("a", "b", "c", "d")
+    outputs = {"images": dict(zip(names, map(jnp.asarray, arrays), strict=True))}
+    on, target = ("images.a", "images.b"), ("images.c", "images.d")
+    pairs = zip(arrays[:2].ravel(), arrays[2:].ravel(), strict=True)
+    expected = sum(abs(x - y) for x, y in pairs) / arrays[:2].size
+    found = ImageDistance(on=on, target=target)(outputs, {})
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    term = LeastSquares(on=(("images.a", 0.25), ("images.b", 0.75)), target=0.5)
+    a, b = (np.mean([(v - 0.5) ** 2 for v in x.ravel()]) for x in arrays[:2])
+    np.testing.assert_allclose(term(outputs, {}), 0.25 * a + 0.75 * b, rtol=1e-5)
+    with pytest.raises(ValueError, match="allowed are as many names as in on, 2"):
+        ImageDistance(on=on, target=("images.c",)).check()
+
+
+def test_transposed_convolution_spreads_each_pixel(rng):
+    conv = TransposedConv(2, 3, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    x, kernel = rng.normal(size=(1, 3, 2, 2)), np.asarray(conv.kernel[...])
+    padded = np.zeros((8, 6, 3))  # a frame of 1 around what is kept
+    for row in range(3):
+        for column in range(2):
+            for i in range(4):
+                for j in range(4):
+                    given = x[0, row, column] @ kernel[3 - i, 3 - j]
+                    padded[2 * row + i, 2 * column + j] += given
+    found = conv(jnp.float32(x))
+    np.testing.assert_allclose(found[0], padded[1:-1, 1:-1], atol=1e-5)
+
+
+def test_an_image_and_a_channel_have_their_own_statistics(rng):
+    x = rng.normal(size=(2, 4, 3, 2)) * 3 + 1
+    expected = np.zeros_like(x)
+    for image in range(2):
+        for channel in range(2):
+            own = x[image, :, :, channel]
+            expected[image, :, :, channel] = (own - own.mean()) / np.sqrt(
+                own.var() + 1e-5
+            )
+    np.testing.assert_allclose(instance_norm(jnp.float32(x)), expected, atol=1e-5)
+
+
+def test_wrong_pairs_are_rolled_by_one_identity():
+    ids = jnp.asarray([5, 5, 3, 3, 9, 9])
+    np.testing.assert_array_equal(another_identity(ids), [2, 3, 4, 5, 0, 1])
+    mixed = np.array([1, 2, 1, 1, 2, 3])
+    assert (mixed[np.asarray(another_identity(jnp.asarray(mixed)))] != mixed).all()
+
+
+def test_grey_levels_come_back(rng):
+    x = jnp.float32(rng.normal(size=(1, 2, 2, 3)))
+    np.testing.assert_allclose(normalised(signed(x)), x, atol=1e-5)
+
+
+def test_phases_and_players_are_the_released_ones():
+    config = load("sysu:aligngan")
+    assert [phase.epochs for phase in config.phases] == [50, 100, 101]
+    assert {name for phase in config.phases for name in phase.players} == set(
+        config.players
+    )
+    assert narrow.narrow("aligngan").phases[2].players[0] == "encoder"
+    config.phases[0].players = ("coder",)
+    with pytest.raises(ValueError, match=r"phases.0.players has 'coder'; allowed are"):
+        config.check()
