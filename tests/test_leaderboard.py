@@ -15,7 +15,7 @@ from jreid.config_json import from_json
 from jreid.evaluation.files.results_file import write_results
 from jreid.run import results
 from jreid.run.workdir import CONFIG, open_workdir
-from tools import leaderboard
+from tools import leaderboard, leaderboard_page
 from tools.system_cost import Cost, measured_cost
 
 STEPS = 30  # of a run
@@ -122,3 +122,16 @@ def test_costs_are_counted(tmp_path):
     wider.data.root = config.data.root
     wider.sampling.identities = 3
     assert measured_cost(wider).parameters > 100 * cost.parameters
+
+
+def test_names_of_near_points_stand_apart():
+    points = [(1.0, 50.0), (1.0, 51.0), (1.0, 60.0), (2.0, 50.0), (1.1, 50.5)]
+    heights = leaderboard_page.label_heights(points)
+    assert heights == [50, 56, 60, 50, 53]
+
+
+def test_a_synthetic_set_is_not_called_by_its_protocols_name():
+    setting = ("SYSU-MM01", ALL)
+    assert leaderboard_page.title(setting, synthetic=False) == f"SYSU-MM01, {ALL}"
+    synthetic = leaderboard_page.title(setting, synthetic=True)
+    assert synthetic == f"SynVI by the protocol of SYSU-MM01, {ALL}"

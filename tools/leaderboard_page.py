@@ -51,20 +51,26 @@ class Row:
 def write(folder: Path, rows: Sequence[Row], *, synthetic: bool) -> list[Path]:
     """Writes leaderboard.html, .csv, .md and .png; returns their paths."""
     make_folder(folder)
-    tables = {setting: cells(rows, setting) for setting in settings(rows)}
+    found = settings(rows)
+    tables = {title(x, synthetic=synthetic): cells(rows, x) for x in found}
     notes = [NOTE, *([SYNTHETIC] if synthetic else [])]
     picture = folder / "leaderboard.png"
     with replacing(picture) as temporary:
-        draw(temporary, rows, next(iter(tables)))
+        draw(temporary, rows, found[0], next(iter(tables)))
     texts = {
         "html": _html(tables, notes, picture.read_bytes()),
-        "csv": _csv(tables),
+        "csv": _csv(dict(zip(found, tables.values(), strict=True))),
         "md": _markdown(tables, notes),
     }
     paths = [folder / f"leaderboard.{suffix}" for suffix in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         write_text(path, text)
     return [*paths, picture]
+
+
+def title(setting: Setting, *, synthetic: bool) -> str:
+    """What is above a table: a data set's protocol is not the data set."""
+    return ("SynVI by the protocol of " if synthetic else "") + ", ".join(setting)
 
 
 def settings(rows: Sequence[Row]) -> list[Setting]:
@@ -105,11 +111,12 @@ def cells(rows: Sequence[Row], setting: Setting) -> list[tuple[str, ...]]:
     return lines
 
 
-def draw(path: Path, rows: Sequence[Row], setting: Setting) -> None:
+def draw(path: Path, rows: Sequence[Row], setting: Setting, heading: str) -> None:
     """Rank-1 rate against operations and against the width of an embedding."""
     # The object interface: pyplot would keep a figure and choose a backend.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
     figure = Figure(figsize=(12, 4.5), layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -119,18 +126,44 @@ def draw(path: Path, rows: Sequence[Row], setting: Setting) -> None:
         "numbers of an embedding": [float(row.cost.width) for row in shown],
     }
     for panel, (label, xs) in zip(figure.subplots(1, 2), axes.items(), strict=True):
-        for row, x in zip(shown, xs, strict=True):
+        points = [
+            (x, 100 * row.scores[setting].mean["R-1"])
+            for row, x in zip(shown, xs, strict=True)
+        ]
+        heights = label_heights(points)
+        for row, x, height in zip(shown, xs, heights, strict=True):
             score = row.scores[setting]
             low, high = score.interval["R-1"]
             y = 100 * score.mean["R-1"]
             error = [[max(y - 100 * low, 0)], [max(100 * high - y, 0)]]
             panel.errorbar([x], [y], yerr=error, fmt="o", capsize=3, color="#0072B2")
-            panel.annotate(row.system, (x, y), (5, 4), textcoords="offset points")
+            panel.annotate(row.system, (x, height), (6, -4), textcoords="offset points")
         panel.set_xscale("log")
+        panel.margins(x=0.15)
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        panel.xaxis.set_minor_locator(NullLocator())
         panel.set_xlabel(label)
         panel.set_ylabel("rank-1 rate (%), 95 % interval")
-    figure.suptitle(", ".join(setting))
+    figure.suptitle(heading)
     canvas.print_figure(str(path), dpi=120, format="png")
+
+
+def label_heights(
+    points: Sequence[tuple[float, float]], *, apart: float = 3.0, near: float = 1.15
+) -> list[float]:
+    """Where names stand beside points (x, y), in order: those of near x do not overlap.
+
+    From the lowest one on each is `apart` above those whose x differs by less than the
+    factor `near`, or at its own y.
+    """
+    heights = [0.0] * len(points)
+    placed: list[tuple[float, float]] = []
+    for y, x, place in sorted((y, x, n) for n, (x, y) in enumerate(points)):
+        beside = [h for other, h in placed if max(x, other) < near * min(x, other)]
+        heights[place] = max([y, *(h + apart for h in beside)])
+        placed.append((x, heights[place]))
+    return heights
 
 
 def _neighbours(scores):
@@ -144,8 +177,8 @@ def _html(tables, notes, picture):
         f"<style>{STYLE}</style>"
     ]
     parts += [f"<p>{html.escape(note)}</p>" for note in notes]
-    for setting, lines in tables.items():
-        parts.append(f"<h2>{html.escape(', '.join(setting))}</h2><table>")
+    for heading, lines in tables.items():
+        parts.append(f"<h2>{html.escape(heading)}</h2><table>")
         for tag, line in [("th", HEADER), *(("td", line) for line in lines)]:
             row = "".join(f"<{tag}>{html.escape(x)}</{tag}>" for x in line)
             parts.append(f"<tr>{row}</tr>")
@@ -165,9 +198,9 @@ def _csv(tables):
 
 def _markdown(tables, notes):
     parts = []
-    for setting, lines in tables.items():
+    for heading, lines in tables.items():
         table = [HEADER, tuple("---" for _ in HEADER), *lines]
-        parts.append(f"**{', '.join(setting)}**")
+        parts.append(f"**{heading}**")
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in table))
     return "\n\n".join([*parts, *notes]) + "\n"
 
