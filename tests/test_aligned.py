@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import narrow
 import numpy as np
 import pytest
+import tiny
 from flax import nnx
+from PIL import Image
 
 from jreid.config_files import load
 from jreid.losses.cosine_triplet import CosineTriplet
@@ -13,6 +15,10 @@ from jreid.losses.image_distance import ImageDistance
 from jreid.losses.least_squares import LeastSquares
 from jreid.models.modules.aligned import another_identity, normalised, signed
 from jreid.models.modules.generators import TransposedConv, instance_norm
+from jreid.models.modules.keys import WeightKeys
+from jreid.run.translations import first_of_people, save_translations
+from jreid.training.normalisation import grey_levels, normalise
+from jreid.training.state import TrainState
 
 
 @pytest.mark.parametrize("others", ["other modality", "own modality"])
@@ -109,3 +115,38 @@ def test_phases_and_players_are_the_released_ones():
     config.phases[0].players = ("coder",)
     with pytest.raises(ValueError, match=r"phases.0.players has 'coder'; allowed are"):
         config.check()
+
+
+def test_a_picture_shows_images_their_translations_and_what_comes_back(tmp_path):
+    config = narrow.narrow("aligngan")
+    config.data.root = str(tiny.make_tree(tmp_path / "tree"))
+    images = config.data.read().test
+    network = config.network.make(3, WeightKeys(0), jnp.float32)
+    _, params, stats = nnx.split(network, nnx.Param, nnx.BatchStat)
+    pure = [nnx.to_pure_dict(x) for x in (params, stats)]
+    state = TrainState(jnp.int32(0), *pure, {}, {})
+    path = save_translations(config, tmp_path, state, images, 3)
+    assert path == tmp_path / "translations.png"
+    assert save_translations(load("demo"), tmp_path, state, images, 3) is None
+    with Image.open(path) as picture:
+        shown = np.asarray(picture)
+    people = len(np.unique(images.ids))
+    assert shown.shape == (34 + 6 * 134, 110 + people * 70, 3)
+    cell = shown[34 : 34 + 128, 110:174].astype(int)
+    row = first_of_people(images, 0)[0]
+    with Image.open(images.paths[row]) as first:
+        height, width = config.size
+        small = first.resize((width, height), Image.Resampling.BILINEAR)
+        given = small.resize((64, 128), Image.Resampling.BICUBIC)
+    assert np.abs(cell - np.asarray(given)).mean() < 8
+    made = shown[34 + 134 : 34 + 134 + 128, 110:174]
+    assert np.abs(made - np.asarray(given, int)).mean() > 20  # untrained: noise
+
+
+def test_grey_levels_are_the_inverse_of_normalising(rng):
+    images = rng.integers(0, 256, (2, 3, 4, 3), dtype=np.uint8)
+    found = grey_levels(normalise(jnp.asarray(images)))
+    np.testing.assert_array_equal(found, images)
+    bright = jnp.full((1, 1, 1, 3), 99.0)
+    np.testing.assert_array_equal(grey_levels(bright), 255)
+    np.testing.assert_array_equal(grey_levels(-bright), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from jreid.bounds import at_least, between
 from jreid.models.resnet import ResNet
@@ -73,6 +74,8 @@ class AlignedNetwork:
     """Width of the embedding, and of the classifier's hidden layer."""
     dropout: float = 0.5
     """Fraction of the pooled map dropped before the classifier."""
+    translates: ClassVar[bool] = True
+    """The module has `translate(images, modality)`: a run's end shows what it makes."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""

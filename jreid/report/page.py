@@ -13,6 +13,7 @@ from jreid.report.rank_lists import Explain, rank_list_section
 from jreid.report.run_folder import ReportedRun
 from jreid.report.scores import curve_section, score_section
 from jreid.report.training import training_section
+from jreid.report.translations import translation_section
 
 _TITLES = {
     "scores": "Scores",
@@ -24,6 +25,7 @@ _TITLES = {
     "cameras": "Cameras",
     "map": "Map",
     "ranks": "Rank lists",
+    "translations": "Translations",
     "flips": "Flipped",
 }
 
@@ -59,6 +61,7 @@ def report_page(
         "cameras": camera_section(runs),
         "map": map_section(runs, map_by),
         "ranks": rank_list_section(runs, explain, explained),
+        "translations": translation_section(runs),
         "flips": flip_section(runs),
     }
     there = {key: text for key, text in sections.items() if text}

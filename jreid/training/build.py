@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jreid.config import Config
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.views import modality_of
-from jreid.training.forward import make_embed
+from jreid.training.forward import make_embed, make_translate
 from jreid.training.learner import System, Work, make_system
 from jreid.training.plan import PlannedPhase, schedule_of_run
 from jreid.training.state import network_structure
@@ -80,6 +80,11 @@ def build_embed(config: Config, classes: int) -> Callable[..., dict[str, Any]]:
     """The `embed` of a system alone, for a network that is not trained any more."""
     frozen = network_structure(network_maker(config, classes))[1]
     return make_embed(frozen, config.embedding, stems(config.views))
+
+
+def build_translate(config: Config, classes: int) -> Callable[..., dict[str, Any]]:
+    """`translate(params, stats, images, modality)` of a network that makes images."""
+    return make_translate(network_structure(network_maker(config, classes))[1])
 
 
 def stems(views: Mapping[str, Any]) -> dict[str, str]:

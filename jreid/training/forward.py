@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.rows import joined
 from jreid.models.embedding import unit_rows
-from jreid.training.normalisation import normalise
+from jreid.training.normalisation import grey_levels, normalise
 
 
 def make_embed(
@@ -37,6 +37,22 @@ def make_embed(
         return embedding(*outputs)
 
     return embed
+
+
+def make_translate(
+    frozen: nnx.GraphDef,
+) -> Callable[..., dict[str, UInt8[Array, "b h w 3"]]]:
+    """Returns the jitted `translate(params, stats, images, modality)`, uint8 as given.
+
+    Of images of one modality those that the network's `translate` makes, by name.
+    """
+
+    @functools.partial(jax.jit, static_argnames="modality")
+    def translate(params, stats, images, modality):
+        made = nnx.merge(frozen, params, stats).translate(normalise(images), modality)
+        return {name: grey_levels(x) for name, x in made.items()}
+
+    return translate
 
 
 def make_forward(graphdef: nnx.GraphDef, seed: int):
