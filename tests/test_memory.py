@@ -45,6 +45,7 @@ def test_epochs_are_counted_on_through_phases():
     def phase(epochs, steps):
         sampling = SimpleNamespace(steps_per_epoch=lambda _: steps)
         own = {"objective": {}, "views": {}, "trainable": "", "schedule": None}
+        own["players"] = ()
         return SimpleNamespace(epochs=epochs, sampling=sampling, **own)
 
     config = SimpleNamespace(
