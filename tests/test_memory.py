@@ -44,8 +44,8 @@ def test_epochs_are_counted_on_through_phases():
 
     def phase(epochs, steps):
         sampling = SimpleNamespace(steps_per_epoch=lambda _: steps)
-        own = {"objective": {}, "views": {}, "trainable": "", "schedule": None}
-        own["players"] = ()
+        own = {"objective": {}, "views": {}, "trainable": ""}
+        own |= {"schedule": None, "players": ()}
         return SimpleNamespace(epochs=epochs, sampling=sampling, **own)
 
     config = SimpleNamespace(

@@ -9,7 +9,7 @@ import numpy as np
 
 from jreid.bounds import at_least
 from jreid.data.datasets import MODALITY_NAMES, Images
-from jreid.data.sampling import Sampler
+from jreid.data.sampling import Sampler, drawn_evenly
 from jreid.data.views import View, check_views, families, modality_of
 from jreid.shapes import Int
 
@@ -71,8 +71,8 @@ class PerCluster:
             rng = np.random.default_rng([seed, step])
             drawn = {}
             for name, rows in clusters.items():
-                chosen = _evenly(rng, np.arange(len(rows)), counts[own[name]])
-                parts = [_evenly(rng, rows[i], self.images) for i in chosen]
+                chosen = drawn_evenly(rng, np.arange(len(rows)), counts[own[name]])
+                parts = [drawn_evenly(rng, rows[i], self.images) for i in chosen]
                 drawn[name] = np.concatenate(parts)
             return {n: drawn[view.same_image_as or n] for n, view in views.items()}
 
@@ -99,9 +99,3 @@ def _rows_by_cluster(
         )
     rows = np.flatnonzero(used)
     return [rows[labels[rows] == label] for label in np.unique(labels[rows])]
-
-
-def _evenly(rng: np.random.Generator, values: np.ndarray, count: int) -> np.ndarray:
-    """So many of the values in random order, repeated only after all were drawn."""
-    rounds = -(-count // len(values))
-    return np.concatenate([rng.permutation(values) for _ in range(rounds)])[:count]

@@ -230,10 +230,17 @@ def _draw_for(
     drawn: dict[str, list],
 ) -> None:
     """`count` of `rows` for each view: random, repeated only after all were used."""
-    rounds = -(-count * len(names) // len(rows))
-    order = np.concatenate([rng.permutation(rows) for _ in range(rounds)])
+    order = drawn_evenly(rng, rows, count * len(names))
     for i, name in enumerate(names):
         drawn[name].append(order[i * count : (i + 1) * count])
+
+
+def drawn_evenly(
+    rng: np.random.Generator, values: Int[np.ndarray, " n"], count: int
+) -> Int[np.ndarray, " c"]:
+    """`count` of the values in random order, repeated only after all were drawn."""
+    rounds = -(-count // len(values))
+    return np.concatenate([rng.permutation(values) for _ in range(rounds)])[:count]
 
 
 def _with_repeats(

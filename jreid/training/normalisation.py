@@ -3,23 +3,18 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
-from jreid.models.modules.image_statistics import IMAGE_MEAN, IMAGE_STD
+from jreid.models.modules.image_statistics import image_statistics
 
 
 def normalise(images: UInt8[Array, "*n c"]) -> Float[Array, "*n c"]:
     """Grey levels 0..255 to zero mean and unit variance by ImageNet's statistics."""
     dtype = jnp.result_type(float)  # float32, or float64 where JAX has it enabled
-    mean, std = _statistics(images.ndim, dtype)
+    mean, std = image_statistics(images.ndim, dtype)
     return (images.astype(dtype) / 255 - mean) / std
 
 
 def grey_levels(images: Float[Array, "*n c"]) -> UInt8[Array, "*n c"]:
     """The inverse of `normalise`, rounded; what is darker or brighter is cut off."""
-    mean, std = _statistics(images.ndim, images.dtype)
+    mean, std = image_statistics(images.ndim, images.dtype)
     levels = jnp.round(255 * (images * std + mean))
     return jnp.clip(levels, 0, 255).astype(jnp.uint8)
-
-
-def _statistics(ndim, dtype):
-    over = tuple(range(ndim - 1))
-    return (jnp.expand_dims(jnp.array(v, dtype), over) for v in (IMAGE_MEAN, IMAGE_STD))

@@ -12,7 +12,7 @@ from jreid.data.rows import joined
 from jreid.models.aligned import AlignedNetwork as Part
 from jreid.models.modules.dropout import dropped
 from jreid.models.modules.generators import Generator, PatchDiscriminator
-from jreid.models.modules.image_statistics import IMAGE_MEAN, IMAGE_STD
+from jreid.models.modules.image_statistics import image_statistics
 from jreid.models.modules.initialisers import torch_uniform
 from jreid.models.modules.layers import BatchNorm, Linear
 from jreid.models.modules.pooling import average_pool
@@ -206,17 +206,11 @@ def another_identity(ids: Int[Array, " n"]) -> Int[Array, " n"]:
 
 def signed(images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
     """From normalised images to grey levels in [-1, 1]."""
-    mean, std = _statistics(images)
+    mean, std = image_statistics(images.ndim, images.dtype)
     return 2 * (images * std + mean) - 1
 
 
 def normalised(images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
     """The inverse of `signed`."""
-    mean, std = _statistics(images)
+    mean, std = image_statistics(images.ndim, images.dtype)
     return ((images + 1) / 2 - mean) / std
-
-
-def _statistics(images):
-    return (
-        jnp.array(v, images.dtype).reshape(1, 1, 1, 3) for v in (IMAGE_MEAN, IMAGE_STD)
-    )
