@@ -7,12 +7,8 @@ from typing import Literal
 
 from jreid.bounds import at_least
 from jreid.lazy import jax, jnp
-from jreid.losses.primitives import (
-    EXACT,
-    equal,
-    weights_in_own_modality,
-    widen,
-)
+from jreid.losses.directions import cosines
+from jreid.losses.primitives import equal, weights_in_own_modality, widen
 from jreid.losses.standing import On, check_weight_and_on, shared
 from jreid.shapes import Bool, Float, Int
 
@@ -32,10 +28,7 @@ def cosine_triplet(
     without either has no term.
     """
     features = widen(features)
-    squares = jnp.sum(features**2, axis=1, keepdims=True)
-    # a root's slope at 0 is infinite
-    unit = features / jnp.sqrt(jnp.where(squares <= 1e-12, 1e-12, squares))
-    similarities = jnp.matmul(unit, unit.T, precision=EXACT)
+    similarities = cosines(features, features)
     same = equal(ids)
     positives, negatives = others & same, others & ~same
     there = jnp.any(positives, axis=1) & jnp.any(negatives, axis=1)
