@@ -57,7 +57,8 @@ explanation_kind
 explanation
 serve.*
 doctor.*
-export.program export.torch_network.network
+export.program export.torch_network.resnet export.torch_network.head
+export.torch_network.network
 export.*
 embed evaluate train prepare explain report.__main__ search.__main__ export.__main__
 __main__
@@ -119,6 +120,7 @@ ONLY_IN = {
     "torch": (
         "export.__main__",  # to say that it is missing
         "export.torch_file",
+        *("export.torch_network.resnet", "export.torch_network.head"),
         "export.torch_network.network",
         "export.torch_network.standalone",
         "export.torch_network.weights",

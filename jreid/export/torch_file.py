@@ -20,7 +20,14 @@ import torch  # pyright: ignore[reportMissingImports]
 from jreid.config import Config
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.export.embedding import Network, largest_difference
-from jreid.export.torch_network import from_config, network, standalone, weights
+from jreid.export.torch_network import (
+    from_config,
+    head,
+    network,
+    resnet,
+    standalone,
+    weights,
+)
 from jreid.models.embedding import Embedding
 from jreid.run.frozen import FrozenRun
 from jreid.training.build import stems
@@ -35,6 +42,9 @@ the weights are in model.pth beside this file. Needs torch, and Pillow to read i
 """
 
 '''
+
+
+MODULES = (resnet, head, network, standalone)  # each after what it imports
 
 
 def export(run: FrozenRun, ours: Network, out: Path) -> float:
@@ -113,9 +123,9 @@ def _embed(exported: network.TwoStreamNetwork, how: dict[str, Any]):
 
 
 def source(arguments: dict[str, Any], how: dict[str, Any], name: str) -> str:
-    """The text of model.py: network.py, then standalone.py, with their settings."""
+    """The text of model.py: the modules one after the other, with their settings."""
     imports, bodies = [], []
-    for module in (network, standalone):
+    for module in MODULES:
         body, needed = _body_and_imports(module)
         bodies.append(body)
         imports += needed

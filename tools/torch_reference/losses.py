@@ -4,7 +4,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from torch import Tensor  # pyright: ignore[reportMissingImports]
 from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
-from jreid.export.torch_network.network import at_least_float32
+from jreid.export.torch_network.head import at_least_float32
 
 
 def euclidean_distances(a: Tensor, b: Tensor, *, eps: float = 1e-12) -> Tensor:

@@ -7,7 +7,8 @@ has not is refused by name.
 from typing import Any
 
 from jreid.config import Config
-from jreid.export.torch_network.network import Branch, TwoStreamNetwork
+from jreid.export.torch_network.head import Branch
+from jreid.export.torch_network.network import TwoStreamNetwork
 from jreid.models.non_local import NonLocal
 from jreid.models.pooling import Average, GeM, Maximum
 from jreid.models.two_stream import Branch as BranchPart

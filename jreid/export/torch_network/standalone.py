@@ -11,9 +11,9 @@ from typing import Any
 import torch  # pyright: ignore[reportMissingImports]
 from torch import Tensor  # pyright: ignore[reportMissingImports]
 
+from jreid.export.torch_network.head import Branch
 from jreid.export.torch_network.network import (
     STREAMS,
-    Branch,
     TwoStreamNetwork,
     fused_embedding,
     normalise,
