@@ -67,6 +67,18 @@ def embedded(monkeypatch) -> list:
     return found
 
 
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory):
+    """A small stand-in for each data set, in a folder named as the data set."""
+    from tools import stand_ins
+
+    root = tmp_path_factory.mktemp("trees")
+    for name in ("sysu_mm01", "regdb", "llcm"):
+        getattr(stand_ins, name)(root / name)
+    stand_ins.own_images(root / "folder")
+    return root
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

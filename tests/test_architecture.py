@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 LAYERS = """
 stopping
 bounds cache_folder extra lazy machine_memory progress shapes user_files whole_files
-models.torch_names run.leaves run.quiet_orbax data.quiet
+models.torch_names run.leaves run.plain_path run.quiet_orbax data.quiet
 ending heat_map parts processes.*
 config_json
 config_hash config_differences
@@ -35,6 +35,7 @@ data.data_sets
 training.patterns training.subtrees training.schedules training.optimizers
 data.single_image
 run.image_list run.embedding_batches run.embedding_shards run.embedding_job
+run.checkpoint_reading
 run.checkpoint training.objective training.scalars
 training.phases training.players training.memory training.writers
 training.weights_and_biases training.end_time training.reporter
@@ -107,7 +108,7 @@ ONLY_IN = {
     "tensorflow": TENSORFLOW,
     "tensorflow_datasets": ("data.builders", "data.records", "prepare"),
     "clu": ("training.reporter", "training.writers"),
-    "orbax": ("run.checkpoint",),
+    "orbax": ("run.checkpoint", "run.checkpoint_reading"),
     "matplotlib": ("evaluation.cmc_plot", "heat_map", "search.reliability_diagram"),
     "fastapi": SERVED,
     "starlette": SERVED,

@@ -9,9 +9,7 @@ state ("params/trunk/layer1/0/conv1/kernel"), and `leaves`, JSON with the shape,
 and CRC-32 of each.
 """
 
-import os
 import pathlib
-import re
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -22,13 +20,14 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from jreid.processes.distributed import from_main
+from jreid.run.checkpoint_reading import read_arrays, read_leaves
 from jreid.run.leaves import check_fit, checksum, describe, named_leaves
+from jreid.run.plain_path import PlainPath
 from jreid.run.quiet_orbax import quieten_orbax
 from jreid.run.workdir import saved_steps
 
 quieten_orbax()
 
-PLAIN = re.compile(r"[\w/.,@+=~ -]+", re.ASCII)  # paths that mean nothing else anywhere
 REMEDY = (
     "Take an earlier checkpoint with --config.checkpoint.step= (in training) or --step "
     "(in evaluation)"
@@ -73,37 +72,18 @@ class Checkpoints:
             }
         self.read_only = read_only
         self._saving: int | None = None
-        self._links: tempfile.TemporaryDirectory | None = None
+        self._place = PlainPath(self.folder)
         try:
             if not read_only:
                 self.folder.mkdir(parents=True, exist_ok=True)
-            self._place = self._plain_path()
             self._manager = ocp.CheckpointManager(
-                self._place, options=ocp.CheckpointManagerOptions(**options)
+                self._place.made(), options=ocp.CheckpointManagerOptions(**options)
             )
         except OSError as error:
             raise OSError(
                 f"cannot keep checkpoints in {self.folder}: {error}. Give a --workdir "
                 "that can be written."
             ) from error
-
-    def _plain_path(self) -> pathlib.Path:
-        """Another path to the folder where its own would be read as a pattern or URI.
-
-        Orbax and what it stands on search with the path in their patterns, without
-        escaping it, and take UTF-8 alone: such checkpoints could never be read again.
-        """
-        if PLAIN.fullmatch(os.fspath(self.folder)):
-            return self.folder
-        if jax.process_count() > 1:  # all need the same path
-            raise ValueError(
-                f"the path {str(self.folder)!r} has characters that several processes "
-                "cannot share: give a --workdir of letters, digits and -_.,@+=~"
-            )
-        self._links = tempfile.TemporaryDirectory(prefix="jreid-")
-        link = pathlib.Path(self._links.name) / "checkpoints"
-        link.symlink_to(self.folder, target_is_directory=True)
-        return link
 
     def steps(self) -> list[int]:
         """The steps with a complete checkpoint on disk, ascending."""
@@ -178,21 +158,10 @@ class Checkpoints:
         wanted = named_leaves(like)
         leaves = self._read_leaves(step)
         check_fit(leaves, wanted, f"step {step} in {self.folder}")
-        targets = {name: _target(array) for name, array in wanted.items()}
-        arguments = ocp.checkpoint_utils.construct_restore_args(targets)
-        state = ocp.args.PyTreeRestore(
-            targets, restore_args=arguments, partial_restore=True
-        )
         try:
-            read = self._manager.restore(step, args=ocp.args.Composite(state=state))
-        except Exception as error:
-            # What follows is a page about how the array would have been read.
-            why = str(error).partition(" See full TensorStore details")[0][:300]
-            raise self._damaged(step, f"Orbax's files: {why}") from error
-        arrays = {name: read["state"][name] for name in wanted}
-        for name, array in arrays.items():
-            if describe(name, _whole(array)) != leaves[name]:
-                raise self._damaged(step, f"{name} differs from what was saved")
+            arrays = read_arrays(self._manager, step, wanted, leaves)
+        except ValueError as error:
+            raise self._damaged(step, str(error)) from error
         return jax.tree.unflatten(jax.tree.structure(like), list(arrays.values()))
 
     def shapes(self, step: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -237,8 +206,7 @@ class Checkpoints:
             self.wait()
         finally:
             self._manager.close()
-            if self._links is not None:
-                self._links.cleanup()
+            self._place.forget()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -248,14 +216,10 @@ class Checkpoints:
 
     def _read_leaves(self, step: int) -> dict[str, Any]:
         """What `describe` gave for every array of the checkpoint."""
-        items = ocp.args.Composite(leaves=ocp.args.JsonRestore())
         try:
-            leaves = self._manager.restore(step, args=items)["leaves"]
-            if leaves.pop("crc32") != checksum(leaves):
-                raise ValueError("a wrong checksum")
-        except Exception as error:
-            raise self._damaged(step, f"its list of arrays: {error}") from error
-        return leaves
+            return read_leaves(self._manager, step)
+        except ValueError as error:
+            raise self._damaged(step, str(error)) from error
 
     def _write_error(self, error: Exception) -> OSError:
         intact = "Earlier checkpoints are intact. " if self.steps() else ""
@@ -287,15 +251,3 @@ def resume(saved: Checkpoints, state: Any, step: int = -1) -> tuple[Any, int]:
         state = saved.restore(state, step)
         saved.discard_after(step)
     return state, step
-
-
-def _whole(array: Any) -> Any:
-    """This process's copy of an array, which other processes may have as well."""
-    if isinstance(array, jax.Array) and not array.is_fully_addressable:
-        return array.addressable_data(0)
-    return array
-
-
-def _target(array: Any) -> jax.ShapeDtypeStruct:
-    sharding = getattr(array, "sharding", None)
-    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
