@@ -3,8 +3,8 @@
     python -m jreid.train --config demo             (what `make demo` runs)
     python -m jreid.train --config demo:base        (another system of configs/systems)
 
-A ResNet-18 of half width, trained from scratch on 96 x 48 images; its rate was chosen
-on SynVI's validation identities (docs/ablation). Scores on SynVI show that the program
+A ResNet-18 of half width, trained from scratch on 96 x 48 images; its rate and which row
+of the paper is the default were chosen on SynVI's validation identities (docs/ablation). Scores on SynVI show that the program
 works and tell methods apart; they are not SYSU-MM01 scores.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jreid.config import Config
-from jreid.configs.systems import DEFAULT, demos, make
+from jreid.configs.systems import demos, make
 from jreid.data.augmentations import Flip, Grey, PadCrop, RandomChannel
 from jreid.data.sampling import PerModality
 from jreid.data.sysu_mm01 import SysuMM01
@@ -21,10 +21,12 @@ from jreid.models.resnet import ResNet
 from jreid.training.optimizers import SGD
 from jreid.training.schedules import Cosine
 
+DEFAULT = "ours2"  # the best on validation identities of the rows with DIAM and VRD
+
 
 def get_config(variant: str = DEFAULT) -> Config:
     """A system on SynVI, made small enough to train within minutes."""
-    config = make(variant, SysuMM01("synvi", train_on_val=False), "demo")
+    config = make(variant, SysuMM01("synvi", train_on_val=False), "demo", DEFAULT)
     config.loading.cache = True
     return demos().get(variant, small)(config)
 

@@ -115,6 +115,7 @@ def test_the_demo_has_these_numbers():
     assert {k: b.inner_channels for k, b in trunk.after.items()} == {"2.1": 1, "3.1": 1}
     bottleneck = config.network.refine
     assert (bottleneck.hidden, bottleneck.features) == ((1024, 512), 0)
+    assert bottleneck.of == ("v1",) and config == load("demo:ours2")
     sgd = config.optimizer
     assert (sgd.lr, sgd.momentum, sgd.nesterov) == (0.03, 0.9, True)
     assert (sgd.weight_decay, sgd.clip_norm, sgd.groups) == (5e-4, 0, ())

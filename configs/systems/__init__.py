@@ -51,8 +51,8 @@ def published() -> dict[str, dict[tuple[str, str], tuple[float, float]]]:
     }
 
 
-def make(system: str, data: Any, name: str) -> Config:
-    """The system on a data set; the run is called `name`, or `name`-SYSTEM.
+def make(system: str, data: Any, name: str, default: str = DEFAULT) -> Config:
+    """The system on a data set; the run is called `name`-SYSTEM, the default's `name`.
 
     Raises:
         ValueError: there is no such system; lists them.
@@ -71,7 +71,7 @@ def make(system: str, data: Any, name: str) -> Config:
             f"{f'; did you mean {near[0]}?' if near else ''}{''.join(lines)}"
         )
     config = known[system](data)
-    config.name = name if system == DEFAULT else f"{name}-{system}"
+    config.name = name if system == default else f"{name}-{system}"
     return config
 
 
