@@ -117,6 +117,7 @@ def test_phases_and_players_are_the_released_ones():
         config.check()
 
 
+@pytest.mark.slow
 def test_a_picture_shows_images_their_translations_and_what_comes_back(tmp_path):
     config = narrow.narrow("aligngan")
     config.data.root = str(tiny.make_tree(tmp_path / "tree"))

@@ -104,7 +104,7 @@ def as_published(root, lost=0):
     return root
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_counts_are_compared_with_the_published_ones(tmp_path):
     findings, _ = check_data_set(part_for(as_published(tmp_path / "whole")))
     assert "as published (Wu et al., ICCV 2017" in findings[0].words

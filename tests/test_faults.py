@@ -64,6 +64,7 @@ def test_the_batch_of_a_divergence_is_listed(tree, tmp_path, monkeypatch):
         assert folders == identities
 
 
+@pytest.mark.slow
 def test_divergence_is_told_even_if_the_list_cannot_be_written(
     tree, tmp_path, monkeypatch
 ):

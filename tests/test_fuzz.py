@@ -366,7 +366,7 @@ class NoOptions:
     """Of a program that takes a config alone."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_overrides_of_a_config(tmp_path, capsys):
     """A config that was checked, or exit code 2 and no traceback."""
     overrides = st.lists(st.tuples(st.sampled_from(FIELDS), VALUES), max_size=3)

@@ -70,7 +70,7 @@ def run(tmp_path, *more, systems=("full", "mmn")):
     return leaderboard.main([*words, "--out", str(tmp_path / "out"), *more])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trains_what_is_missing_and_ranks_it(tmp_path, trained, capsys):
     assert run(tmp_path, systems=("full",)) == 0
     assert trained == ["full-seed0", "full-seed1"]

@@ -157,7 +157,7 @@ def test_a_step_changes_every_parameter_and_statistic():
         assert not np.array_equal(leaf, changed), jax.tree_util.keystr(path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_bfloat16_trains_like_float32_and_keeps_a_float32_state():
     state, mixed = train_on(jax.devices()[:1], 2, precision="bfloat16")
     _, full = train_on(jax.devices()[:1], 2)
@@ -182,7 +182,7 @@ def test_rematerialising_changes_no_result():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_folding_frozen_norms_into_convolutions_leaves_the_embedding(monkeypatch):
     """The form of accelerators, run on a CPU."""
     state, _ = train_on(jax.devices()[:1])

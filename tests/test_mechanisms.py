@@ -132,6 +132,7 @@ def test_a_player_of_every_second_step_rests_in_the_others(tree, tmp_path):
     )
 
 
+@pytest.mark.long
 def test_the_teacher_follows_at_its_rate(tree, tmp_path):
     one, two = states_at("teacher", tree, tmp_path / "run", 1, 2)
     name = "branches/v1/classifier/kernel"

@@ -10,6 +10,7 @@ import tiny
 from jreid import evaluate, parts, train
 from jreid.config_files import load
 
+pytestmark = pytest.mark.usefixtures("systems_built_once")
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "new-system.md"
 
 

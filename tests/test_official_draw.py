@@ -180,7 +180,7 @@ def naive_rows(features, columns, trial):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("draw", ["agw", "official"])
 def test_real_split_agrees_with_a_plain_loop(draw, permutations):
     columns = published_columns()

@@ -81,7 +81,7 @@ def make_images():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["full", "base"])
+@pytest.mark.parametrize("row", ["full", pytest.param("base", marks=pytest.mark.long)])
 def test_a_row_of_the_paper_is_what_it_was(row, monkeypatch):
     monkeypatch.setitem(BLOCK_COUNTS, 10, (1, 1, 1, 1))
     pinned = ROWS[row]

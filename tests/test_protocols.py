@@ -139,7 +139,7 @@ def test_sysu_scores_agree_with_naive_loops():
         assert score.trials == 3 and score.protocol == "SYSU-MM01"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_large_set_is_scored_in_blocks():
     """One matrix of all distances would take 800 MB, and several were held."""
     identities = np.arange(20_000) // 20

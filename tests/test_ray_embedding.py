@@ -94,7 +94,9 @@ class Hanging(Stub):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", ["worker", "node"])
+@pytest.mark.parametrize(
+    "lost", [pytest.param("worker", marks=pytest.mark.long), "node"]
+)
 def test_what_a_lost_worker_had_in_hand_is_done_again(
     cluster, second, images, tmp_path, monkeypatch, lost
 ):

@@ -74,7 +74,7 @@ def test_the_bottleneck_learns_at_the_papers_rate():
         assert scalars[name][-10:].mean() < math.log(CLASSES)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_further_linear_map_diverges_at_the_papers_rate():
     """Why z is the last hidden layer: VSD's further Linear to z, which nothing
     normalises, does not stand this rate."""

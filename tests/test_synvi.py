@@ -98,7 +98,7 @@ def _root_in(cache):
     return str(synvi.synvi_root())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_many_processes_at_once(root, tmp_path):
     context = multiprocessing.get_context("spawn")
     with context.Pool(3) as pool:

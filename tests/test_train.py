@@ -238,7 +238,7 @@ def make_regdb(root: pathlib.Path) -> pathlib.Path:
     return root
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_regdb_is_trained_and_scored_in_both_directions(tree, tmp_path):
     config = tiny.tiny_config(make_regdb(tmp_path / "RegDB"), "regdb")
     config.data.split = 3
@@ -339,7 +339,7 @@ def test_help_loads_no_tensorflow():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_more_epochs_continue_a_finished_run_where_the_schedule_allows(tree, tmp_path):
     whole, extended = tmp_path / "whole", tmp_path / "extended"
     config = tiny.tiny_config(tree)
@@ -366,7 +366,7 @@ def test_more_epochs_of_a_cosine_are_refused_with_the_reason(tree, tmp_path):
         train.train(config, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_starts_from_the_weights_of_another(tree, tmp_path, finished, capsys):
     config = tiny.tiny_config(tree)
     config.data.train_on_val = False  # three identities instead of five

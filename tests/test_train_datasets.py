@@ -78,7 +78,7 @@ def make_llcm(root: pathlib.Path) -> pathlib.Path:
     return root
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_built_llcm_trains_and_its_folder_scores_the_same(tmp_path):
     root = make_llcm(tmp_path / "LLCM")
     prepare.prepare("llcm", root, tmp_path / "tfds", [1])

@@ -184,7 +184,7 @@ def test_other_images_are_another_data_set(copied, capsys, tmp_path):
     assert (run / "training_images.npz").read_bytes() == trained
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_fraction_of_0_trains_on_everybody_and_embeds(finished, tmp_path, capsys):
     root, _ = finished
     config = config_of(root)
