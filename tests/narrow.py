@@ -17,6 +17,7 @@ from jreid.data.views import modality_of
 from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.aligned import AlignedNetwork, Generator, PatchDiscriminator
 from jreid.models.expansion import DiverseExpansion
+from jreid.models.part_classifiers import PartClassifiers
 from jreid.models.prototype_pool import PrototypePool
 from jreid.models.two_stream import TwoStream
 from jreid.training.cluster_matching import MatchedClusters
@@ -144,6 +145,15 @@ def _copies(config: Config) -> dict[str, int]:
     return {} if adapters is None else dict.fromkeys(adapters.of, 2)
 
 
+def _parts(config: Config) -> dict[str, int]:
+    """The number of parts that have logits each, by the name of these."""
+    return {
+        f"logits.{branch.name}": branch.classifier.parts
+        for branch in getattr(config.network, "branches", ())
+        if isinstance(branch.classifier, PartClassifiers)
+    }
+
+
 def outputs_of(config: Config, rows: Mapping[str, Any], seed: int = 0) -> dict:
     """Random outputs of all names that a term can stand on."""
     rng = np.random.default_rng(seed)
@@ -154,6 +164,8 @@ def outputs_of(config: Config, rows: Mapping[str, Any], seed: int = 0) -> dict:
         if key in getattr(config.network, "discriminators", {}):
             width = config.network.discriminators[key].outputs
         sizes = {"maps": (4, 3, width), "masks": (6, 2, 3)}
+        if name in _parts(config):
+            sizes["logits"] = (_parts(config)[name], width)
         shape = sizes.get(kind, (width,))
         values = rng.normal(size=(len(rows["ids"]), *shape))
         if kind == "masks":

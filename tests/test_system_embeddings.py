@@ -117,6 +117,12 @@ def mmn(one, two):
     return sum(a @ b.T for a in (images, made) for b in (images, made))
 
 
+def branches_apart(one, two):
+    return sum(
+        product(unit(np.asarray(x, np.float64))) for x in one["embeddings"].values()
+    )
+
+
 def stripes_apart(one, two):
     return sum(
         product(unit(np.asarray(x, np.float64))) for x in one["features"].values()
@@ -152,6 +158,7 @@ RELEASED = {
     "sysu:mace_like": post,
     "sysu:dfe_like": pre,
     "sysu:dpmbn_like": pre,
+    "sysu:fbp_like": branches_apart,
     "sysu:agw": post,
     "sysu:mpanet": post,
     "sysu:saai": post,

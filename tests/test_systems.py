@@ -52,6 +52,15 @@ PARAMETERS = {
     "sysu:saai": 43_990_080,
     "sysu:saai_paper": 41_552_960,
     # DEEN's and 25,990 in the attentions, 610,304 and a head of 22,528 for the parts
+    # two stems; the global head; prototypes, positions, neck, classifiers and scores
+    "sysu:fbp_like": 23_508_032
+    + 9_536
+    + (4_096 + 395 * 2048)
+    + (6 + 162) * 2048
+    + 2 * 12_288
+    + 6 * 395 * 2048
+    + 6
+    + 2_550_502,
     "sysu:pdm": 51_617_702,
     "regdb:pdm": 15_755_942,
 }
@@ -104,6 +113,7 @@ RATES = {
     ),
     "sysu:aligngan": (0.2, {0: 1, 49: 1, 50: 1, 199: 1, 200: 0.1, 250: 0.1}),
     "sysu:cmgan": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
+    "sysu:fbp_like": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01}),
     "sysu:mpanet": (3.5e-4, {0: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 139: 0.01}),
     "regdb:mpanet": (3.5e-4, {0: 1, 109: 1, 110: 0.1, 139: 0.1}),
     "sysu:saai": (
@@ -232,6 +242,10 @@ def test_branches_and_adversaries_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"of is 'v2'; allowed .*\['v1', 'parts'\]"):
         network.check()
     network.of = "v1"
+    branch = load("sysu:fbp_like").network.branches[1]
+    branch.pool.prototypes = 3
+    with pytest.raises(ValueError, match="classifier.parts is 6; allowed .* has, 3"):
+        branch.check()
     network.discriminators = {"graph": load("sysu:cmgan").network.discriminators}
     with pytest.raises(ValueError, match="discriminators.graph is .* needs make"):
         network.check()
