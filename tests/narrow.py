@@ -16,6 +16,7 @@ from jreid.data.sampling import PerModality
 from jreid.data.views import modality_of
 from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.aligned import AlignedNetwork, Generator, PatchDiscriminator
+from jreid.models.counterparts import CounterpartNetwork
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.part_classifiers import PartClassifiers
 from jreid.models.prototype_pool import PrototypePool
@@ -55,6 +56,12 @@ def narrow(name: str) -> Config:
                 player.sampling = PerModality(identities=IDS, images=2)
         for phase in config.phases:
             phase.epochs = 1
+    elif isinstance(network, CounterpartNetwork):
+        network.generator = Generator(channels=4, blocks=1)
+        network.discriminator = PatchDiscriminator(4, levels=3)
+        config.phases[0].sampling = PerModality(identities=IDS, images=2)
+        for phase, epochs in zip(config.phases, (1, 2), strict=True):
+            phase.epochs = epochs
     else:
         network.hidden, network.features, network.head = (16,), WIDTH, WIDTH
     if hasattr(config.sampling, "identities"):

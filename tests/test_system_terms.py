@@ -19,6 +19,7 @@ VARIANTS = (
     "hcml_exact",
     "cmgan_minmax",
     "aligngan",  # its terms are its players', see test_aligned.py
+    "mtgan_like",  # as well, see test_counterparts.py
     "saai_paper",
     "pdm_paper",
     "pdm_tri",
