@@ -21,7 +21,9 @@ Losses and optimiser are the strong baseline's (Luo et al., CVPRW 2019), on the 
 the counterpart's and the mean vector alike: cross-entropy with smoothing .1, batch-hard
 triplets with margin .3, 120 epochs of Adam with drops at 40 and 70. Not made: the
 fusion of patches, other granularities, and the baseline's erasing, which would be
-translated with the image. On LLCM, where nothing is published, it is the same.
+translated with the image. On LLCM, where nothing is published, it is the same. A
+trained network is exported as StableHLO alone: jreid's ONNX files have no form of the
+generators' transposed convolutions.
 """
 
 from typing import Any
