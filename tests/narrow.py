@@ -16,7 +16,9 @@ from jreid.data.sampling import PerModality
 from jreid.data.views import modality_of
 from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.aligned import AlignedNetwork, Generator, PatchDiscriminator
+from jreid.models.counterparts import CounterpartNetwork
 from jreid.models.expansion import DiverseExpansion
+from jreid.models.part_classifiers import PartClassifiers
 from jreid.models.prototype_pool import PrototypePool
 from jreid.models.two_stream import TwoStream
 from jreid.training.cluster_matching import MatchedClusters
@@ -54,6 +56,12 @@ def narrow(name: str) -> Config:
                 player.sampling = PerModality(identities=IDS, images=2)
         for phase in config.phases:
             phase.epochs = 1
+    elif isinstance(network, CounterpartNetwork):
+        network.generator = Generator(channels=4, blocks=1)
+        network.discriminator = PatchDiscriminator(4, levels=3)
+        config.phases[0].sampling = PerModality(identities=IDS, images=2)
+        for phase, epochs in zip(config.phases, (1, 2), strict=True):
+            phase.epochs = epochs
     else:
         network.hidden, network.features, network.head = (16,), WIDTH, WIDTH
     if hasattr(config.sampling, "identities"):
@@ -144,6 +152,15 @@ def _copies(config: Config) -> dict[str, int]:
     return {} if adapters is None else dict.fromkeys(adapters.of, 2)
 
 
+def _parts(config: Config) -> dict[str, int]:
+    """The number of parts that have logits each, by the name of these."""
+    return {
+        f"logits.{branch.name}": branch.classifier.parts
+        for branch in getattr(config.network, "branches", ())
+        if isinstance(branch.classifier, PartClassifiers)
+    }
+
+
 def outputs_of(config: Config, rows: Mapping[str, Any], seed: int = 0) -> dict:
     """Random outputs of all names that a term can stand on."""
     rng = np.random.default_rng(seed)
@@ -154,6 +171,8 @@ def outputs_of(config: Config, rows: Mapping[str, Any], seed: int = 0) -> dict:
         if key in getattr(config.network, "discriminators", {}):
             width = config.network.discriminators[key].outputs
         sizes = {"maps": (4, 3, width), "masks": (6, 2, 3)}
+        if name in _parts(config):
+            sizes["logits"] = (_parts(config)[name], width)
         shape = sizes.get(kind, (width,))
         values = rng.normal(size=(len(rows["ids"]), *shape))
         if kind == "masks":

@@ -13,9 +13,10 @@ from jreid.config_files import load
 from jreid.losses.cosine_triplet import CosineTriplet
 from jreid.losses.image_distance import ImageDistance
 from jreid.losses.least_squares import LeastSquares
-from jreid.models.modules.aligned import another_identity, normalised, signed
+from jreid.models.modules.aligned import another_identity
 from jreid.models.modules.generators import TransposedConv, instance_norm
 from jreid.models.modules.keys import WeightKeys
+from jreid.models.modules.translations import normalised, signed
 from jreid.run.translations import first_of_people, save_translations
 from jreid.training.normalisation import grey_levels, normalise
 from jreid.training.state import TrainState
@@ -118,8 +119,9 @@ def test_phases_and_players_are_the_released_ones():
 
 
 @pytest.mark.slow
-def test_a_picture_shows_images_their_translations_and_what_comes_back(tmp_path):
-    config = narrow.narrow("aligngan")
+@pytest.mark.parametrize("name", ["aligngan", "mtgan_like"])
+def test_a_picture_shows_images_their_translations_and_back(name, tmp_path):
+    config = narrow.narrow(name)
     config.data.root = str(tiny.make_tree(tmp_path / "tree"))
     images = config.data.read().test
     network = config.network.make(3, WeightKeys(0), jnp.float32)

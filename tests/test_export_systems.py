@@ -24,19 +24,9 @@ SYSTEMS = ("full",)
 OTHERS = (
     *("agw", "average_only", "base", "bdtr", "caj", "cmcen", "deen", "dfe_like"),
     "dpmbn_like",
-    *(
-        "gem_average",
-        "gem_max",
-        "hc",
-        "hctri",
-        "mace_like",
-        "mcja",
-        "mmn",
-        "rle",
-        "strong",
-        "vsd",
-    ),
-    *("xmodal", "cmcen_adv", "cmgan", "ddag", "mpanet", "pdm", "saai"),
+    *("gem_average", "gem_max", "hc", "hctri", "mace_like", "mcja", "mmn", "rle"),
+    *("strong", "vsd", "xmodal", "cmcen_adv", "cmgan", "ddag", "mpanet", "pdm"),
+    *("saai", "fbp_like"),
 )
 
 

@@ -21,6 +21,7 @@ from jreid.models.modules.graph_attention import dropped
 from jreid.models.modules.layers import BatchNorm
 from jreid.models.multilevel_fusion import MultilevelFusion
 from jreid.models.part_attention import WeightedParts
+from jreid.models.part_classifiers import PartClassifiers
 from jreid.models.perceptrons import Discriminator, HiddenClassifier
 from jreid.models.pooling import Maximum
 from jreid.models.prototype_pool import MaskPool, PrototypePool
@@ -256,6 +257,17 @@ def test_classifier_of_the_rows_modality():
     for row, m in enumerate(MODALITY):
         close(own[row], x[row] @ kernel[m])
         close(other[row], x[row] @ kernel[1 - m])
+
+
+def test_each_part_has_its_own_classifier():
+    module = PartClassifiers(parts=2).make(8, 5, nnx.Rngs(0))
+    x, kernel = draw(6, 8), np.asarray(module.kernel[...])
+    assert kernel.shape == (2, 4, 5) and not np.asarray(module.scores[...]).any()
+    logits = module(jnp.asarray(x))
+    assert logits.shape == (6, 2, 5)
+    for row in range(6):
+        close(logits[row, 0], x[row, :4] @ kernel[0])
+        close(logits[row, 1], x[row, 4:] @ kernel[1])
 
 
 def test_a_discriminator_learns_what_its_maps_unlearn():

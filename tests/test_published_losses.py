@@ -18,6 +18,7 @@ from jreid.losses.hetero_centre import hetero_centre
 from jreid.losses.learned_parts import mask_overlap, prototype_spread
 from jreid.losses.mean_contrast import mean_contrast
 from jreid.losses.pair_mining import orthogonality
+from jreid.losses.part_identity import PartIdentity, part_identity
 from jreid.losses.random_projection import random_projection_distance
 from jreid.losses.rank_list import rank_list
 from jreid.losses.released_distillation import released_self_distillation
@@ -424,6 +425,32 @@ def test_terms_on_masks():
     same(of(prototype_spread, masks), -np.mean(roots))
     alike = jnp.ones((2, 2, 2, 3))
     assert not np.asarray(jax.jit(jax.grad(prototype_spread))(alike)).any()
+
+
+def test_parts_count_by_their_scores():
+    logits = np.random.default_rng(0).normal(size=(B, 3, 10))
+    scores = np.array([0.5, -1.0, 2.0])
+    each = np.zeros(3)
+    for part in range(3):
+        told = [softmax(logits[row, part])[IDS[row]] for row in range(B)]
+        each[part] = -np.mean(np.log(told))
+    shares = softmax(scores)
+    expected = sum(share * own for share, own in zip(shares, each, strict=True))
+    same(of(part_identity, logits, IDS, scores), expected)
+    slopes = of(jax.grad(part_identity, (0, 2)), logits, IDS, scores)
+    np.testing.assert_allclose(slopes[1], shares * (each - expected), rtol=1e-9)
+    first = np.eye(10)[IDS[0]]
+    for part in range(3):
+        expected = shares[part] * (softmax(logits[0, part]) - first) / B
+        np.testing.assert_allclose(slopes[0][0, part], expected, atol=1e-12)
+    params = {"branches": {"parts": {"classifier": {"scores": jnp.asarray(scores)}}}}
+    outputs = {"logits": {"parts": jnp.asarray(logits)}}
+    batch = {"ids": jnp.asarray(IDS), "params": params}
+    same(PartIdentity()(outputs, batch), shares @ each)
+    with pytest.raises(ValueError, match=r"scores is 'a/b'; at 'a' the network has"):
+        PartIdentity(scores="a/b")(outputs, batch)
+    with pytest.raises(ValueError, match="scores is ''; allowed is a parameter's path"):
+        PartIdentity(scores="").check()
 
 
 @pytest.mark.parametrize("form", ["divergence", "cross_entropy"])

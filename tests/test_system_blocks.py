@@ -18,7 +18,8 @@ from jreid.training.state import network_structure, params_and_stats
 
 pytestmark = pytest.mark.long  # each compiles a network's step, or several networks
 
-SYSTEMS = ("mpanet", "saai", "pdm")
+WITH_BLOCKS = ("mpanet", "saai", "pdm")
+SYSTEMS = (*WITH_BLOCKS, "fbp_like")
 
 
 def random_like(tree):
@@ -63,7 +64,10 @@ def test_every_weight_has_a_gradient_and_masks_are_given(name):
         entered = {view: part.stem for view, part in config.views.items()}
         outputs = network(images, entered, modality=modality)
         order = [outputs.get(column, rows[column]) for column in ("source", "copy")]
-        return objective(outputs, rows | {"extra": own})[0], (outputs["masks"], order)
+        return objective(outputs, rows | {"extra": own, "params": params})[0], (
+            outputs["masks"],
+            order,
+        )
 
     (_, found), gradient = jax.jit(jax.value_and_grad(run, has_aux=True))(params)
     masks, order = found
@@ -88,7 +92,7 @@ def embedder(config):
     return vectors
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", WITH_BLOCKS)
 def test_without_any_of_its_blocks_the_embedding_is_another(name):
     config, params, stats = state_of(name)
     whole = embedder(config)(params, stats)

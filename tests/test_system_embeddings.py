@@ -62,6 +62,11 @@ def second(one, two):
     return product(unit(np.asarray(list(one["embeddings"].values())[1], np.float64)))
 
 
+def mean_of_pair(one, two):
+    """The branch so called, of own, made and mean."""
+    return product(unit(np.asarray(one["embeddings"]["mean"], np.float64)))
+
+
 def image_and_mirror(one, two):
     """Added up before they are brought to length 1."""
     return product(unit(sum(concat(one, "features", copy) for copy in (0, 1))))
@@ -117,6 +122,12 @@ def mmn(one, two):
     return sum(a @ b.T for a in (images, made) for b in (images, made))
 
 
+def branches_apart(one, two):
+    return sum(
+        product(unit(np.asarray(x, np.float64))) for x in one["embeddings"].values()
+    )
+
+
 def stripes_apart(one, two):
     return sum(
         product(unit(np.asarray(x, np.float64))) for x in one["features"].values()
@@ -144,6 +155,7 @@ RELEASED = {
     "sysu:cmgan": post,
     "sysu:ddag": second,
     "sysu:aligngan": image_and_mirror,
+    "sysu:mtgan_like": mean_of_pair,
     "sysu:dscnet": post,
     "sysu:bdtr": pre,
     "sysu:tone": pre,
@@ -152,6 +164,7 @@ RELEASED = {
     "sysu:mace_like": post,
     "sysu:dfe_like": pre,
     "sysu:dpmbn_like": pre,
+    "sysu:fbp_like": branches_apart,
     "sysu:agw": post,
     "sysu:mpanet": post,
     "sysu:saai": post,

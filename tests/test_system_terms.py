@@ -8,6 +8,7 @@ import narrow
 import numpy as np
 import pytest
 
+from jreid.losses.part_identity import PartIdentity
 from jreid.losses.sparsity import Sparsity
 
 VARIANTS = (
@@ -18,6 +19,7 @@ VARIANTS = (
     "hcml_exact",
     "cmgan_minmax",
     "aligngan",  # its terms are its players', see test_aligned.py
+    "mtgan_like",  # as well, see test_counterparts.py
     "saai_paper",
     "pdm_paper",
     "pdm_tri",
@@ -36,6 +38,10 @@ def prepared(name):
         term.params: jnp.linspace(-1, 1, narrow.WIDTH)
         for term in terms.values()
         if isinstance(term, Sparsity)
+    } | {
+        term.scores: jnp.linspace(-1, 1, 6)
+        for term in terms.values()
+        if isinstance(term, PartIdentity)
     }
 
     def values(outputs, params, rows):

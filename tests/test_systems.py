@@ -45,6 +45,12 @@ PARAMETERS = {
     + (11_155_392 + 64 * 2049 + 16 * 64 * 512)
     + 23_508_032
     + 1_151_115,
+    # two generators and two discriminators of AlignGAN, two stems and the trunk, a head
+    "sysu:mtgan_like": 2 * 6_053_504
+    + 2 * 11_155_392
+    + 23_508_032
+    + 9_536
+    + (4_096 + 395 * 2048),
     "sysu:cmgan": 23_508_032 + 1_251_723 + 2_550_502,
     # 655,360 in two gates, 12,294 in the masks, three classifiers of 5,662,720
     "sysu:mpanet": 41_192_518,
@@ -52,6 +58,15 @@ PARAMETERS = {
     "sysu:saai": 43_990_080,
     "sysu:saai_paper": 41_552_960,
     # DEEN's and 25,990 in the attentions, 610,304 and a head of 22,528 for the parts
+    # two stems; the global head; prototypes, positions, neck, classifiers and scores
+    "sysu:fbp_like": 23_508_032
+    + 9_536
+    + (4_096 + 395 * 2048)
+    + (6 + 162) * 2048
+    + 2 * 12_288
+    + 6 * 395 * 2048
+    + 6
+    + 2_550_502,
     "sysu:pdm": 51_617_702,
     "regdb:pdm": 15_755_942,
 }
@@ -104,6 +119,12 @@ RATES = {
     ),
     "sysu:aligngan": (0.2, {0: 1, 49: 1, 50: 1, 199: 1, 200: 0.1, 250: 0.1}),
     "sysu:cmgan": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
+    "sysu:fbp_like": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01}),
+    "sysu:mtgan_like": (
+        3.5e-4,
+        {0: 1, 7: 1, 17: 1, 47: 1, 48: 0.1, 77: 0.1, 78: 0.01, 127: 0.01},
+    ),
+    "regdb:mtgan_like": (3.5e-4, {79: 1, 119: 1, 120: 0.1, 150: 0.01, 199: 0.01}),
     "sysu:mpanet": (3.5e-4, {0: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 139: 0.01}),
     "regdb:mpanet": (3.5e-4, {0: 1, 109: 1, 110: 0.1, 139: 0.1}),
     "sysu:saai": (
@@ -232,6 +253,10 @@ def test_branches_and_adversaries_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"of is 'v2'; allowed .*\['v1', 'parts'\]"):
         network.check()
     network.of = "v1"
+    branch = load("sysu:fbp_like").network.branches[1]
+    branch.pool.prototypes = 3
+    with pytest.raises(ValueError, match="classifier.parts is 6; allowed .* has, 3"):
+        branch.check()
     network.discriminators = {"graph": load("sysu:cmgan").network.discriminators}
     with pytest.raises(ValueError, match="discriminators.graph is .* needs make"):
         network.check()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jreid.bounds import at_least
 from jreid.lazy import jax, jnp
 from jreid.losses.primitives import widen
-from jreid.losses.standing import total
+from jreid.losses.standing import parameter, total
 from jreid.shapes import Float
 
 
@@ -32,12 +31,5 @@ class Sparsity:
         Raises:
           ValueError: the network has no such parameter.
         """
-        found = batch["params"]
-        for key in self.params.split("/"):
-            if not isinstance(found, Mapping) or key not in found:
-                there = sorted(found) if isinstance(found, Mapping) else "nothing below"
-                raise ValueError(
-                    f"params is {self.params!r}; at {key!r} the network has {there}"
-                )
-            found = found[key]
+        found = parameter(self.params, batch["params"], field="params")
         return total(jnp.sum(jnp.abs(widen(x))) for x in jax.tree.leaves(found))

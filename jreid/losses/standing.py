@@ -1,4 +1,4 @@
-"""Where a term stands: one of the network's outputs, or several with a share each."""
+"""Where a term stands: outputs of the network, with a share each, or parameters."""
 
 from __future__ import annotations
 
@@ -59,6 +59,21 @@ def total(arrays: Iterable[jax.Array]) -> jax.Array:
     """The sum of one array and more, in order."""
     first, *others = arrays
     return sum(others, start=first)
+
+
+def parameter(path: str, params: Any, *, field: str) -> Any:
+    """The parameter at "branches/v1/classifier/scores", or a tree of several.
+
+    Raises:
+      ValueError: the network has none there; names the term's `field`.
+    """
+    found = params
+    for key in path.split("/"):
+        if not isinstance(found, Mapping) or key not in found:
+            there = sorted(found) if isinstance(found, Mapping) else "nothing below"
+            raise ValueError(f"{field} is {path!r}; at {key!r} the network has {there}")
+        found = found[key]
+    return found
 
 
 def check_weight_and_on(term: Any) -> None:

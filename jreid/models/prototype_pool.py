@@ -29,7 +29,11 @@ class MaskPool:
 
     def width(self, channels: int) -> int:
         """Of the vector, on a map of that many channels."""
-        return channels * (self.masks + self.whole)
+        return channels * self.parts()
+
+    def parts(self) -> int:
+        """How many vectors it puts side by side."""
+        return self.masks + self.whole
 
     def make(self, channels, rngs, dtype):
         """The module, from maps [b h w c] to vectors [b width]."""
@@ -65,7 +69,11 @@ class PrototypePool:
 
     def width(self, channels: int) -> int:
         """Of the vector, on a map of that many channels."""
-        return channels * (self.prototypes + self.whole)
+        return channels * self.parts()
+
+    def parts(self) -> int:
+        """How many vectors it puts side by side."""
+        return self.prototypes + self.whole
 
     def make(self, channels, rngs, dtype):
         """The module, from maps [b h w c] to vectors [b width]."""

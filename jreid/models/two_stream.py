@@ -82,8 +82,8 @@ class Branch:
     neck_of: Literal["all", "modality"] = "all"
     """all: one neck for all rows; modality: each modality has its own (SAAI)."""
     classifier: Any = field(default_factory=Classifier)
-    """What makes its logits of its embedding: a Classifier, a HiddenClassifier; or
-    none, where no term needs logits."""
+    """What makes its logits of its embedding: a Classifier, a HiddenClassifier, parts'
+    PartClassifiers; or none, where no term needs logits."""
     shares: str = ""
     """An earlier branch, whose classifier it uses; none: its own."""
     tail: str = ""
@@ -96,6 +96,13 @@ class Branch:
         makes_module("pool", self.pool)
         if self.project is not None:
             makes_module("project", self.project)
+        cut = self.project is None and hasattr(self.pool, "parts")
+        parts = self.pool.parts() if cut else 1
+        if getattr(self.classifier, "parts", parts) != parts:
+            raise ValueError(
+                f"classifier.parts is {self.classifier.parts}; allowed is as many as "
+                f"the branch's vector has, {parts}"
+            )
 
     def width(self, channels: int) -> int:
         """Of its feature and embedding, on a trunk of that many channels."""

@@ -12,13 +12,17 @@ from jreid.data.rows import joined
 from jreid.models.aligned import AlignedNetwork as Part
 from jreid.models.modules.dropout import dropped
 from jreid.models.modules.generators import Generator, PatchDiscriminator
-from jreid.models.modules.image_statistics import image_statistics
 from jreid.models.modules.initialisers import torch_uniform
 from jreid.models.modules.layers import BatchNorm, Linear
 from jreid.models.modules.pooling import average_pool
+from jreid.models.modules.translations import (
+    OTHER,
+    signed,
+    there_and_back,
+    translations,
+)
 
 Images = Mapping[str, Float[Array, "b h w 3"]]
-OTHER = {"visible": "infrared", "infrared": "visible"}
 
 
 class Encoder(nnx.Module):
@@ -118,9 +122,7 @@ class AlignedNetwork(nnx.Module):
         self, images: Float[Array, "b h w 3"], modality: str
     ) -> dict[str, Float[Array, "b h w 3"]]:
         """Images in the other modality, and brought back from there; normalised."""
-        there = self.generators[OTHER[modality]](signed(images))
-        back = self.generators[modality](there)
-        return {"translated": normalised(there), "cycle": normalised(back)}
+        return there_and_back(self.generators, images, modality)
 
     def _encoded(self, real, adversarial, rng):
         x = dict(real)
@@ -147,14 +149,7 @@ class AlignedNetwork(nnx.Module):
         }
 
     def _generated(self, real, joint, rng):
-        images = dict(real)
-        for modality, other in OTHER.items():
-            make = self.generators[modality]
-            images[f"made_{modality}"] = make(real[other])
-            images[f"same_{modality}"] = make(real[modality])
-        for modality, other in OTHER.items():
-            make = self.generators[modality]
-            images[f"cycle_{modality}"] = make(images[f"made_{other}"])
+        images = translations(self.generators, real)
         judged = {
             "made_visible": self.discriminators["visible"](images["made_visible"])
         }
@@ -202,15 +197,3 @@ def another_identity(ids: Int[Array, " n"]) -> Int[Array, " n"]:
     away = place[None, :] - place[:, None] - jnp.sum(same, 1)[:, None]
     order = jnp.where(same, count, away % count)
     return jnp.where(jnp.all(same, 1), place, jnp.argmin(order, 1))
-
-
-def signed(images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
-    """From normalised images to grey levels in [-1, 1]."""
-    mean, std = image_statistics(images.ndim, images.dtype)
-    return 2 * (images * std + mean) - 1
-
-
-def normalised(images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
-    """The inverse of `signed`."""
-    mean, std = image_statistics(images.ndim, images.dtype)
-    return ((images + 1) / 2 - mean) / std

@@ -96,6 +96,12 @@ class Generator(nnx.Module):
         self.out = Conv(width, 3, 7, **init)
 
     def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+        """Raises ValueError where the image would come out in another size."""
+        if x.shape[1] % 4 or x.shape[2] % 4:
+            raise ValueError(
+                f"size is {x.shape[1:3]}; allowed are multiples of 4, as a generator "
+                "halves it twice"
+            )
         norms = list(self.norms)
         for conv, norm in zip(self.convs, norms[:3], strict=True):
             x = nnx.relu(norm(conv(x)))
