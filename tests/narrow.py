@@ -16,6 +16,7 @@ from jreid.data.sampling import PerModality
 from jreid.data.views import modality_of
 from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.aligned import AlignedNetwork, Generator, PatchDiscriminator
+from jreid.models.disentangled import DisentangledNetwork
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.prototype_pool import PrototypePool
 from jreid.models.two_stream import TwoStream
@@ -54,6 +55,11 @@ def narrow(name: str) -> Config:
                 player.sampling = PerModality(identities=IDS, images=2)
         for phase in config.phases:
             phase.epochs = 1
+    elif isinstance(network, DisentangledNetwork):
+        network.prototype.channels = network.discriminator.channels = 2
+        network.prototype.blocks = network.discriminator.blocks = 1
+        network.decoder.hidden, network.hidden = WIDTH, 16
+        network.features = WIDTH
     else:
         network.hidden, network.features, network.head = (16,), WIDTH, WIDTH
     if hasattr(config.sampling, "identities"):

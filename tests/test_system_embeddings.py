@@ -144,6 +144,7 @@ RELEASED = {
     "sysu:cmgan": post,
     "sysu:ddag": second,
     "sysu:aligngan": image_and_mirror,
+    "sysu:hicmd": pre,
     "sysu:dscnet": post,
     "sysu:bdtr": pre,
     "sysu:tone": pre,

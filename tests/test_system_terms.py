@@ -18,6 +18,7 @@ VARIANTS = (
     "hcml_exact",
     "cmgan_minmax",
     "aligngan",  # its terms are its players', see test_aligned.py
+    "hicmd",  # so are its, see test_hicmd.py
     "saai_paper",
     "pdm_paper",
     "pdm_tri",
