@@ -7,11 +7,16 @@ import jax.numpy as jnp
 import narrow
 import numpy as np
 import pytest
+import tiny
 from flax import nnx
+from PIL import Image
 
 from jreid.config_files import load
-from jreid.models.modules.disentangled import mixed, rows_of_sets, split_at, style_of
+from jreid.models.modules.attributes import mixed, split_at, style_of
+from jreid.models.modules.combined_features import rows_of_sets
 from jreid.models.modules.keys import WeightKeys
+from jreid.run.translations import save_translations
+from jreid.training.state import TrainState
 from jreid.training.subtrees import split_by
 
 VIEWS = ("visible", "infrared")
@@ -125,9 +130,8 @@ def test_groups_of_codes_are_mixed_at_a_share(rng):
                 expected = np.float32(source[image, group, place])
                 assert found[image, group, place] == expected
     style = style_of(jnp.float32(first))
-    np.testing.assert_array_equal(
-        style, np.float32([[v for g in image for v in g[:4]] for image in first])
-    )
+    expected = np.array([[v for g in image for v in g[:4]] for image in first])
+    np.testing.assert_array_equal(style, expected.astype(np.float32))
     assert [x.shape[-1] for x in split_at(found, 1 / 2)] == [4, 4]
 
 
@@ -211,7 +215,8 @@ def test_reid_learns_from_the_codes_that_the_encoders_learned_from():
         np.testing.assert_allclose(own[kind]["v1"], outputs[kind]["v1"], atol=1e-4)
     np.testing.assert_allclose(own_values, values[-2:], rtol=1e-4)
     for one, other in leaves(own_grads["reid"], grads["reid"]):
-        np.testing.assert_allclose(one, other, atol=1e-4 + 1e-3 * jnp.abs(one).max())
+        largest = float(jnp.abs(one).max())
+        np.testing.assert_allclose(one, other, atol=1e-4 + 1e-3 * largest)
 
 
 @pytest.mark.long
@@ -267,3 +272,16 @@ def test_a_network_embeds_and_translates_one_image_as_many():
     np.testing.assert_allclose(
         translated(images[:1])["translated"], found["translated"][:1], atol=1e-3
     )
+
+
+@pytest.mark.long
+def test_a_picture_shows_what_is_made_of_test_images(tmp_path):
+    config, _, params, stats = structure()
+    config.data.root = str(tiny.make_tree(tmp_path / "tree"))
+    images = config.data.read().test
+    state = TrainState(jnp.int32(0), params, stats, {}, {})
+    path = save_translations(config, tmp_path, state, images, narrow.CLASSES)
+    assert path is not None and path.name == "translations.png"
+    with Image.open(path) as picture:
+        shown = np.asarray(picture)
+    assert shown.shape == (34 + 6 * 134, 110 + len(np.unique(images.ids)) * 70, 3)

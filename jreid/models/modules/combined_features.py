@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -69,3 +70,20 @@ def statistics_kept(module: nnx.Module) -> Iterator[None]:
     yield
     for variable, value in zip(found, before, strict=True):
         variable.set_value(value)
+
+
+def rows_of_sets(slots: int) -> tuple[np.ndarray, ...]:
+    """Of a modality's rows in the ReID losses: content's, style's, slot and copy.
+
+    Of n pairs and k negatives the prototypes and styles come as n real, n made and k
+    negatives; the rows are those, then real prototypes with the made images' styles,
+    then made images' prototypes with real styles (Hi-CMD's eight sets, four and four).
+    """
+    n = (slots + 1) // 2
+    real, made, others = np.split(np.arange(slots + n), [n, 2 * n])
+    content = np.concatenate([real, made, others, real, made])
+    style = np.concatenate([real, made, others, made, real])
+    slot = np.concatenate([real, real, others - n, real, real])
+    copies = (n, n, slots - n, n, n)
+    copy = np.repeat(np.array([0, 1, 0, 2, 3], np.int32), copies)
+    return content, style, slot, copy

@@ -12,30 +12,26 @@ from jaxtyping import Array, Float
 from jreid.data.rows import joined, positions
 from jreid.models.disentangled import GROUPS, MODALITIES
 from jreid.models.disentangled import DisentangledNetwork as Part
-from jreid.models.modules.channels import at_least_float32
-from jreid.models.modules.combined_features import CombinedFeatures, statistics_kept
+from jreid.models.modules.attributes import (
+    LIT,
+    STYLE,
+    AttributeEncoder,
+    mixed,
+    split_at,
+    style_of,
+)
+from jreid.models.modules.combined_features import (
+    CombinedFeatures,
+    rows_of_sets,
+    statistics_kept,
+)
 from jreid.models.modules.multiscale_discriminator import MultiscaleDiscriminator
-from jreid.models.modules.pooling import average_pool
 from jreid.models.modules.prototype_encoder import PrototypeEncoder
 from jreid.models.modules.style_decoder import StyleDecoder
 
 Images = Mapping[str, Float[Array, "b h w 3"]]
-Codes = Float[Array, "b 4 g"]
 OTHER = {"visible": "infrared", "infrared": "visible"}
-STYLE, LIT = 1 / 2, 3 / 4  # where a group's style ends, and where its pose does
 MOMENTUM = 0.9  # of the mean illumination
-
-
-class AttributeEncoder(nnx.Module):
-    """A ResNet whose pooled map is GROUPS groups of style, pose and illumination."""
-
-    def __init__(self, part: Part, *, dtype, rngs: nnx.Rngs):
-        self.stem = part.trunk.make_stem(rngs, dtype)
-        self.trunk = part.trunk.make(rngs, dtype)
-
-    def __call__(self, x: Float[Array, "b h w 3"]) -> Codes:
-        maps = self.trunk(self.stem(x), jnp.zeros(len(x), jnp.int32)).maps
-        return at_least_float32(average_pool(maps)).reshape(len(x), GROUPS, -1)
 
 
 class DisentangledNetwork(nnx.Module):
@@ -115,47 +111,67 @@ class DisentangledNetwork(nnx.Module):
     def _encoded(self, modality, x):
         return self.prototypes[modality](x), self.attributes[modality](x)
 
-    def _decoded(self, pairs):
-        """Codes, those with the other's style, and both images made with its prototype.
+    def _coded(self, pairs):
+        """Prototypes and codes, and codes with the other's style."""
+        codes = {m: self._encoded(m, x) for m, x in pairs.items()}
+        styled = {m: mixed(codes[o][1], codes[m][1], STYLE) for m, o in OTHER.items()}
+        return codes, styled
+
+    def _crossed(self, codes, styled):
+        """Images to be made of the other's prototype, by name.
 
         "cross" takes the style as well, "lit" all but the illumination.
         """
-        codes = {m: self._encoded(m, x) for m, x in pairs.items()}
-        styled, cross, lit = {}, {}, {}
+        wanted = {}
         for m, other in OTHER.items():
             (_, own), (prototype, given) = codes[m], codes[other]
-            styled[m] = mixed(given, own, STYLE)
-            cross[m] = self.decoder(prototype, styled[m])
-            lit[m] = self.decoder(prototype, mixed(given, own, LIT))
-        return codes, styled, cross, lit
+            wanted[f"cross_{m}"] = prototype, styled[m]
+            wanted[f"lit_{m}"] = prototype, mixed(given, own, LIT)
+        return wanted
+
+    def _decoded(self, wanted):
+        """Images of pairs of prototype and codes by name; no image sees another."""
+        prototypes, codes = map(jnp.concatenate, zip(*wanted.values(), strict=True))
+        images = jnp.split(self.decoder(prototypes, codes), len(wanted))
+        return dict(zip(wanted, images, strict=True))
+
+    def _judgements(self, modality, images):
+        """Of each kind of images those of every size; no image sees another."""
+        whole = self.discriminators[modality](jnp.concatenate(list(images.values())))
+        found = {}
+        for size, judged in enumerate(whole):
+            parts = jnp.split(judged, len(images))
+            for kind, part in zip(images, parts, strict=True):
+                found[f"{kind}_{modality}_{size}"] = part
+        return found
 
     def _judged(self, pairs):
-        _, _, cross, lit = self._decoded(pairs)
-        outputs = {"judgements": {}, "slopes": {}}
-        for m, judge in self.discriminators.items():
-            for kind, x in (("real", pairs[m]), ("cross", cross[m]), ("lit", lit[m])):
-                judged = judge(jax.lax.stop_gradient(x))
-                outputs["judgements"] |= numbered(f"{kind}_{m}", judged)
-            outputs["slopes"] |= numbered(m, judge.slopes(pairs[m]))
-        return outputs
+        made = self._decoded(self._crossed(*self._coded(pairs)))
+        made = jax.lax.stop_gradient(made)
+        judgements, slopes = {}, {}
+        for m, real in pairs.items():
+            shown = {kind: made[f"{kind}_{m}"] for kind in ("cross", "lit")}
+            judgements |= self._judgements(m, {"real": real, **shown})
+            found = self.discriminators[m].slopes(real)
+            slopes |= {f"{m}_{size}": slope for size, slope in enumerate(found)}
+        return {"judgements": judgements, "slopes": slopes}
 
     def _generated(self, pairs):
-        codes, styled, cross, lit = self._decoded(pairs)
-        images = {**pairs, **named("cross", cross)}
-        again = {m: self._encoded(m, x) for m, x in cross.items()}
-        judgements = {}
-        for m, other in OTHER.items():
-            images[f"same_{m}"] = self.decoder(codes[m][0], styled[m])
-            # the other's cross image has this one's prototype
-            images[f"cycle_{m}"] = self.decoder(again[other][0], styled[m])
-            self._remember(m, codes[m][1])
-            judge = self.discriminators[m]
-            judgements |= numbered(f"cross_{m}", judge(cross[m]))
-            judgements |= numbered(f"lit_{m}", judge(lit[m]))
-        seen = named("decoded", styled)
-        seen |= named("again", {m: code for m, (_, code) in again.items()})
-        rest = {m: split_at(code, STYLE)[1] for m, (_, code) in codes.items()}
-        seen |= named("rest", rest)
+        codes, styled = self._coded(pairs)
+        wanted = {f"same_{m}": (codes[m][0], styled[m]) for m in OTHER}
+        made = self._decoded(wanted | self._crossed(codes, styled))
+        again = {m: self._encoded(m, made[f"cross_{m}"]) for m in OTHER}
+        # the other's cross image has this one's prototype
+        back = {f"cycle_{m}": (again[o][0], styled[m]) for m, o in OTHER.items()}
+        seen, judgements = {}, {}
+        for m in OTHER:
+            code = codes[m][1]
+            self._remember(m, code)
+            seen |= {f"decoded_{m}": styled[m], f"again_{m}": again[m][1]}
+            seen[f"rest_{m}"] = split_at(code, STYLE)[1]
+            shown = {kind: made[f"{kind}_{m}"] for kind in ("cross", "lit")}
+            judgements |= self._judgements(m, shown)
+        images = {**pairs, **made, **self._decoded(back)}
         return {"images": images, "codes": seen, "judgements": judgements}
 
     def _remember(self, modality, codes):
@@ -196,45 +212,3 @@ class DisentangledNetwork(nnx.Module):
         key = None if rng is None else jax.random.fold_in(rng, len(MODALITIES))
         order = {"source": jnp.asarray(source, jnp.int32), "copy": jnp.asarray(copy)}
         return self.reid.heads(combined, key) | order
-
-
-def rows_of_sets(slots: int) -> tuple[np.ndarray, ...]:
-    """Of a modality's rows in the ReID losses: content's, style's, slot and copy.
-
-    Of n pairs and k negatives the prototypes and styles come as n real, n made and k
-    negatives; the rows are those, then real prototypes with the made images' styles,
-    then made images' prototypes with real styles (Hi-CMD's eight sets, four and four).
-    """
-    n = (slots + 1) // 2
-    real, made, others = np.split(np.arange(slots + n), [n, 2 * n])
-    content = np.concatenate([real, made, others, real, made])
-    style = np.concatenate([real, made, others, made, real])
-    slot = np.concatenate([real, real, others - n, real, real])
-    copies = (n, n, slots - n, n, n)
-    copy = np.repeat(np.array([0, 1, 0, 2, 3], np.int32), copies)
-    return content, style, slot, copy
-
-
-def split_at(codes: Codes, share: float) -> list[Float[Array, "b 4 _"]]:
-    """What comes before and after that share of each group."""
-    return jnp.split(codes, [round(share * codes.shape[-1])], -1)
-
-
-def mixed(first: Codes, last: Codes, share: float) -> Codes:
-    """Of each group that share from the first codes, and the rest from the last."""
-    return jnp.concatenate([split_at(first, share)[0], split_at(last, share)[1]], -1)
-
-
-def style_of(codes: Codes) -> Float[Array, "b s"]:
-    """The groups' styles as one vector."""
-    return split_at(codes, STYLE)[0].reshape(len(codes), -1)
-
-
-def named(kind: str, by_modality: Mapping[str, Any]) -> dict[str, Any]:
-    """The kind before each modality's name."""
-    return {f"{kind}_{m}": value for m, value in by_modality.items()}
-
-
-def numbered(name: str, by_size: list[Any]) -> dict[str, Any]:
-    """The size's number after the name."""
-    return {f"{name}_{size}": value for size, value in enumerate(by_size)}
