@@ -25,9 +25,12 @@ class AttributeEncoder(nnx.Module):
         return at_least_float32(average_pool(maps)).reshape(len(x), GROUPS, -1)
 
 
-def split_at(codes: Codes, share: float) -> list[Float[Array, "b 4 _"]]:
+def split_at(
+    codes: Codes, share: float
+) -> tuple[Float[Array, "b 4 _"], Float[Array, "b 4 _"]]:
     """What comes before and after that share of each group."""
-    return jnp.split(codes, [round(share * codes.shape[-1])], -1)
+    place = round(share * codes.shape[-1])
+    return codes[..., :place], codes[..., place:]
 
 
 def mixed(first: Codes, last: Codes, share: float) -> Codes:
