@@ -3,9 +3,10 @@
     python -m jreid.train --config demo             (what `make demo` runs)
     python -m jreid.train --config demo:base        (another system of configs/systems)
 
-A ResNet-18 of half width, trained from scratch on 96 x 48 images; its rate and which row
-of the paper is the default were chosen on SynVI's validation identities (docs/ablation). Scores on SynVI show that the program
-works and tell methods apart; they are not SYSU-MM01 scores.
+A ResNet-18 of half width, trained from scratch on 96 x 48 images; its rate, and which
+row of the paper is the default, were chosen on SynVI's validation identities
+(docs/ablation). Scores on SynVI show that the program works and tell methods apart;
+they are not SYSU-MM01 scores.
 """
 
 from collections.abc import Mapping

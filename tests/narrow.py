@@ -17,6 +17,7 @@ from jreid.data.views import modality_of
 from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.aligned import AlignedNetwork, Generator, PatchDiscriminator
 from jreid.models.counterparts import CounterpartNetwork
+from jreid.models.disentangled import DisentangledNetwork
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.part_classifiers import PartClassifiers
 from jreid.models.prototype_pool import PrototypePool
@@ -62,6 +63,11 @@ def narrow(name: str) -> Config:
         config.phases[0].sampling = PerModality(identities=IDS, images=2)
         for phase, epochs in zip(config.phases, (1, 2), strict=True):
             phase.epochs = epochs
+    elif isinstance(network, DisentangledNetwork):
+        network.prototype.channels = network.discriminator.channels = 2
+        network.prototype.blocks = network.discriminator.blocks = 1
+        network.decoder.hidden, network.hidden = WIDTH, 16
+        network.features = WIDTH
     else:
         network.hidden, network.features, network.head = (16,), WIDTH, WIDTH
     if hasattr(config.sampling, "identities"):

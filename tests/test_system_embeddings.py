@@ -156,6 +156,7 @@ RELEASED = {
     "sysu:ddag": second,
     "sysu:aligngan": image_and_mirror,
     "sysu:mtgan_like": mean_of_pair,
+    "sysu:hicmd": pre,
     "sysu:dscnet": post,
     "sysu:bdtr": pre,
     "sysu:tone": pre,

@@ -20,6 +20,7 @@ VARIANTS = (
     "cmgan_minmax",
     "aligngan",  # its terms are its players', see test_aligned.py
     "mtgan_like",  # as well, see test_counterparts.py
+    "hicmd",  # so are its, see test_hicmd.py
     "saai_paper",
     "pdm_paper",
     "pdm_tri",

@@ -51,6 +51,18 @@ PARAMETERS = {
     + 23_508_032
     + 9_536
     + (4_096 + 395 * 2048),
+    # prototype and attribute encoders, the decoder, the discriminators' judges, the
+    # stages of ReID's own with the share, and its hidden layer, embedding, classifier
+    "sysu:hicmd": 2 * 1_520_448
+    + 2 * 23_508_032
+    + 12_123_011
+    + 2 * 3 * 341_857
+    + 1_219_584
+    + 7_098_368
+    + 1
+    + 4_200_448
+    + 2_098_176
+    + 809_355,
     "sysu:cmgan": 23_508_032 + 1_251_723 + 2_550_502,
     # 655,360 in two gates, 12,294 in the masks, three classifiers of 5,662,720
     "sysu:mpanet": 41_192_518,
@@ -118,6 +130,11 @@ RATES = {
         },
     ),
     "sysu:aligngan": (0.2, {0: 1, 49: 1, 50: 1, 199: 1, 200: 0.1, 250: 0.1}),
+    "sysu:hicmd": (
+        1e-3,
+        {0: 1, 49: 1, 50: 0.5, 99: 0.5, 100: 0.25, 149: 0.25, 150: 0.125, 199: 0.125},
+    ),
+    "regdb:hicmd": (1e-3, {24: 1, 25: 0.5, 49: 0.5, 50: 0.25, 75: 0.125, 99: 0.125}),
     "sysu:cmgan": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
     "sysu:fbp_like": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01}),
     "sysu:mtgan_like": (
