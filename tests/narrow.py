@@ -16,6 +16,12 @@ from jreid.data.sampling import PerModality
 from jreid.data.views import modality_of
 from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.aligned import AlignedNetwork, Generator, PatchDiscriminator
+from jreid.models.disentangled import (
+    Decoder,
+    DisentangledNetwork,
+    StyleEncoder,
+    TwoScales,
+)
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.prototype_pool import PrototypePool
 from jreid.models.two_stream import TwoStream
@@ -54,6 +60,14 @@ def narrow(name: str) -> Config:
                 player.sampling = PerModality(identities=IDS, images=2)
         for phase in config.phases:
             phase.epochs = 1
+    elif isinstance(network, DisentangledNetwork):
+        network.size = (32, 16)
+        network.style = StyleEncoder(channels=4, halvings=2, features=WIDTH)
+        network.decoder = Decoder(blocks=1, hidden=WIDTH)
+        network.discriminator = TwoScales(channels=4, levels=2)
+        config.players["encoder"].sampling = PerModality(identities=IDS, images=2)
+        for phase, epochs in zip(config.phases, (1, 2), strict=True):
+            phase.epochs = epochs
     else:
         network.hidden, network.features, network.head = (16,), WIDTH, WIDTH
     if hasattr(config.sampling, "identities"):

@@ -144,6 +144,7 @@ RELEASED = {
     "sysu:cmgan": post,
     "sysu:ddag": second,
     "sysu:aligngan": image_and_mirror,
+    "sysu:jsia": post,
     "sysu:dscnet": post,
     "sysu:bdtr": pre,
     "sysu:tone": pre,

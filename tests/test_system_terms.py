@@ -18,6 +18,8 @@ VARIANTS = (
     "hcml_exact",
     "cmgan_minmax",
     "aligngan",  # its terms are its players', see test_aligned.py
+    "jsia",  # as well, see test_disentangled.py
+    "jsia_paper",
     "saai_paper",
     "pdm_paper",
     "pdm_tri",
