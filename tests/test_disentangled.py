@@ -113,6 +113,7 @@ def prepared():
     return config, params, stats, rows, run, made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["generators", "discriminators", "encoder"])
 def test_every_term_moves_what_its_player_has(name):
     config, params, _, rows, run, made = prepared()
@@ -144,6 +145,7 @@ def test_every_term_moves_what_its_player_has(name):
         assert max(jnp.abs(x).max() for x in jax.tree.leaves(at["encoder"])) > 0
 
 
+@pytest.mark.long
 def test_made_images_are_of_ones_content_and_the_others_style():
     config, params, stats, _, run, made = prepared()
     outputs = jax.jit(lambda p: run(p, "generators", {}))(params)
@@ -178,6 +180,7 @@ def test_phases_and_players_are_the_released_ones():
         parts.check(config)
 
 
+@pytest.mark.long
 def test_a_picture_of_translations_is_written(tmp_path):
     config, params, stats, *_ = prepared()
     config.data.root = str(tiny.make_tree(tmp_path / "tree"))

@@ -20,7 +20,7 @@ def halved(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
     def summed(y):
         padding = ((0, 0), (1, 1), (1, 1), (0, 0))
         return jax.lax.reduce_window(
-            y, jnp.zeros((), y.dtype), jax.lax.add, (1, 3, 3, 1), (1, 2, 2, 1), padding
+            y, 0.0, jax.lax.add, (1, 3, 3, 1), (1, 2, 2, 1), padding
         )
 
     return summed(x) / summed(jnp.ones_like(x[:1]))
