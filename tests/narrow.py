@@ -16,9 +16,9 @@ from jreid.data.sampling import PerModality
 from jreid.data.views import modality_of
 from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.aligned import AlignedNetwork, Generator, PatchDiscriminator
-from jreid.models.disentangled import (
+from jreid.models.content_style import (
+    ContentStyleNetwork,
     Decoder,
-    DisentangledNetwork,
     StyleEncoder,
     TwoScales,
 )
@@ -60,7 +60,7 @@ def narrow(name: str) -> Config:
                 player.sampling = PerModality(identities=IDS, images=2)
         for phase in config.phases:
             phase.epochs = 1
-    elif isinstance(network, DisentangledNetwork):
+    elif isinstance(network, ContentStyleNetwork):
         network.size = (32, 16)
         network.style = StyleEncoder(channels=4, halvings=2, features=WIDTH)
         network.decoder = Decoder(blocks=1, hidden=WIDTH)

@@ -18,7 +18,7 @@ VARIANTS = (
     "hcml_exact",
     "cmgan_minmax",
     "aligngan",  # its terms are its players', see test_aligned.py
-    "jsia",  # as well, see test_disentangled.py
+    "jsia",  # as well, see test_content_style.py
     "jsia_paper",
     "saai_paper",
     "pdm_paper",

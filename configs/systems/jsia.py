@@ -41,12 +41,12 @@ from jreid.losses.distillation import SelfDistillation
 from jreid.losses.identity import Identity
 from jreid.losses.image_distance import ImageDistance
 from jreid.losses.least_squares import LeastSquares
-from jreid.models.disentangled import (
+from jreid.models.content_style import (
     MODALITIES,
     SCALES,
     STEM,
+    ContentStyleNetwork,
     Decoder,
-    DisentangledNetwork,
     StyleEncoder,
     TwoScales,
 )
@@ -78,7 +78,7 @@ def _config(name, data, alone, rate, reconstructs):
         views={m: View(STEM, (Flip(0.5),), modality=m) for m in MODALITIES},
         sampling=PerModality(identities=3, images=3),
         steps_per_epoch=200,
-        network=DisentangledNetwork(
+        network=ContentStyleNetwork(
             trunk=ResNet(last_stride=1, stem_relu=False), reconstructs=reconstructs
         ),
         pretrained="weights/resnet50.npz",

@@ -3,7 +3,7 @@
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jreid.models import disentangled as parts
+from jreid.models import content_style as parts
 from jreid.models.modules.initialisers import torch_conv
 from jreid.models.modules.pooling import average_pool
 from jreid.models.modules.reflected import ReflectedConv

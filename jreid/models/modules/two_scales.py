@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jreid.models import disentangled as parts
+from jreid.models import content_style as parts
 from jreid.models.modules.channels import at_least_float32
 from jreid.models.modules.generators import SLOPE, small
 from jreid.models.modules.layers import Conv

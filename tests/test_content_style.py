@@ -12,10 +12,10 @@ from flax import nnx
 
 from jreid import parts
 from jreid.config_files import load
-from jreid.models.disentangled import Decoder, StyleEncoder
+from jreid.models.content_style import Decoder, StyleEncoder
+from jreid.models.modules.content_decoder import ImageNorm, StyleDecoder, restyled
 from jreid.models.modules.keys import WeightKeys
 from jreid.models.modules.reflected import ReflectedConv
-from jreid.models.modules.style_decoder import ImageNorm, StyleDecoder, restyled
 from jreid.models.modules.style_encoder import StyleEncoder as Encoder
 from jreid.models.modules.two_scales import halved
 from jreid.run.translations import save_translations

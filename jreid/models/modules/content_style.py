@@ -1,4 +1,4 @@
-"""The modules of JSIA-ReID's network; see jreid/models/disentangled.py."""
+"""The modules of JSIA-ReID's network; see jreid/models/content_style.py."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +9,13 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jreid.data.rows import joined
-from jreid.models.disentangled import MODALITIES
-from jreid.models.disentangled import DisentangledNetwork as Part
+from jreid.models.content_style import MODALITIES
+from jreid.models.content_style import ContentStyleNetwork as Part
 from jreid.models.modules.adapters import LUMINANCE
 from jreid.models.modules.aligned import OTHER, normalised, signed
+from jreid.models.modules.content_decoder import StyleDecoder
 from jreid.models.modules.layers import BatchNorm, Linear
 from jreid.models.modules.pooling import average_pool
-from jreid.models.modules.style_decoder import StyleDecoder
 from jreid.models.modules.style_encoder import StyleEncoder
 from jreid.models.modules.two_scales import TwoScales
 
@@ -68,7 +68,7 @@ class Style(nnx.Module):
         self.mean.set_value(0.9 * self.mean[...] + 0.1 * now)
 
 
-class DisentangledNetwork(nnx.Module):
+class ContentStyleNetwork(nnx.Module):
     """Outputs by player; images come normalised, made ones are in [-1, 1]."""
 
     def __init__(self, part: Part, classes: int, *, dtype=jnp.float32, rngs: nnx.Rngs):

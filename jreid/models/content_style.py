@@ -65,7 +65,7 @@ class TwoScales:
 
 
 @dataclass(slots=True)
-class DisentangledNetwork:
+class ContentStyleNetwork:
     """An encoder whose first stage is the content, styles, decoders, discriminators.
 
     Features v1 are the encoder's pooled map, embeddings v1 that after the neck.
@@ -135,6 +135,6 @@ class DisentangledNetwork:
 
     def make(self, classes, rngs, dtype):
         """The network for that many training identities."""
-        from jreid.models.modules import disentangled
+        from jreid.models.modules import content_style
 
-        return disentangled.DisentangledNetwork(self, classes, dtype=dtype, rngs=rngs)
+        return content_style.ContentStyleNetwork(self, classes, dtype=dtype, rngs=rngs)
