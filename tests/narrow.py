@@ -16,6 +16,12 @@ from jreid.data.sampling import PerModality
 from jreid.data.views import modality_of
 from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.models.aligned import AlignedNetwork, Generator, PatchDiscriminator
+from jreid.models.content_style import (
+    ContentStyleNetwork,
+    Decoder,
+    StyleEncoder,
+    TwoScales,
+)
 from jreid.models.counterparts import CounterpartNetwork
 from jreid.models.disentangled import DisentangledNetwork
 from jreid.models.expansion import DiverseExpansion
@@ -68,6 +74,14 @@ def narrow(name: str) -> Config:
         network.prototype.blocks = network.discriminator.blocks = 1
         network.decoder.hidden, network.hidden = WIDTH, 16
         network.features = WIDTH
+    elif isinstance(network, ContentStyleNetwork):
+        network.size = (32, 16)
+        network.style = StyleEncoder(channels=4, halvings=2, features=WIDTH)
+        network.decoder = Decoder(blocks=1, hidden=WIDTH)
+        network.discriminator = TwoScales(channels=4, levels=2)
+        config.players["encoder"].sampling = PerModality(identities=IDS, images=2)
+        for phase, epochs in zip(config.phases, (1, 2), strict=True):
+            phase.epochs = epochs
     else:
         network.hidden, network.features, network.head = (16,), WIDTH, WIDTH
     if hasattr(config.sampling, "identities"):

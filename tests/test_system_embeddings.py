@@ -157,6 +157,7 @@ RELEASED = {
     "sysu:aligngan": image_and_mirror,
     "sysu:mtgan_like": mean_of_pair,
     "sysu:hicmd": pre,
+    "sysu:jsia": post,
     "sysu:dscnet": post,
     "sysu:bdtr": pre,
     "sysu:tone": pre,

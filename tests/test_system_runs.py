@@ -25,6 +25,7 @@ MECHANISMS = {
     "ddag": "graph",  # labels in the network, a factor of the last epoch's losses
     "pgm": "stems",  # labels by clustering, a memory, stages
     "cmgan_minmax": "discriminators",  # players
+    "jsia": "styles",  # players who come with a later phase
 }
 OTHERS = [name for name in narrow.NAMES if name not in MECHANISMS]
 

@@ -21,6 +21,8 @@ VARIANTS = (
     "aligngan",  # its terms are its players', see test_aligned.py
     "mtgan_like",  # as well, see test_counterparts.py
     "hicmd",  # so are its, see test_hicmd.py
+    "jsia",  # as well, see test_content_style.py
+    "jsia_paper",
     "saai_paper",
     "pdm_paper",
     "pdm_tri",

@@ -1,0 +1,61 @@
+"""A discriminator that looks at an image and at its half (pix2pixHD, MUNIT)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jreid.models import content_style as parts
+from jreid.models.modules.channels import at_least_float32
+from jreid.models.modules.generators import SLOPE, small
+from jreid.models.modules.layers import Conv
+from jreid.models.modules.reflected import ReflectedConv
+
+
+def halved(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+    """Mean of the 3 x 3 pixels around every second one, of those inside the image."""
+
+    def summed(y):
+        padding = ((0, 0), (1, 1), (1, 1), (0, 0))
+        return jax.lax.reduce_window(
+            y, 0.0, jax.lax.add, (1, 3, 3, 1), (1, 2, 2, 1), padding
+        )
+
+    return summed(x) / summed(jnp.ones_like(x[:1]))
+
+
+class OneScale(nnx.Module):
+    """4 x 4 convolutions of stride 2 without norms, and a 1 x 1 to one channel."""
+
+    def __init__(self, part: parts.TwoScales, *, dtype, rngs: nnx.Rngs):
+        made: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        widths = [3, *(part.channels * 2**level for level in range(part.levels))]
+        self.convs = nnx.List(
+            [
+                ReflectedConv(i, o, 4, stride=2, padding=1, init=small, **made)
+                for i, o in zip(widths, widths[1:], strict=False)
+            ]
+        )
+        self.out = Conv(widths[-1], 1, 1, use_bias=True, kernel_init=small, **made)
+
+    def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b h2 w2 1"]:
+        for conv in self.convs:
+            x = nnx.leaky_relu(conv(x), SLOPE)
+        return at_least_float32(self.out(x))
+
+
+class TwoScales(nnx.Module):
+    """A network of its own for each scale."""
+
+    def __init__(self, part: parts.TwoScales, *, dtype, rngs: nnx.Rngs):
+        made: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        self.scales = nnx.List([OneScale(part, **made) for _ in range(parts.SCALES)])
+
+    def __call__(self, x: Float[Array, "b h w 3"]) -> list[Float[Array, "b _ _ 1"]]:
+        judgements = []
+        for number, scale in enumerate(self.scales):
+            x = halved(x) if number else x
+            judgements.append(scale(x))
+        return judgements

@@ -1,0 +1,190 @@
+"""JSIA-ReID's own layers, turns and gradients, against loops."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import narrow
+import numpy as np
+import pytest
+import tiny
+from flax import nnx
+
+from jreid import parts
+from jreid.config_files import load
+from jreid.models.content_style import Decoder, StyleEncoder
+from jreid.models.modules.content_decoder import ImageNorm, StyleDecoder, restyled
+from jreid.models.modules.keys import WeightKeys
+from jreid.models.modules.reflected import ReflectedConv
+from jreid.models.modules.style_encoder import StyleEncoder as Encoder
+from jreid.models.modules.two_scales import halved
+from jreid.run.translations import save_translations
+from jreid.training.objective import make_objective
+from jreid.training.state import TrainState
+from jreid.training.subtrees import merged, split_by
+
+IMAGES = ("visible", "infrared")
+
+
+def test_a_reflected_convolution_is_that_of_loops(rng):
+    conv = ReflectedConv(
+        2, 3, 4, stride=2, padding=1, dtype=jnp.float32, rngs=nnx.Rngs(0)
+    )
+    kernel, bias = np.asarray(conv.kernel[...]), np.asarray(conv.bias[...])
+    assert np.abs(bias).max() > 0 and np.abs(kernel).max() <= 32**-0.5
+    x = rng.normal(size=(1, 6, 4, 2)).astype(np.float32)
+    expected = np.zeros((3, 2, 3))
+    for row in range(3):
+        for column in range(2):
+            for i in range(4):
+                for j in range(4):
+                    y, z = abs(2 * row + i - 1), abs(2 * column + j - 1)
+                    y, z = min(y, 10 - y), min(z, 6 - z)
+                    expected[row, column] += x[0, y, z] @ kernel[i, j]
+    np.testing.assert_allclose(conv(jnp.asarray(x))[0], expected + bias, atol=1e-5)
+
+
+def test_an_images_own_norms_are_those_of_loops(rng):
+    x = rng.normal(size=(2, 3, 2, 4)) * 5 + 2
+    shift, scale = rng.normal(size=(2, 2, 4))
+    expected = np.zeros_like(x)
+    for i in range(2):
+        for c in range(4):
+            own = x[i, :, :, c]
+            unit = (own - own.mean()) / np.sqrt(own.var() + 1e-5)
+            expected[i, :, :, c] = unit * scale[i, c] + shift[i, c]
+    found = restyled(jnp.float32(x), jnp.float32(shift), jnp.float32(scale))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    norm = ImageNorm(4, rngs=nnx.Rngs(0))
+    norm.bias[...] = jnp.arange(4.0)
+    for i, image in enumerate(x):
+        unit = (image - image.mean()) / (image.std(ddof=1) + 1e-5)
+        whole = unit * np.asarray(norm.scale[...]) + np.arange(4)
+        np.testing.assert_allclose(norm(jnp.float32(x))[i], whole, atol=1e-4)
+    slope = jax.grad(lambda x: norm(x).sum())(jnp.zeros((1, 2, 2, 4)))
+    assert np.isfinite(slope).all()
+
+
+def test_half_an_image_has_means_of_what_is_inside(rng):
+    x = rng.normal(size=(1, 5, 4, 1))
+    found = halved(jnp.float32(x))[0, :, :, 0]
+    for row in range(3):
+        for column in range(2):
+            inside = x[0, max(2 * row - 1, 0) : 2 * row + 2, max(2 * column - 1, 0) :][
+                :, : 2 + (column > 0)
+            ]
+            np.testing.assert_allclose(found[row, column], inside.mean(), atol=1e-5)
+    assert found.shape == (3, 2)
+
+
+def test_a_style_and_a_decoder_have_the_sizes_of_the_paper(rng):
+    options = {"dtype": jnp.float32, "rngs": nnx.Rngs(0)}
+    encoder = Encoder(StyleEncoder(4, features=5), **options)
+    decoder = StyleDecoder(Decoder(1, 6), 8, 5, **options)
+    x = jnp.float32(rng.normal(size=(2, 32, 16, 3)))
+    style = encoder(x)
+    assert style.shape == (2, 5)
+    content = jnp.float32(rng.normal(size=(2, 16, 8, 8)))
+    image = decoder(content, style)
+    assert image.shape == x.shape and np.abs(image).max() <= 1
+    swapped = decoder(content, style[::-1])
+    assert np.abs(swapped - image).max() > 1e-4
+
+
+@functools.cache
+def prepared():
+    """A narrow network's parts, images, and what the generators make of them."""
+    config = narrow.narrow("jsia")
+    network = config.network.make(narrow.CLASSES, WeightKeys(0), jnp.float32)
+    graph, params, stats = nnx.split(network, nnx.Param, nnx.BatchStat)
+    params, stats = nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
+    rng = np.random.default_rng(3)
+    shape = (2 * narrow.IDS, *config.size, 3)
+    images = {m: jnp.float32(rng.normal(size=shape)) for m in IMAGES}
+    rows = narrow.rows_of(config)
+    order = np.argsort(rows["slot"], kind="stable")  # as joined columns have them
+    rows = {k: rows[k][order] for k in ("ids", "modality", "slot")}
+
+    def run(params, player, made):
+        network = nnx.merge(graph, params, stats)
+        return network(images, dict.fromkeys(IMAGES, "any"), player=player, made=made)
+
+    made = jax.jit(lambda params: run(params, "generators", {}))(params)["images"]
+    return config, params, stats, rows, run, made
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["generators", "discriminators", "encoder"])
+def test_every_term_moves_what_its_player_has(name):
+    config, params, _, rows, run, made = prepared()
+    player = config.players[name]
+    mine, others = split_by(player.params, params)
+    terms = {
+        term: make_objective({term: player.objective[term]})
+        for term in player.objective
+    }
+
+    @jax.jit
+    def slopes(mine):
+        def losses(mine):
+            outputs = run(merged(mine, others), name, made)
+            return {t: term(outputs, rows)[0] for t, term in terms.items()}
+
+        return losses(mine), jax.jacrev(losses)(mine)
+
+    values, found = slopes(mine)
+    for term, value in values.items():
+        slope = sum(float(jnp.abs(x).sum()) for x in jax.tree.leaves(found[term]))
+        assert np.isfinite(float(value)) and np.isfinite(slope) and slope > 0, term
+    if name == "encoder":
+        for term, moves in (("fool", False), ("identity", True)):
+            rest = jax.tree.leaves(found[term]["encoder"]["rest"])
+            assert any(jnp.abs(x).max() > 0 for x in rest) == moves, term
+    if name == "generators":
+        at = found["style"]["styles"]["visible"]
+        assert max(jnp.abs(x).max() for x in jax.tree.leaves(at["encoder"])) > 0
+
+
+@pytest.mark.long
+def test_made_images_are_of_ones_content_and_the_others_style():
+    config, params, stats, _, run, made = prepared()
+    outputs = jax.jit(lambda p: run(p, "generators", {}))(params)
+    sizes = {k: x.shape for k, x in outputs["images"].items()}
+    assert set(sizes.values()) == {(2 * narrow.IDS, *config.network.size, 3)}
+    changed = jax.tree.map(lambda x: x, params)
+    changed["styles"]["infrared"] = jax.tree.map(
+        lambda x: x * 1.5, params["styles"]["infrared"]
+    )
+    other = jax.jit(lambda p: run(p, "generators", {}))(changed)["images"]
+    moved = {k for k, x in made.items() if np.abs(x - other[k]).max() > 1e-6}
+    # the visible decoder reconstructs infrared images, of the infrared style
+    assert {"made_infrared", "same_infrared", "cycle_infrared"} <= moved
+    assert not moved & {"visible", "infrared", "made_visible", "same_visible"}
+
+
+def test_phases_and_players_are_the_released_ones():
+    for name, alone, rate, by in (
+        ("jsia", 600, 1e-4, "visible"),
+        ("jsia_paper", 100, 2e-4, "infrared"),
+    ):
+        config = load(f"sysu:{name}")
+        assert [phase.epochs for phase in config.phases] == [alone, 50]
+        assert config.phases[0].players == ("generators", "discriminators")
+        assert config.players["generators"].optimizer.lr == rate
+        assert config.network.reconstructs == by
+    config.network.reconstructs = "thermal"
+    with pytest.raises(ValueError, match="reconstructs is 'thermal'; allowed are vis"):
+        config.network.check()
+    config.network.reconstructs, config.network.size = "visible", (24, 12)
+    with pytest.raises(ValueError, match=r"size is \(24, 12\); allowed are even sides"):
+        parts.check(config)
+
+
+@pytest.mark.long
+def test_a_picture_of_translations_is_written(tmp_path):
+    config, params, stats, *_ = prepared()
+    config.data.root = str(tiny.make_tree(tmp_path / "tree"))
+    images = config.data.read().test
+    state = TrainState(jnp.int32(0), params, stats, {}, {})
+    path = save_translations(config, tmp_path, state, images, narrow.CLASSES)
+    assert path is not None and path.stat().st_size > 1000
