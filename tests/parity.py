@@ -16,7 +16,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from jreid.config import Config
 from jreid.config_files import load
 from jreid.data.rows import joined
-from jreid.export.torch_network import network, weights
+from jreid.export.torch_network import network, resnet, weights
 from jreid.models.modules.layers import BatchNorm, Conv, Linear
 from jreid.models.non_local import NonLocal
 from jreid.models.resnet import BLOCK_COUNTS
@@ -38,7 +38,7 @@ def one_block_per_stage():
     """In the block, depth 10 is a ResNet with one block per stage in both programs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BLOCK_COUNTS, 10, (1, 1, 1, 1))
-        patch.setitem(network.BLOCK_COUNTS, 10, (1, 1, 1, 1))
+        patch.setitem(resnet.BLOCK_COUNTS, 10, (1, 1, 1, 1))
         yield
 
 

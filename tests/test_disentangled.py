@@ -12,10 +12,10 @@ from jreid.losses.gradient_penalty import GradientPenalty
 from jreid.losses.squared_cosine_triplet import SquaredCosineTriplet
 from jreid.models import disentangled as parts
 from jreid.models.modules.adain import AdainResidual, adain
+from jreid.models.modules.halved import halved
 from jreid.models.modules.image_layer_norm import ImageLayerNorm
 from jreid.models.modules.multiscale_discriminator import (
     MultiscaleDiscriminator,
-    halved,
 )
 from jreid.models.modules.prototype_encoder import Aspp, PrototypeEncoder
 from jreid.models.modules.reflect_conv import ReflectConv, ReflectResidual
@@ -53,8 +53,8 @@ def convolved(conv, x):
     for row, column, i, j in itertools.product(
         range(out.shape[1]), range(out.shape[2]), range(k), range(k)
     ):
-        y = reflected(row * stride + (i - k // 2) * rate, h)
-        z = reflected(column * stride + (j - k // 2) * rate, w)
+        y = reflected(row * stride + (i - (k - 1) // 2) * rate, h)
+        z = reflected(column * stride + (j - (k - 1) // 2) * rate, w)
         out[:, row, column] += x[:, y, z] @ kernel[i, j]
     return out
 
@@ -69,7 +69,8 @@ def leaky(x, slope=0.3):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "dilation"), [(1, 1, 1), (3, 2, 1), (5, 1, 1), (3, 1, 6)]
+    ("kernel", "stride", "dilation"),
+    [(1, 1, 1), (3, 2, 1), (4, 2, 1), (5, 1, 1), (3, 1, 6)],
 )
 def test_a_reflecting_convolution_is_that_of_loops(kernel, stride, dilation, rng):
     conv = made(ReflectConv, 2, 3, kernel, stride=stride, dilation=dilation)

@@ -17,8 +17,9 @@ encoder then learns from real images (cross-entropy with smoothing .1, triplets 
 other modality), from made ones (symmetric KL divergence to the real one's scores, which
 stand still), and from the images' own losses but not the codes'. An infrared image is
 reconstructed by the visible decoder, as the released code does. Rates fall to a tenth
-30 epochs into the joint phase. `jsia_paper` is the paper's form: 100 epochs of the
-generators at twice the rate, and infrared images by their own decoder.
+30 epochs into the joint phase. `jsia_paper` has the paper's 100 epochs of the
+generators at twice the rate; that infrared images have their own decoder there is our
+reading of it.
 
 Ours deviates: players move one after the other, generators, discriminators, encoder,
 where theirs take all gradients first; the divergence has no 1e-8 in its logarithms;

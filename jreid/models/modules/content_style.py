@@ -12,11 +12,11 @@ from jreid.data.rows import joined
 from jreid.models.content_style import MODALITIES
 from jreid.models.content_style import ContentStyleNetwork as Part
 from jreid.models.modules.adapters import LUMINANCE
-from jreid.models.modules.aligned import OTHER, normalised, signed
 from jreid.models.modules.content_decoder import StyleDecoder
 from jreid.models.modules.layers import BatchNorm, Linear
 from jreid.models.modules.pooling import average_pool
 from jreid.models.modules.style_encoder import StyleEncoder
+from jreid.models.modules.translations import OTHER, normalised, signed
 from jreid.models.modules.two_scales import TwoScales
 
 Images = Mapping[str, Float[Array, "b h w 3"]]

@@ -28,9 +28,9 @@ from jreid.models.modules.combined_features import (
 from jreid.models.modules.multiscale_discriminator import MultiscaleDiscriminator
 from jreid.models.modules.prototype_encoder import PrototypeEncoder
 from jreid.models.modules.style_decoder import StyleDecoder
+from jreid.models.modules.translations import OTHER
 
 Images = Mapping[str, Float[Array, "b h w 3"]]
-OTHER = {"visible": "infrared", "infrared": "visible"}
 MOMENTUM = 0.9  # of the mean illumination
 
 

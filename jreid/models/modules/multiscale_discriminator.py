@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from jreid.models import disentangled as parts
 from jreid.models.modules.channels import at_least_float32
 from jreid.models.modules.generators import small
+from jreid.models.modules.halved import halved
 from jreid.models.modules.prototype_encoder import SLOPE
 from jreid.models.modules.reflect_conv import ReflectConv, ReflectResidual
 
@@ -64,15 +65,3 @@ class MultiscaleDiscriminator(nnx.Module):
             return jnp.sum(self.judges[number](x))
 
         return [jax.grad(total)(x, number) for number in range(len(self.judges))]
-
-
-def halved(x: Images) -> Float[Array, "b h2 w2 3"]:
-    """Means over 3 x 3 pixels in steps of 2, at the edge over those that are there."""
-
-    def sums(x):
-        edges = ((0, 0), (1, 1), (1, 1), (0, 0))
-        return jax.lax.reduce_window(
-            x, 0.0, jax.lax.add, (1, 3, 3, 1), (1, 2, 2, 1), edges
-        )
-
-    return sums(x) / sums(jnp.ones((1, *x.shape[1:3], 1), x.dtype))

@@ -1,6 +1,7 @@
 """Convolutions that pad an image by its own reflection, as PyTorch's "reflect"."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jreid.models.modules.channels import wide
+from jreid.models.modules.initialisers import torch_uniform
 from jreid.models.modules.layers import Initializer
 
 Maps = Float[Array, "b h w c"]
@@ -33,12 +35,13 @@ class ReflectConv(nnx.Module):
         stride: int = 1,
         dilation: int = 1,
         kernel_init: Initializer = kaiming_fan_in,
+        bias_init: Initializer = nnx.initializers.zeros,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
         shape = (kernel_size, kernel_size, channels, features)
         self.kernel = nnx.Param(kernel_init(rngs.params(), shape, jnp.float32))
-        self.bias = nnx.Param(jnp.zeros((features,)))
+        self.bias = nnx.Param(bias_init(rngs.params(), (features,), jnp.float32))
         self.stride = stride
         self.dilation = dilation
         self.padding = dilation * (kernel_size - 1) // 2
@@ -86,3 +89,13 @@ class ReflectResidual(nnx.Module):
         if norm is None:
             return x + self.conv2(nnx.leaky_relu(self.conv1(x), self.slope))
         return x + norm(self.conv2(nnx.leaky_relu(norm(self.conv1(x)), self.slope)))
+
+
+def torch_reflect_conv(
+    channels: int, features: int, kernel_size: int, **made: Any
+) -> ReflectConv:
+    """A reflecting convolution that begins as PyTorch's does, its bias too."""
+    init = torch_uniform(channels * kernel_size**2)
+    return ReflectConv(
+        channels, features, kernel_size, kernel_init=init, bias_init=init, **made
+    )

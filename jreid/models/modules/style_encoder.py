@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from jreid.models import content_style as parts
 from jreid.models.modules.initialisers import torch_conv
 from jreid.models.modules.pooling import average_pool
-from jreid.models.modules.reflected import ReflectedConv
+from jreid.models.modules.reflect_conv import torch_reflect_conv
 
 
 class StyleEncoder(nnx.Module):
@@ -19,10 +19,10 @@ class StyleEncoder(nnx.Module):
         made = {"dtype": dtype, "rngs": rngs}
         first = part.channels
         widths = [first, 2 * first, *[4 * first] * (part.halvings - 1)]
-        convs = [ReflectedConv(3, first, 7, padding=3, **made)]
+        convs = [torch_reflect_conv(3, first, 7, **made)]
         for i in range(part.halvings):
             into, out = widths[i : i + 2]
-            convs.append(ReflectedConv(into, out, 4, stride=2, padding=1, **made))
+            convs.append(torch_reflect_conv(into, out, 4, stride=2, **made))
         self.convs = nnx.List(convs)
         self.out = torch_conv(widths[-1], part.features, **made)
 

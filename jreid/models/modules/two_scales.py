@@ -2,28 +2,15 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from jreid.models import content_style as parts
 from jreid.models.modules.channels import at_least_float32
 from jreid.models.modules.generators import SLOPE, small
+from jreid.models.modules.halved import halved
 from jreid.models.modules.layers import Conv
-from jreid.models.modules.reflected import ReflectedConv
-
-
-def halved(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-    """Mean of the 3 x 3 pixels around every second one, of those inside the image."""
-
-    def summed(y):
-        padding = ((0, 0), (1, 1), (1, 1), (0, 0))
-        return jax.lax.reduce_window(
-            y, 0.0, jax.lax.add, (1, 3, 3, 1), (1, 2, 2, 1), padding
-        )
-
-    return summed(x) / summed(jnp.ones_like(x[:1]))
+from jreid.models.modules.reflect_conv import ReflectConv
 
 
 class OneScale(nnx.Module):
@@ -34,7 +21,7 @@ class OneScale(nnx.Module):
         widths = [3, *(part.channels * 2**level for level in range(part.levels))]
         self.convs = nnx.List(
             [
-                ReflectedConv(i, o, 4, stride=2, padding=1, init=small, **made)
+                ReflectConv(i, o, 4, stride=2, kernel_init=small, **made)
                 for i, o in zip(widths, widths[1:], strict=False)
             ]
         )
