@@ -41,10 +41,11 @@ def make_embed(
 
 def make_translate(
     frozen: nnx.GraphDef,
-) -> Callable[..., dict[str, UInt8[Array, "b h w 3"]]]:
+) -> Callable[..., dict[str, UInt8[Array, "b h2 w2 3"]]]:
     """Returns the jitted `translate(params, stats, images, modality)`, uint8 as given.
 
-    Of images of one modality those that the network's `translate` makes, by name.
+    Of images of one modality those that the network's `translate` makes, by name, in
+    whatever size.
     """
 
     @functools.partial(jax.jit, static_argnames="modality")

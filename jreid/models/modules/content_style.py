@@ -124,8 +124,8 @@ class ContentStyleNetwork(nnx.Module):
 
     def translate(
         self, images: Float[Array, "b h w 3"], modality: str
-    ) -> dict[str, Float[Array, "b h w 3"]]:
-        """Images in the other modality's mean style, and brought back; normalised."""
+    ) -> dict[str, Float[Array, "b h2 w2 3"]]:
+        """Of the generators' size in the other's mean style, and back; normalised."""
         real, there = self._small(images), self.styles[OTHER[modality]]
         mean = jnp.broadcast_to(there.mean[...], (len(real), len(there.mean[...])))
         made = there.decoder(self._content(real), mean)
