@@ -74,10 +74,10 @@ def test_a_runs_folder_is_described(tmp_path):
     found = check_run(tmp_path)[0]
     assert found.level == "fail" and "begun by another version" in found.words
     assert "--workdir /OTHER/runs/x" in found.remedy
-    config["sampling"]["is"] = "file mine.py:Own"
+    config["sampling"]["is"] = "file of_no_other_test.py:Own"
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert check_run(tmp_path)[0].remedy.startswith(
-        "python -m jreid.doctor --config mine"
+        "python -m jreid.doctor --config of_no_other_test"
     )
 
 

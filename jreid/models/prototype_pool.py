@@ -29,9 +29,9 @@ class MaskPool:
 
     def width(self, channels: int) -> int:
         """Of the vector, on a map of that many channels."""
-        return channels * self.parts()
+        return channels * self.vectors()
 
-    def parts(self) -> int:
+    def vectors(self) -> int:
         """How many vectors it puts side by side."""
         return self.masks + self.whole
 
@@ -69,9 +69,9 @@ class PrototypePool:
 
     def width(self, channels: int) -> int:
         """Of the vector, on a map of that many channels."""
-        return channels * self.parts()
+        return channels * self.vectors()
 
-    def parts(self) -> int:
+    def vectors(self) -> int:
         """How many vectors it puts side by side."""
         return self.prototypes + self.whole
 

@@ -96,8 +96,8 @@ class Branch:
         makes_module("pool", self.pool)
         if self.project is not None:
             makes_module("project", self.project)
-        cut = self.project is None and hasattr(self.pool, "parts")
-        parts = self.pool.parts() if cut else 1
+        cut = self.project is None and hasattr(self.pool, "vectors")
+        parts = self.pool.vectors() if cut else 1
         if getattr(self.classifier, "parts", parts) != parts:
             raise ValueError(
                 f"classifier.parts is {self.classifier.parts}; allowed is as many as "
