@@ -161,6 +161,29 @@ def test_a_player_without_gradient_for_long_is_named():
         told([rest] + [dead] * 24, explain=lambda step: "Its batch is listed")
 
 
+def test_the_player_that_was_thrown_away_is_named_not_who_sees_it_first():
+    """In the next steps the maker, whose turn is earlier, has its judgements."""
+    steps = [
+        step_of(**{"maker/update_ratio": 0.9, "critic/update_ratio": 3e12}),
+        step_of(**{"maker/update_ratio": 2.0, "critic/update_ratio": 0.1}),
+        step_of(**{"maker/grad_norm": np.nan, "loss": np.nan}),
+    ]
+    expected = (
+        "the player critic has exploded: step 1 moved its parameters by 3.0e+12 times "
+        "their norm, and maker/grad_norm is nan at step 3. Lower --config.optimizer.lr"
+    )
+    with pytest.raises(DivergedError, match=re.escape(expected)):
+        told(steps, every=1)
+    dead = [steps[0]] + [step_of(**{"critic/grad_norm": 0})] * 20
+    expected = (
+        "the player critic has collapsed: step 1 moved its parameters by 3.0e+12 times "
+        "their norm, and critic/grad_norm is 0 in the 20 steps up to 21. Lower "
+        "--config.optimizer.lr, in another --workdir"
+    )
+    with pytest.raises(DivergedError, match=re.escape(expected)):
+        told(dead, every=1)
+
+
 class OnDevice:
     """An array that the device has computed when told so."""
 

@@ -1,9 +1,11 @@
-"""docs/new-system.md: its example is a file outside of the package that trains."""
+"""docs/new-system.md: its examples are files outside of the package that train."""
 
 import json
 import pathlib
 import re
 
+import narrow
+import numpy as np
 import pytest
 import tiny
 
@@ -14,14 +16,23 @@ pytestmark = pytest.mark.usefixtures("systems_built_once")
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "new-system.md"
 
 
+def written(name, folder) -> pathlib.Path:
+    """The page's block of Python whose first line names this file, as the file."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (code,) = (block for block in blocks if block.startswith(f'"""{name}: '))
+    path = folder / name
+    path.write_text(code)
+    return path
+
+
 @pytest.fixture(scope="module")
 def example(tmp_path_factory) -> pathlib.Path:
-    """The page's block of Python as the file that its first line names."""
-    code = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert code
-    path = tmp_path_factory.mktemp("elsewhere") / "stripes.py"
-    path.write_text(code[1])
-    return path
+    return written("stripes.py", tmp_path_factory.mktemp("elsewhere"))
+
+
+@pytest.fixture(scope="module")
+def player(tmp_path_factory) -> pathlib.Path:
+    return written("colours.py", tmp_path_factory.mktemp("elsewhere"))
 
 
 @pytest.mark.slow
@@ -52,4 +63,46 @@ def test_every_field_of_it_is_checked(example):
     config = load(str(example))
     config.objective["gap"].on = "features.s3"
     with pytest.raises(ValueError, match="config.objective.gap.on is 'features.s3'"):
+        parts.check(config)
+
+
+@pytest.mark.long
+def test_a_player_of_ones_own_plays(player, tmp_path, embedded):
+    """In AlignGAN's third phase alone, whose players it joins."""
+    config = narrow.narrowed(narrow.systems.demos()["aligngan"](load(str(player))))
+    narrow.shrink(config)
+    config.phases, config.schedule.epochs = config.phases[2:], 1
+    config.schedule.drops, config.data.root = (), str(tiny.make_tree(tmp_path / "tree"))
+    parts.check(config)
+    states = []
+    for config.steps in (1, 2):
+        assert train.train(config, tmp_path / "run") == 0
+        states.append(tiny.final_state(tmp_path / "run"))
+    own = [n for n in states[0] if n.startswith("params/discriminators/colours/")]
+    assert len(own) == 4
+    for name in own:
+        assert (states[0][name] != states[1][name]).any(), name
+    for line in tiny.metrics(tmp_path / "run"):
+        assert line["generators/loss/fool_colours"] > 0
+        terms = [line[f"colours/loss/{name}"] for name in ("real", "fake")]
+        np.testing.assert_allclose(line["colours/loss"], sum(terms) / 2, rtol=1e-5)
+        assert line["colours/grad_norm"] > 0 and 0 < line["colours/update_ratio"] < 1
+        rate = config.players["visible"].optimizer.lr
+        np.testing.assert_allclose(line["colours/lr"], rate, rtol=1e-5)
+    for features in embedded:
+        assert features["fused"].shape[0] == 24
+
+
+def test_what_is_no_critic_is_refused(player):
+    config = load(str(player))
+    parts.check(config)
+    config.network.critics["colours"].of = "infra-red"
+    with pytest.raises(ValueError, match=r"critics.colours is .*one of visible, infra"):
+        parts.check(config)
+    config.network.critics = {"made": config.network.critics["colours"]}
+    with pytest.raises(ValueError, match="critics has 'made'; allowed are other names"):
+        parts.check(config)
+    config = load(str(player))
+    config.players["generators"].objective["fool_colours"].on = "judgements.colour"
+    with pytest.raises(ValueError, match=r"fool_colours.on is 'judgements.colour'"):
         parts.check(config)

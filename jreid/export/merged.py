@@ -67,5 +67,6 @@ def _told(operand: Operand) -> str:
 def _different(what: str) -> ValueError:
     return ValueError(
         "the network is not the same for both modalities, but for its weights: it has "
-        f"{what}. Only networks whose stems are built alike can be one file"
+        f"{what}. Only networks whose stems are built alike can be one file; use the "
+        "run itself: python -m jreid.embed, jreid.search and jreid.serve take --workdir"
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jreid.bounds import at_least, between
 from jreid.models.resnet import ResNet
 
 STEM = "any"
+MODALITIES = ("visible", "infrared")
 ROLES = (
     "encoder_alone",
     "encoder",
@@ -74,6 +75,11 @@ class AlignedNetwork:
     """Width of the embedding, and of the classifier's hidden layer."""
     dropout: float = 0.5
     """Fraction of the pooled map dropped before the classifier."""
+    critics: dict[str, Any] = field(default_factory=dict)
+    """Discriminators beside these, by name: parts whose `make(rngs, dtype)` gives a
+    module from images in [-1, 1] [b h w 3] to judgements [b h2 w2 1], and whose `of` is
+    the modality of these images. A player of a critic's name has the judgements "real"
+    and "made"; the generators have that of what they make under its name."""
     translates: ClassVar[bool] = True
     """The module has `translate(images, modality)`: a run's end shows what it makes."""
 
@@ -82,19 +88,30 @@ class AlignedNetwork:
         at_least("features", self.features, 1)
         at_least("size", min(self.size), 16)
         between("dropout", self.dropout, 0, 0.99)
+        for name, critic in self.critics.items():
+            if name in (*ROLES, *JUDGED):
+                raise ValueError(
+                    f"critics has {name!r}; allowed are other names than those of "
+                    f"players, {', '.join(ROLES)}, and judgements, {', '.join(JUDGED)}"
+                )
+            of = getattr(critic, "of", None)
+            if of not in MODALITIES or not hasattr(critic, "make"):
+                raise ValueError(
+                    f"critics.{name} is {critic!r}; it needs make(rngs, dtype) and of, "
+                    f"one of {', '.join(MODALITIES)}"
+                )
 
     def names(self) -> tuple[str, ...]:
         """What a term can stand on, though not in every player's turn."""
-        modalities = ("visible", "infrared")
         kinds = {
             "features": ("v1",),
             "embeddings": ("v1",),
             "logits": ("v1",),
-            "judgements": JUDGED,
+            "judgements": (*JUDGED, *self.critics),
             "images": tuple(
                 f"{kind}{modality}"
                 for kind in ("", "made_", "cycle_", "same_")
-                for modality in modalities
+                for modality in MODALITIES
             ),
         }
         return tuple(f"{kind}.{n}" for kind, names in kinds.items() for n in names)

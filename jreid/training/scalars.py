@@ -39,6 +39,7 @@ class ScalarWindow:
         self._first_step, self._explain = first_step, explain
         self._players = dict(players or {})
         self._still = dict.fromkeys(self._players, 0)  # steps without a gradient
+        self._leaps: dict[str, str] = {}  # what threw a player away, earliest first
         self._images_per_step = images_per_step
         self._steps: list[dict[str, jax.Array]] = []
         self._reported = False
@@ -86,6 +87,7 @@ class ScalarWindow:
         seconds = time.monotonic() - self._start
         for step, scalars in enumerate(fetched, start=self._first_step):
             self._check_finite(step, scalars)
+            self._note_leaps(step, scalars)
             self._check_players(step, scalars)
         # Phases of a run may have different terms.
         names = dict.fromkeys(name for scalars in fetched for name in scalars)
@@ -118,25 +120,44 @@ class ScalarWindow:
 
         for name in sorted(scalars, key=order):
             if not np.isfinite(scalars[name]):
-                player = name.partition("/")[0]
+                # the first that was thrown away, or whose turn it is
+                player, *_ = *self._leaps, name.partition("/")[0]
                 optimizer = self._players.get(player, "optimizer")
                 who = f"the player {player} has exploded: " if player in turns else ""
                 raise DivergedError(
-                    f"{who}{name} is {scalars[name]} at step {step}. Lower "
-                    f"--config.{optimizer}.lr or set --config.{optimizer}.clip_norm, "
-                    f"in another --workdir{self._more(step)}"
+                    f"{who}{self._leap(player)}{name} is {scalars[name]} at step "
+                    f"{step}. Lower --config.{optimizer}.lr or set "
+                    f"--config.{optimizer}.clip_norm, in another --workdir"
+                    f"{self._more(step)}"
                 )
+
+    def _note_leaps(self, step: int, scalars: dict[str, np.ndarray]) -> None:
+        """Of players whose parameters a step moved by more than their norm."""
+        for player in self._players:
+            ratio = scalars.get(f"{player}/update_ratio", 0)
+            if ratio > 1:
+                far = f"by {ratio:.1e} times their norm"
+                told = f"step {step} moved its parameters {far}"
+                self._leaps.setdefault(player, told)
+
+    def _leap(self, player: str) -> str:
+        return f"{self._leaps[player]}, and " if player in self._leaps else ""
 
     def _check_players(self, step: int, scalars: dict[str, np.ndarray]) -> None:
         for player, optimizer in self._players.items():
             norm = scalars.get(f"{player}/grad_norm")  # None: it rests in this phase
             self._still[player] = self._still[player] + 1 if norm == 0 else 0
             if self._still[player] == COLLAPSED:
+                remedy = (
+                    f"Lower --config.{optimizer}.lr"
+                    if player in self._leaps
+                    else "Lower the rate of what it plays against, or raise "
+                    f"--config.{optimizer}.lr"
+                )
                 raise DivergedError(
-                    f"the player {player} has collapsed: {player}/grad_norm is 0 in "
-                    f"the {COLLAPSED} steps up to {step}. Lower the rate of what it "
-                    f"plays against, or raise --config.{optimizer}.lr, in another "
-                    f"--workdir{self._more(step)}"
+                    f"the player {player} has collapsed: {self._leap(player)}"
+                    f"{player}/grad_norm is 0 in the {COLLAPSED} steps up to {step}. "
+                    f"{remedy}, in another --workdir{self._more(step)}"
                 )
 
     def _more(self, step: int) -> str:

@@ -81,6 +81,9 @@ def _turn(run, named_player, work, memory, state, batch):
             (mine, state.opt_state[name], state.stats),
         )
     params = merged(moved, others)
+    # a player that is thrown far away may still have finite losses and gradients
+    way, norm = jax.tree.map(jnp.subtract, moved, mine), optax.tree.norm(mine)
+    scalars["update_ratio"] = optax.tree.norm(way) / jnp.where(norm > 0, norm, jnp.inf)
     state = TrainState(
         state.step,
         params,

@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jreid.data.rows import joined
+from jreid.models.aligned import ROLES
 from jreid.models.aligned import AlignedNetwork as Part
 from jreid.models.modules.dropout import dropped
 from jreid.models.modules.generators import Generator, PatchDiscriminator
@@ -79,8 +80,10 @@ class AlignedNetwork(nnx.Module):
                 "visible": PatchDiscriminator(judge, **made),
                 "infrared_alone": PatchDiscriminator(judge, **made),
                 "infrared": PatchDiscriminator(judge, channels, **made),
+                **{name: critic.make(**made) for name, critic in part.critics.items()},
             }
         )
+        self.critics = tuple((n, critic.of) for n, critic in part.critics.items())
 
     def __call__(
         self,
@@ -92,18 +95,27 @@ class AlignedNetwork(nnx.Module):
         player: str,
         made: Mapping[str, Array],
     ) -> dict[str, Any]:
-        """What the player's terms stand on; rows are those of the joined views."""
+        """What the player's terms stand on; rows are those of the joined views.
+
+        Raises:
+          ValueError: there is no such player.
+        """
         real = {view: signed(images[view]) for view in stems if view in images}
         if player in ("encoder_alone", "encoder"):
             return self._encoded(real, player == "encoder", rng)
         if player in ("generators_alone", "generators"):
             return self._generated(real, player == "generators", rng)
-        if player in ("visible", "infrared_alone"):
-            modality = player.removesuffix("_alone")
-            judge = self.discriminators[player]
-            fake = judge(made[f"made_{modality}"])
-            return {"judgements": {"real": judge(real[modality]), "made": fake}}
-        return {"judgements": self._joint(real["infrared"], ids["infrared"], made)}
+        if player == "infrared":
+            return {"judgements": self._joint(real["infrared"], ids["infrared"], made)}
+        own = dict(self.critics)
+        alone = {"visible": "visible", "infrared_alone": "infrared"} | own
+        if player not in alone:
+            raise ValueError(
+                f"the player is {player!r}; allowed are {', '.join((*ROLES, *own))}"
+            )
+        judge, modality = self.discriminators[player], alone[player]
+        fake = judge(made[f"made_{modality}"])
+        return {"judgements": {"real": judge(real[modality]), "made": fake}}
 
     def embed(
         self, images: Images, stems: Mapping[str, str], *, modality: Mapping[str, Array]
@@ -153,6 +165,8 @@ class AlignedNetwork(nnx.Module):
         judged = {
             "made_visible": self.discriminators["visible"](images["made_visible"])
         }
+        for name, modality in self.critics:
+            judged[name] = self.discriminators[name](images[f"made_{modality}"])
         if not joint:
             judge = self.discriminators["infrared_alone"]
             judged["made"] = judge(images["made_infrared"])
