@@ -25,7 +25,7 @@ OTHERS = (
     *("agw", "average_only", "base", "bdtr", "caj", "cmcen", "deen", "dfe_like"),
     "dpmbn_like",
     *("gem_average", "gem_max", "hc", "hctri", "mcja", "rle", "strong", "vsd"),
-    *("xmodal", "cmcen_adv", "cmgan", "ddag", "mpanet", "pdm", "saai"),
+    *("xmodal", "cmcen_adv", "cmgan", "ddag", "mpanet", "pdm", "pmt", "saai"),
 )
 
 

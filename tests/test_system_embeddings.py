@@ -156,6 +156,7 @@ RELEASED = {
     "sysu:mpanet": post,
     "sysu:saai": post,
     "sysu:pdm": pdm,
+    "sysu:pmt": post,
 }
 
 

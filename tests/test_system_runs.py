@@ -25,6 +25,7 @@ MECHANISMS = {
     "ddag": "graph",  # labels in the network, a factor of the last epoch's losses
     "pgm": "stems",  # labels by clustering, a memory, stages
     "cmgan_minmax": "discriminators",  # players
+    "pmt": "blocks",  # tokens instead of maps, a phase with views of its own
 }
 OTHERS = [name for name in narrow.NAMES if name not in MECHANISMS]
 

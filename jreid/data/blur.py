@@ -38,18 +38,17 @@ class GaussianBlur:
         height, width = image.shape[:2]
         if any(side is not None and side <= half for side in (height, width)):
             raise ValueError(
-                f"the image is {height} x {width} pixels; a blur of "
-                f"kernel {self.kernel} needs sides of more than {half}: give larger "
-                "images, or a smaller kernel"
+                f"the image is {height} x {width} pixels; a blur of kernel "
+                f"{self.kernel} needs sides of more than {half}: give larger images, "
+                "or a smaller kernel"
             )
         sigma = uniform(seed, (), *self.sigma)
         places = tf.range(-half, half + 1, dtype=tf.float32)
         weights = tf.nn.softmax(-0.5 * (places / sigma) ** 2)  # a Gaussian of sum 1
         floats = tf.cast(image, tf.float32)
         x = tf.pad(floats, [[half, half], [half, half], [0, 0]], "REFLECT")
-        x = tf.transpose(x, [2, 0, 1])[
-            :, :, :, None
-        ]  # a channel is an image of its own
+        # each channel is an image of one
+        x = tf.transpose(x, [2, 0, 1])[:, :, :, None]
         x = tf.nn.conv2d(x, weights[:, None, None, None], 1, "VALID")
         x = tf.nn.conv2d(x, weights[None, :, None, None], 1, "VALID")
         blurred = tf.transpose(x[:, :, :, 0], [1, 2, 0])
