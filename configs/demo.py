@@ -34,16 +34,8 @@ def get_config(variant: str = DEFAULT) -> Config:
 
 def small(config: Config) -> Config:
     """A narrow network from scratch, small images, a short schedule."""
-    trunk = config.network.trunk
-    config.network.trunk = ResNet(
-        18,
-        width=0.5,
-        last_stride=trunk.last_stride,
-        stages=trunk.stages,
-        before=_placed(trunk.before),
-        after=_placed(trunk.after),
-        stem_relu=trunk.stem_relu,
-    )
+    if hasattr(config.network, "trunk"):
+        config.network.trunk = _small_trunk(config.network.trunk)
     config.pretrained = ""
     config.size = (96, 48)
     for view in config.views.values():
@@ -57,6 +49,18 @@ def small(config: Config) -> Config:
         config.sampling.epoch = "larger"
     config.evaluation.draw = "agw"  # one table for all systems
     return config
+
+
+def _small_trunk(trunk: ResNet) -> ResNet:
+    return ResNet(
+        18,
+        width=0.5,
+        last_stride=trunk.last_stride,
+        stages=trunk.stages,
+        before=_placed(trunk.before),
+        after=_placed(trunk.after),
+        stem_relu=trunk.stem_relu,
+    )
 
 
 def _placed(blocks: Mapping[str, Any]) -> dict[str, Any]:

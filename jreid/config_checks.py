@@ -36,6 +36,8 @@ def check_whole(config: Any) -> None:
     _check_objectives(config)
     _check_epochs(config)
     _check_embedding(config)
+    if fits := getattr(config.network, "check_images", None):
+        fits(config.size)
     _check_pretrained(config)
     _check_evaluation(config)
     if config.distributed.coordinator and getattr(config.data, "split", None) == 0:

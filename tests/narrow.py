@@ -27,7 +27,9 @@ from jreid.models.disentangled import DisentangledNetwork
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.part_classifiers import PartClassifiers
 from jreid.models.prototype_pool import PrototypePool
+from jreid.models.resnet import ResNet
 from jreid.models.two_stream import TwoStream
+from jreid.models.vision_transformer import VisionTransformer
 from jreid.training.cluster_matching import MatchedClusters
 from jreid.training.cluster_memory import ClusterMemory
 from jreid.training.clusters import Clusters
@@ -48,6 +50,8 @@ def narrowed(config: Config) -> Config:
     """A system that was made small for the demo, made as narrow."""
     config.size = (96, 24)
     network = config.network
+    if isinstance(network, VisionTransformer):
+        return _narrow_transformer(config)
     network.trunk.width = 1 / 8
     if isinstance(network, TwoStream):
         for branch in network.branches:
@@ -88,6 +92,16 @@ def narrowed(config: Config) -> Config:
             phase.epochs = epochs
     else:
         network.hidden, network.features, network.head = (16,), WIDTH, WIDTH
+    _few_images(config)
+    if isinstance(config.between_epochs, Clusters):
+        _narrow_clusters(config)
+    elif config.phases:
+        config.schedule.drops = ((2, 0.1),)
+    return config
+
+
+def _few_images(config: Config) -> None:
+    """Small batches, and few of them."""
     if hasattr(config.sampling, "identities"):
         config.sampling.identities = IDS
         config.sampling.images = min(config.sampling.images, 2)
@@ -99,10 +113,16 @@ def narrowed(config: Config) -> Config:
     config.log.every_steps, config.log.writers = 1, ()
     config.steps_per_epoch = 2
     config.schedule.epochs = 3
-    if isinstance(config.between_epochs, Clusters):
-        _narrow_clusters(config)
-    elif config.phases:
-        config.schedule.drops = ((2, 0.1),)
+
+
+def _narrow_transformer(config: Config) -> Config:
+    """Two blocks of two heads, and phases of one and two epochs."""
+    config.network = VisionTransformer(
+        config.size, patch=16, stride=12, width=WIDTH, blocks=2, heads=2, hidden=12
+    )
+    _few_images(config)
+    for phase, epochs in zip(config.phases, (1, 2), strict=True):
+        phase.epochs = epochs
     return config
 
 
@@ -177,7 +197,8 @@ def _extra(config: Config) -> dict[str, Any]:
 
 def _copies(config: Config) -> dict[str, int]:
     network = config.network
-    if any(isinstance(b, DiverseExpansion) for b in network.trunk.before.values()):
+    trunk = getattr(network, "trunk", ResNet())
+    if any(isinstance(b, DiverseExpansion) for b in trunk.before.values()):
         return dict.fromkeys(config.views, 3)
     adapters = getattr(network, "adapters", None)
     return {} if adapters is None else dict.fromkeys(adapters.of, 2)

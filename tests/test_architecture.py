@@ -25,7 +25,7 @@ data.rows data.datasets data.views data.image_file data.synvi
 data.image_folders data.lists
 losses.* models.* data.sampling data.augmentations data.device_augmentations
 data.linear_mixing data.channel_mixing data.channel_select data.pair_sampling
-data.cluster_sampling data.colour_jitter
+data.cluster_sampling data.colour_jitter data.blur data.one_of
 evaluation.* data.entries data.source data.records
 data.sysu_mm01 data.regdb data.llcm data.csv_file data.decoding data.builders
 data.aligned_memory data.deep_images data.resizing data.reading
@@ -45,7 +45,8 @@ configs.* config_files
 command_line evaluate_options
 training.*
 run.begin
-run.about run.published_weights run.pretrained run.results
+run.about run.published_weights run.weights_file run.transformer_weights
+run.pretrained run.results
 run.fingerprints
 run.embedder run.images
 run.training_set

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from jreid.training.schedules import Cosine, Steps
+from jreid.training.schedules import Cosine, CosineByEpoch, Steps
 
 EXPECTED = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1]
 EXPECTED += [0.1] * 10 + [0.01] * 30 + [0.001] * 30
@@ -42,6 +42,8 @@ def test_steps_without_warmup_or_drops():
         (Cosine(epochs=0, warmup=0), "^epochs is 0"),
         (Cosine(epochs=10, warmup=-1), "^warmup is -1"),
         (Cosine(epochs=10, warmup=10), "^warmup is 10; allowed is 0 to 9"),
+        (CosineByEpoch(epochs=2), "^warmup is 3; allowed is 0 to 2"),
+        (CosineByEpoch(last=1.5), "^last is 1.5; allowed is 0 to 1"),
     ],
 )
 def test_fields_out_of_bounds_are_refused(part, message):
@@ -68,3 +70,22 @@ def test_cosine_matches_optax():
     theirs = optax.cosine_decay_schedule(0.2, 50)
     for step in range(0, 60, 7):
         np.testing.assert_allclose(ours(step), theirs(step), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rates"),
+    [
+        # by hand: 1, 1/2 and 0 of the cosine's range at a third, half and all of it
+        ({"epochs": 6, "warmup": 2, "start": 0.0, "last": 0.0}, {0: 0.5, 1: 0.75}),
+        ({"epochs": 6, "warmup": 2, "start": 0.2, "last": 0.1}, {0: 0.6, 1: 0.775}),
+        ({"epochs": 6, "warmup": 0, "last": 0.1}, {2: 0.55, 3: 0.325, 5: 0.1}),
+    ],
+)
+def test_a_cosine_by_epochs_counts_them_from_one(fields, rates):
+    part = CosineByEpoch(**fields)
+    part.check()
+    schedule = jax.jit(part.make(7, 2.0))
+    for epoch, rate in rates.items():
+        for step in (7 * epoch, 7 * epoch + 6):
+            np.testing.assert_allclose(schedule(step), 2 * rate, rtol=1e-6)
+    assert schedule(10**6) == schedule(41)

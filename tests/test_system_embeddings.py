@@ -171,6 +171,7 @@ RELEASED = {
     "sysu:mpanet": post,
     "sysu:saai": post,
     "sysu:pdm": pdm,
+    "sysu:pmt": post,
 }
 
 

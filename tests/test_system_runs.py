@@ -26,6 +26,7 @@ MECHANISMS = {
     "pgm": "stems",  # labels by clustering, a memory, stages
     "cmgan_minmax": "discriminators",  # players
     "jsia": "styles",  # players who come with a later phase
+    "pmt": "blocks",  # tokens instead of maps, a phase with views of its own
 }
 OTHERS = [name for name in narrow.NAMES if name not in MECHANISMS]
 

@@ -86,6 +86,8 @@ PARAMETERS = {
     + 6
     + 2_550_502,
     "sysu:pdm": 51_617_702,
+    # patches, class token, 211 positions, twelve blocks, two norms, classifier
+    "sysu:pmt": 590_592 + 768 * 212 + 12 * 7_087_872 + 2 * 1_536 + 395 * 768,
     "regdb:pdm": 15_755_942,
 }
 
@@ -165,6 +167,19 @@ RATES = {
         3.5e-4,
         {0: 1, 9: 1, 10: 0.1, 20: 0.01, 29: 0.01, 30: 1, 40: 0.1, 50: 0.01, 59: 0.01},
     ),
+    # epochs from 1: a third and two thirds of the way from .01, then on the cosine
+    "sysu:pmt": (
+        3e-4,
+        {
+            0: 0.34,
+            1: 0.67,
+            2: 0.01 + 0.99 * (2 + 2**0.5) ** 0.5 / 4 + 0.99 / 2,  # cos(pi / 8)
+            5: 0.01 + 0.99 * (0.5 + 0.125**0.5),
+            11: 0.505,
+            23: 0.01,
+        },
+    ),
+    "regdb:pmt": (3e-4, {0: 0.34, 1: 0.67, 8: 0.505 + 0.495 * 0.5**0.5, 35: 0.01}),
     "sysu:pdm_paper": (0.1, {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01}),
 }
 
@@ -218,6 +233,8 @@ def test_each_data_set_has_the_numbers_of_its_authors():
     )
     assert list(load("regdb:pdm").network.trunk.before) == ["1", "3"]
     assert load("regdb:all-rle").data.split == 0
+    for spec, epochs in (("sysu:pmt", 24), ("llcm:pmt", 24), ("regdb:pmt", 36)):
+        assert load(spec).schedule.epochs == epochs
     for spec, steps in (("sysu:adca", 200), ("regdb:adca", 100)):
         assert load(spec).sampling.steps == steps
     assert load("sysu:pgm").memory.hardest and not load("regdb:pgm").memory.hardest

@@ -1,12 +1,14 @@
-"""Converts a torchvision ResNet to the weights that a run can start from.
+"""Converts a ResNet or Vision Transformer to the weights that a run can start from.
 
     python tools/convert_torchvision.py resnet50-0676ba61.pth weights/resnet50.npz
     python -m jreid.train --config configs/sysu.py \\
         --config.pretrained=weights/resnet50.npz ...
 
 IN is a .pth (any of PyTorch's formats since 2017; needs torch), .safetensors or .npz
-file of a ResNet-18, -34, -50 or -101 by torchvision's names. Every tensor of it must be
-used or be one of those that a person's features do not need (fc, num_batches_tracked).
+file of a ResNet-18, -34, -50 or -101 by torchvision's names, or of a Vision Transformer
+(ViT-B/16, say) by torchvision's or timm's. Every tensor of it must be used or be one of
+those that a person's features do not need (fc, heads, num_batches_tracked). A run
+interpolates a transformer's positions to its own images.
 """
 
 import argparse
@@ -21,14 +23,16 @@ import numpy as np
 from jreid.models.resnet import BLOCK_COUNTS
 from jreid.models.torch_names import Conversion, convert, torch_name
 from jreid.run.pretrained import resnet_shapes, write_pretrained
+from jreid.run.transformer_weights import write_transformer
 from tools.tensor_files import Tensors, read_tensors
+from tools.transformer_tensors import convert_transformer, library_of
 
 
 def main(arguments: list[str]) -> int:
     """Converts one file; bad input becomes one line and exit code 2."""
     parser = argparse.ArgumentParser(
         prog="python tools/convert_torchvision.py",
-        description="Converts a torchvision ResNet to weights for a run to start from.",
+        description="Converts a ResNet or Vision Transformer for a run to start from.",
     )
     parser.add_argument(
         "input", metavar="IN", type=Path, help=".pth, .safetensors, ..."
@@ -48,7 +52,7 @@ def convert_file(source: Path, target: Path) -> str:
 
     Raises:
         FileNotFoundError: `source` is missing.
-        ValueError: it is not a whole file of a ResNet's tensors; see `convert`.
+        ValueError: it is not a whole file of a network's tensors; see `convert`.
     """
     if target.suffix != ".npz":
         raise ValueError(f"OUT is {target}; give a name that ends with .npz")
@@ -56,15 +60,22 @@ def convert_file(source: Path, target: Path) -> str:
         raise ValueError(f"OUT is IN, {source}; give another name")
     tensors = read_tensors(source)
     try:
-        depth = resnet_depth(tensors)
-        conversion = convert_resnet(tensors, depth)
+        if library_of(tensors):
+            kinds, conversion = convert_transformer(tensors)
+            name, kept = f"transformer of {kinds['blocks']} blocks", "all but its head"
+            write = write_transformer
+        else:
+            kinds = {"depth": resnet_depth(tensors)}
+            conversion = convert_resnet(tensors, kinds["depth"])
+            name, kept = f"ResNet-{kinds['depth']}", "one stem and the trunk"
+            write = write_pretrained
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     with open(source, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    about = {"depth": depth, "source": source.name, "source_sha256": digest}
-    write_pretrained(target, conversion.arrays, about)
-    return summary(source, target, depth, digest, tensors, conversion)
+    about = {"source": source.name, "source_sha256": digest}
+    write(target, conversion.arrays, kinds | about)
+    return summary(source, target, (name, kept), digest, tensors, conversion)
 
 
 def convert_resnet(tensors: Tensors, depth: int) -> Conversion:
@@ -103,8 +114,9 @@ def resnet_depth(tensors: Tensors) -> int:
     )
 
 
-def summary(source, target, depth, digest, tensors, conversion) -> str:
+def summary(source, target, told, digest, tensors, conversion) -> str:
     """What was used, dropped and written, to read."""
+    name, kept = told
     counted = sum(name.endswith(".num_batches_tracked") for name in conversion.dropped)
     others = [n for n in conversion.dropped if not n.endswith(".num_batches_tracked")]
     dropped = [f"{counted} num_batches_tracked"] * bool(counted) + others
@@ -113,9 +125,9 @@ def summary(source, target, depth, digest, tensors, conversion) -> str:
     )
     values = sum(np.size(a) for a in conversion.arrays.values())
     return (
-        f"{source}: ResNet-{depth}, {len(tensors)} tensors, SHA-256 {digest[:12]}\n"
+        f"{source}: {name}, {len(tensors)} tensors, SHA-256 {digest[:12]}\n"
         f"  used     {len(conversion.arrays)}: {values - statistics:,} parameters and "
-        f"{statistics:,} running statistics of one stem and the trunk\n"
+        f"{statistics:,} running statistics of {kept}\n"
         f"  dropped  {len(conversion.dropped)}: {', '.join(dropped) or 'none'}\n"
         f"  new      0 here; necks, heads and non-local blocks start anew in a run\n"
         f"{target}: for --config.pretrained={target}"

@@ -46,6 +46,7 @@ def _of_subject(subject: Subject) -> Iterator[Finding]:
     from jreid.doctor.permission import denied
     from jreid.doctor.run_folder import newest_checkpoint, record_of_weights
     from jreid.doctor.weights import check_run_weights, check_weights
+    from jreid.run.published_weights import kind_of
 
     config, workdir, root = subject.config, subject.workdir, subject.root
     begun = dataset = None
@@ -70,8 +71,7 @@ def _of_subject(subject: Subject) -> Iterator[Finding]:
     if workdir is not None and (record := record_of_weights(workdir)):
         yield check_run_weights(record)
     elif config is not None and begun is None:
-        trunk = getattr(config.network, "trunk", None)
-        yield check_weights(config.pretrained, getattr(trunk, "depth", 0))
+        yield check_weights(config.pretrained, kind_of(config.network))
     yield check_memory(_decoded(config, dataset))
     runs = subject.workdir or Path("runs")
     yield check_runs_disk(runs, _checkpoints(config, dataset, begun))

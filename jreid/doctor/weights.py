@@ -19,12 +19,13 @@ NAME = "weights"
 DIGITS = 12  # of a SHA-256 that are shown
 
 
-def check_weights(pretrained: str, depth: int) -> Finding:
+def check_weights(pretrained: str, kind: int | str) -> Finding:
     """What a config's `pretrained` names.
 
     Args:
         pretrained: a file or a run's folder; "" for random weights.
-        depth: of the ResNet that a missing file would be for.
+        kind: the depth of the ResNet that a missing file would be for, or the
+            transformer; see `published_weights`.
     """
     if not pretrained:
         return Finding("ok", NAME, "random, as the config says")
@@ -32,8 +33,8 @@ def check_weights(pretrained: str, depth: int) -> Finding:
     if path.is_dir():
         return _run(path)
     remedy = training("pretrained=")  # random ones
-    if depth in PUBLISHED:
-        remedy = "\n".join(commands(path, depth))
+    if kind in PUBLISHED:
+        remedy = "\n".join(commands(path, kind))
     try:
         about, digest = _read(path), _sha256(path)
     except FileNotFoundError:

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from jreid.bounds import at_least
 from jreid.lazy import jax, jnp
 from jreid.losses.directions import cosines
-from jreid.losses.primitives import equal, weights_in_own_modality, widen
+from jreid.losses.primitives import (
+    equal,
+    masked_mean,
+    weights_in_own_modality,
+    widen,
+)
 from jreid.losses.standing import On, check_weight_and_on, shared
 from jreid.shapes import Float, Int
 
@@ -39,8 +44,8 @@ def mean_contrast(
     other = ~equal(modality)
     same = equal(ids)
     n, m = (jnp.sum(x, axis=1).astype(distances.dtype) for x in (other, other & same))
-    positive = _mean(distances, other & same)
-    negative = _mean(distances, other & ~same)
+    positive = masked_mean(distances, other & same)
+    negative = masked_mean(distances, other & ~same)
     scale = 2 * m / (strength * jnp.maximum(n, 1)) * (1 - m / jnp.maximum(n, 1))
     losses = (n - 1) / 2 + scale * (positive - negative)
     counts = (m > 0) & (m < n)
@@ -48,11 +53,6 @@ def mean_contrast(
     weights = weights_in_own_modality(counts, modality).astype(losses.dtype)
     present = jnp.maximum(jnp.round(jnp.sum(weights)), 1)
     return jnp.sum(weights * losses) / present
-
-
-def _mean(distances, mask):
-    counts = jnp.maximum(jnp.sum(mask, axis=1), 1).astype(distances.dtype)
-    return jnp.sum(jnp.where(mask, distances, 0), axis=1) / counts
 
 
 @dataclass(slots=True)

@@ -66,6 +66,14 @@ def nearest(
     return jnp.min(jnp.where(mask, distances, jnp.inf), axis=1)
 
 
+def masked_mean(
+    distances: Float[jax.Array, "n m"], mask: Bool[jax.Array, "n m"]
+) -> Float[jax.Array, " n"]:
+    """Mean of each row's selected distances; 0 where none is."""
+    counts = jnp.maximum(jnp.sum(mask, axis=1), 1).astype(distances.dtype)
+    return jnp.sum(jnp.where(mask, distances, 0), axis=1) / counts
+
+
 def weights_in_own_modality(
     counted: Bool[jax.Array, " b"], modality: Int[jax.Array, " b"]
 ) -> Float[jax.Array, " b"]:

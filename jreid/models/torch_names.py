@@ -53,6 +53,50 @@ def agw_name(path: str, places: Iterable[tuple[int, int]]) -> str:
     return torch_name(f"NL_{stage}/{index}/{theirs}/{leaf}")
 
 
+_TRANSFORMER = {
+    "timm": {
+        "patches": "patch_embed/proj",
+        "class_token": "cls_token",
+        "positions": "pos_embed",
+        "attention/qkv": "attn/qkv",
+        "attention/out": "attn/proj",
+        "perceptron/hidden": "mlp/fc1",
+        "perceptron/out": "mlp/fc2",
+    },
+    "torchvision": {
+        "patches": "conv_proj",
+        "positions": "encoder/pos_embedding",
+        "norm1": "ln_1",
+        "attention/qkv": "self_attention/in_proj",
+        "attention/out": "self_attention/out_proj",
+        "norm2": "ln_2",
+        "perceptron/hidden": "mlp/0",
+        "perceptron/out": "mlp/3",
+        "norm": "encoder/ln",
+    },
+}
+
+
+def transformer_name(path: str, library: str) -> str:
+    """The name that a leaf of a Vision Transformer has in "timm" or "torchvision".
+
+    "blocks/0/norm1/scale" -> "blocks.0.norm1.weight" or
+    "encoder.layers.encoder_layer_0.ln_1.weight".
+    """
+    names = _TRANSFORMER[library]
+    if "/" not in path:  # tokens, which are no module's
+        return names.get(path, path).replace("/", ".")
+    module, _, leaf = path.rpartition("/")
+    block = ""
+    if module.startswith("blocks/"):
+        _, number, module = module.split("/", 2)
+        layer = f"encoder.layers.encoder_layer_{number}."
+        block = f"blocks.{number}." if library == "timm" else layer
+    name = block + torch_name(f"{names.get(module, module)}/{leaf}")
+    # its queries, keys and values are no module of their own
+    return name.replace("in_proj.", "in_proj_")
+
+
 def from_torch_layout(array: np.ndarray) -> np.ndarray:
     """Kernels: OIHW to HWIO, [out, in] to [in, out]; everything else as it is."""
     if array.ndim == 4:

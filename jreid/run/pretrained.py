@@ -1,8 +1,9 @@
 """Weights that a new run begins with: where they are from, and into which arrays.
 
 They are those of another run, or of a file: an .npz of one stem and the trunk by our
-own names ("stem/conv1/kernel", "trunk/layer1/0/bn1/mean"), with the text entry "about":
-JSON that says whence it is. `tools/convert_torchvision.py` writes it.
+own names ("stem/conv1/kernel", "trunk/layer1/0/bn1/mean"), or of a transformer, with
+the text entry "about": JSON that says whence it is. `tools/convert_torchvision.py`
+writes it.
 """
 
 import dataclasses
@@ -21,13 +22,16 @@ from flax import nnx
 from jreid.config import Config
 from jreid.models.modules.keys import WeightKeys
 from jreid.models.resnet import ResNet
+from jreid.models.vision_transformer import VisionTransformer
 from jreid.processes.distributed import from_main
+from jreid.run import transformer_weights
 from jreid.run.checkpoint import Checkpoints
 from jreid.run.leaves import named_leaves
-from jreid.run.published_weights import FROM_SCRATCH, how_to_get
+from jreid.run.published_weights import FROM_SCRATCH, TRANSFORMER, how_to_get
+from jreid.run.weights_file import read_weights, write_weights
 from jreid.run.workdir import CONFIG, saved_steps
 from jreid.training.state import TrainState
-from jreid.whole_files import replacing, write_text
+from jreid.whole_files import write_text
 
 FORMAT = "jreid ResNet weights, version 1"
 RECORD = "pretrained.json"
@@ -87,6 +91,8 @@ def weights_of_new_run(config: Config, workdir: Path) -> Pretrained | None:
     path = Path(config.pretrained).expanduser()
     if path.is_dir():
         return read_run(path)
+    if isinstance(config.network, VisionTransformer):
+        return read_transformer(path, config.network)
     trunk = getattr(config.network, "trunk", None)
     if not isinstance(trunk, ResNet):
         raise ValueError(
@@ -141,10 +147,7 @@ def write_pretrained(
         arrays: as `resnet_shapes` names them, float32.
         about: JSON values; `depth` is needed to read the file.
     """
-    about = {"format": FORMAT, **about}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
+    write_weights(path, arrays, {"format": FORMAT, **about})
 
 
 def read_pretrained(path: Path, depth: int) -> Pretrained:
@@ -156,37 +159,36 @@ def read_pretrained(path: Path, depth: int) -> Pretrained:
     """
     if not path.exists():
         raise FileNotFoundError(how_to_get(path, depth))
-    try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        if "about" not in arrays:
-            raise ValueError("it has no entry 'about'")
-        about = json.loads(str(arrays.pop("about")))
-        if about["format"] != FORMAT:
-            raise ValueError(f"the format is {about['format']!r}, not {FORMAT!r}")
-        found = about["depth"]
-    except OSError as error:
-        raise OSError(f"cannot read the pretrained weights {path}: {error}") from error
-    except Exception as error:  # what a damaged file raises depends on the damage
-        raise ValueError(
-            f"{path} is not a whole file of weights as tools/convert_torchvision.py "
-            f"writes them ({error}); convert the original checkpoint with it"
-        ) from error
+    file = read_weights(path, FORMAT, ("depth",))
+    found = file.about["depth"]
     if found != depth:
         raise ValueError(
             f"{path} holds a ResNet-{found}, but config.network.trunk.depth is {depth}:"
             f" set --config.network.trunk.depth={found}, give --config.pretrained= a "
             f"file of a ResNet-{depth}, or leave it empty to train from scratch"
         )
-    there = {name: array.shape for name, array in arrays.items()}
+    there = {name: array.shape for name, array in file.arrays.items()}
     if differing := there.items() ^ resnet_shapes(depth).items():
         raise ValueError(
             f"{path} does not fit a ResNet-{depth}: {min(differing)[0]} is missing, "
             "unknown or of another shape; convert the original checkpoint anew"
         )
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Pretrained(path, digest, about, arrays)
+    return Pretrained(path, file.sha256, file.about, file.arrays)
+
+
+def read_transformer(path: Path, part: VisionTransformer) -> Pretrained:
+    """Reads and checks a transformer's weights, its positions for the part's images.
+
+    Raises:
+        FileNotFoundError: no such file; says how to get and convert the weights.
+        ValueError: another kind of file, a damaged one, or another transformer.
+    """
+    if not path.exists():
+        raise FileNotFoundError(how_to_get(path, TRANSFORMER))
+    form = transformer_weights.FORMAT
+    file = read_weights(path, form, (*transformer_weights.KINDS, "grid"))
+    arrays = transformer_weights.fitted(file, part, path)
+    return Pretrained(path, file.sha256, file.about, arrays)
 
 
 def with_weights(state: TrainState, weights: Pretrained) -> TrainState:

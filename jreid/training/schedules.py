@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -95,6 +96,49 @@ class Cosine:
             return peak * ramp * 0.5 * (1 + jnp.cos(jnp.pi * progress))
 
         return schedule
+
+
+@dataclass(slots=True)
+class CosineByEpoch:
+    """timm's cosine: constant within an epoch, the warm-up laid over its beginning.
+
+    In epoch t, counted from 1, the rate is `lr` times start + (1 - start) t / warmup
+    where t is below `warmup`, then last + (1 - last) (1 + cos(pi t / epochs)) / 2.
+    """
+
+    open_ended: ClassVar[bool] = False
+
+    epochs: int = 24
+    warmup: int = 3
+    """The first epoch on the cosine, from 1; the rate climbs in those before it."""
+    start: float = 0.01
+    """Factor from which the warm-up climbs."""
+    last: float = 0.01
+    """Factor of the last epoch, to which the cosine falls."""
+
+    def check(self) -> None:
+        """Raises ValueError naming a field that is out of bounds."""
+        at_least("epochs", self.epochs, 1)
+        between("warmup", self.warmup, 0, self.epochs)
+        between("start", self.start, 0, 1)
+        between("last", self.last, 0, 1)
+
+    def make(self, steps_per_epoch: int, peak: float) -> optax.Schedule:
+        """From the step to the learning rate, the float32 nearest to the exact one."""
+        _check_steps(steps_per_epoch)
+        rates = [peak * self._factor(epoch) for epoch in range(1, self.epochs + 1)]
+
+        def schedule(step):
+            epoch = jnp.asarray(step) // steps_per_epoch
+            return jnp.asarray(rates)[jnp.minimum(epoch, self.epochs - 1)]
+
+        return schedule
+
+    def _factor(self, epoch):
+        if epoch < self.warmup:
+            return self.start + (1 - self.start) * epoch / self.warmup
+        cosine = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        return self.last + (1 - self.last) * cosine
 
 
 def _check_steps(steps_per_epoch):
