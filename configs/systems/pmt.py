@@ -13,8 +13,8 @@ Ours is the released form: ViT-B/16 with ImageNet's weights and patches 12 pixel
 210 of an image of 256 x 128, one for both modalities and without cameras. Six epochs of
 grey visible images, with a triplet in each modality; then colours, one triplet of all
 rows, and its two losses. Identity is the sum of the modalities' means, which is twice
-the mean of all rows. The rate climbs for two epochs and then is the third's on a cosine
-that began with the run. Images are resized and mirrored, not cropped; of infrared ones
+the mean of all rows. The rate climbs for two epochs, then follows a cosine that began
+with the run. Images are resized and mirrored, not cropped; of infrared ones
 either brightness and contrast change, or they are blurred; erasing writes the raw mean
 into the normalised image.
 
