@@ -168,6 +168,10 @@ def test_the_player_that_was_thrown_away_is_named_not_who_sees_it_first():
         step_of(**{"maker/update_ratio": 2.0, "critic/update_ratio": 0.1}),
         step_of(**{"maker/grad_norm": np.nan, "loss": np.nan}),
     ]
+    both = step_of(**{"maker/update_ratio": 5.0, "critic/loss": np.nan})
+    expected = "the player maker has exploded: step 1 moved its parameters by 5.0e+00"
+    with pytest.raises(DivergedError, match=re.escape(expected)):
+        told([both], every=1)
     expected = (
         "the player critic has exploded: step 1 moved its parameters by 3.0e+12 times "
         "their norm, and maker/grad_norm is nan at step 3. Lower --config.optimizer.lr"

@@ -23,7 +23,9 @@ third level. Assumed, as it is not known: no norm after a discriminator's first
 convolution and a slope of .2; that no encoder guides the generators in their own phase;
 that the joint generators' judgements are of a made image with the real one's map; that
 real and made images share the encoder's batch statistics; that the classifier learns at
-the embedder's rate. On LLCM, where nothing is published, it is the same.
+the embedder's rate. On LLCM, where nothing is published, it is the same. A trained
+network is not exported, as visible images pass a generator that infrared ones do not:
+the run itself embeds, searches and serves.
 """
 
 from typing import Any

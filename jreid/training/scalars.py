@@ -87,7 +87,6 @@ class ScalarWindow:
         seconds = time.monotonic() - self._start
         for step, scalars in enumerate(fetched, start=self._first_step):
             self._check_finite(step, scalars)
-            self._note_leaps(step, scalars)
             self._check_players(step, scalars)
         # Phases of a run may have different terms.
         names = dict.fromkeys(name for scalars in fetched for name in scalars)
@@ -119,26 +118,24 @@ class ScalarWindow:
             return turn, "loss/" not in name
 
         for name in sorted(scalars, key=order):
-            if not np.isfinite(scalars[name]):
-                # the first that was thrown away, or whose turn it is
-                player, *_ = *self._leaps, name.partition("/")[0]
-                optimizer = self._players.get(player, "optimizer")
-                who = f"the player {player} has exploded: " if player in turns else ""
-                raise DivergedError(
-                    f"{who}{self._leap(player)}{name} is {scalars[name]} at step "
-                    f"{step}. Lower --config.{optimizer}.lr or set "
-                    f"--config.{optimizer}.clip_norm, in another --workdir"
-                    f"{self._more(step)}"
-                )
+            value, player = scalars[name], name.partition("/")[0]
+            if not np.isfinite(value):
+                raise DivergedError(self._exploded(step, name, value))
+            if player in turns and name.endswith("/update_ratio") and value > 1:
+                told = f"step {step} moved its parameters by {value:.1e} times their"
+                self._leaps.setdefault(player, f"{told} norm")
 
-    def _note_leaps(self, step: int, scalars: dict[str, np.ndarray]) -> None:
-        """Of players whose parameters a step moved by more than their norm."""
-        for player in self._players:
-            ratio = scalars.get(f"{player}/update_ratio", 0)
-            if ratio > 1:
-                far = f"by {ratio:.1e} times their norm"
-                told = f"step {step} moved its parameters {far}"
-                self._leaps.setdefault(player, told)
+    def _exploded(self, step: int, name: str, value: np.ndarray) -> str:
+        # who was thrown away first: others, whose turn is earlier, may be first to see
+        player, *_ = *self._leaps, name.partition("/")[0]
+        is_player = player in self._players
+        optimizer = self._players[player] if is_player else "optimizer"
+        who = f"the player {player} has exploded: " if is_player else ""
+        return (
+            f"{who}{self._leap(player)}{name} is {value} at step {step}. Lower "
+            f"--config.{optimizer}.lr or set --config.{optimizer}.clip_norm, in "
+            f"another --workdir{self._more(step)}"
+        )
 
     def _leap(self, player: str) -> str:
         return f"{self._leaps[player]}, and " if player in self._leaps else ""
