@@ -25,7 +25,7 @@ data.rows data.datasets data.views data.image_file data.synvi
 data.image_folders data.lists
 losses.* models.* data.sampling data.augmentations data.device_augmentations
 data.linear_mixing data.channel_mixing data.channel_select data.pair_sampling
-data.cluster_sampling data.colour_jitter data.blur data.one_of
+data.cluster_sampling data.colour_jitter data.blur
 evaluation.* data.entries data.source data.records
 data.sysu_mm01 data.regdb data.llcm data.csv_file data.decoding data.builders
 data.aligned_memory data.deep_images data.resizing data.reading

@@ -13,7 +13,7 @@ from scipy import ndimage
 from jreid.config_files import load
 from jreid.data.augmentations import Flip, Grey
 from jreid.data.blur import GaussianBlur
-from jreid.data.one_of import OneOf
+from jreid.data.channel_mixing import OneOf
 from jreid.losses.discriminative_centre import DiscriminativeCentre
 from jreid.losses.shared_enhancement import SharedEnhancement
 from jreid.parts import check

@@ -30,9 +30,9 @@ from jreid.config import Config
 from jreid.configs.demo import small
 from jreid.data.augmentations import Flip, Grey
 from jreid.data.blur import GaussianBlur
+from jreid.data.channel_mixing import OneOf
 from jreid.data.colour_jitter import ColourJitter
 from jreid.data.device_augmentations import EraseNormalised
-from jreid.data.one_of import OneOf
 from jreid.data.regdb import RegDB
 from jreid.data.sampling import PerModality
 from jreid.data.views import View

@@ -10,7 +10,7 @@ from jreid.losses.directions import cosines
 from jreid.losses.primitives import (
     equal,
     masked_mean,
-    weights_in_own_modality,
+    mean_of_modalities,
     widen,
 )
 from jreid.losses.standing import On, check_weight_and_on, shared
@@ -48,11 +48,7 @@ def mean_contrast(
     negative = masked_mean(distances, other & ~same)
     scale = 2 * m / (strength * jnp.maximum(n, 1)) * (1 - m / jnp.maximum(n, 1))
     losses = (n - 1) / 2 + scale * (positive - negative)
-    counts = (m > 0) & (m < n)
-    # each modality's queries weigh 1, as does the mean over the modalities there are
-    weights = weights_in_own_modality(counts, modality).astype(losses.dtype)
-    present = jnp.maximum(jnp.round(jnp.sum(weights)), 1)
-    return jnp.sum(weights * losses) / present
+    return mean_of_modalities(losses, (m > 0) & (m < n), modality)
 
 
 @dataclass(slots=True)

@@ -85,6 +85,17 @@ def weights_in_own_modality(
     return counted / jnp.maximum(of_own, 1)
 
 
+def mean_of_modalities(
+    values: Float[jax.Array, " b"],
+    counted: Bool[jax.Array, " b"],
+    modality: Int[jax.Array, " b"],
+) -> Float[jax.Array, ""]:
+    """Mean, over the modalities there are, of the mean of their counted rows; or 0."""
+    weights = weights_in_own_modality(counted, modality).astype(values.dtype)
+    present = jnp.maximum(jnp.round(jnp.sum(weights)), 1)
+    return jnp.sum(weights * values) / present
+
+
 def masked_softmax(
     logits: Float[jax.Array, "n m"], mask: Bool[jax.Array, "n m"]
 ) -> Float[jax.Array, "n m"]:

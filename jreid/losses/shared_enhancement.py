@@ -9,7 +9,7 @@ from jreid.losses.primitives import (
     equal,
     euclidean_distances,
     masked_mean,
-    weights_in_own_modality,
+    mean_of_modalities,
     widen,
 )
 from jreid.losses.standing import On, check_weight_and_on, shared
@@ -43,10 +43,7 @@ def shared_enhancement(
         masked_mean(distances, across) - masked_mean(distances, within)
     )
     counts = jnp.any(across, axis=1) & jnp.any(within, axis=1)
-    # each modality's rows weigh 1, as does the mean over the modalities there are
-    weights = weights_in_own_modality(counts, modality).astype(squared.dtype)
-    present = jnp.maximum(jnp.round(jnp.sum(weights)), 1)
-    return jnp.sum(weights * squared) / present
+    return mean_of_modalities(squared, counts, modality)
 
 
 @dataclass(slots=True)

@@ -9,8 +9,6 @@ from jreid.bounds import at_least
 from jreid.models.resnet import ResNet
 
 STEM = "any"
-ROLES = ("generators", "discriminators", "encoder")
-"""The players that the network knows, by name."""
 MODALITIES = ("visible", "infrared")
 KINDS = ("", "made_", "same_", "cycle_")
 SCALES = 2  # at which a discriminator looks at an image
@@ -68,7 +66,8 @@ class TwoScales:
 class ContentStyleNetwork:
     """An encoder whose first stage is the content, styles, decoders, discriminators.
 
-    Features v1 are the encoder's pooled map, embeddings v1 that after the neck.
+    Features v1 are the encoder's pooled map, embeddings v1 that after the neck. It
+    knows the players "generators", "discriminators" and "encoder".
     """
 
     trunk: ResNet = field(default_factory=lambda: ResNet(stem_relu=False))

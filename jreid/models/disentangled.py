@@ -14,8 +14,6 @@ GROUPS = 4
 """Of the codes, one for each residual block of the decoder."""
 SCALES = 3
 """Sizes at which a discriminator sees an image."""
-TURNS = ("discriminators", "generators", "reid")
-"""The players that the network knows, by name."""
 MADE = ("same", "cross", "cycle")
 JUDGED = ("real", "cross", "lit")
 
@@ -68,7 +66,8 @@ class DisentangledNetwork:
 
     Of the first half of a batch's slots, which show an identity in both modalities,
     images are made; the others are negatives. Features v1 are the hidden layer
-    before the classifier, embeddings v1 a linear map of it.
+    before the classifier, embeddings v1 a linear map of it. It knows the players
+    "discriminators", "generators" and "reid".
     """
 
     trunk: ResNet = field(default_factory=lambda: ResNet(last_stride=2))
