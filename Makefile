@@ -31,7 +31,7 @@ help:
 	@echo '              ARGS="--config.seed=1 --workdir=runs/seed-1" changes its config'
 	@echo "make search-demo  indexes the demo's test people and finds one of them"
 	@echo "make test     ruff, pyright and pytest; ARGS are pytest's"
-	@echo "make slow     the tests that take more than ten seconds each"
+	@echo "make slow     the tests that take more than three seconds each"
 	@echo "make parity   the tests that compare with PyTorch, which is installed first:"
 	@echo "              TORCH_INDEX=URL from this index, CUDA=1 even if it brings CUDA"
 	@echo "make search   random inputs for the readers and measures, other ones each time"

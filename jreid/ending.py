@@ -8,13 +8,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from jreid import stopping
 
 REFUSED = 2  # exit code of what was not even begun
 READER_GONE = 141  # as a shell gives it, 128 + SIGPIPE
 PLAIN = {"\u00b1": "+-", "\u2013": "-", "\u2212": "-", "\u00d7": "x"}
+Made = TypeVar("Made")
 
 
 def exit_code(program: Callable[[list[str]], int | None], arguments: list[str]) -> int:
@@ -97,17 +98,10 @@ def help_first(parse: Callable[[list[str]], Any], arguments: list[str]) -> None:
         sys.exit(exit_code(parse, arguments))
 
 
-def or_end(program: Callable[[list[str]], int | None], arguments: list[str]) -> None:
-    """Does what comes first; ends the program with its exit code if that refuses."""
-    ended: list[int] = []
-
-    def noting(given: list[str]) -> int:
-        try:
-            return program(given) or 0
-        except SystemExit as stopped:  # also of code 0: all is said
-            ended.append(stopped.code if isinstance(stopped.code, int) else REFUSED)
-            raise
-
-    code = exit_code(noting, arguments)
-    if ended or code:
+def or_end(first: Callable[[list[str]], Made], arguments: list[str]) -> Made:
+    """What is made first; ends the program with its exit code where that refuses."""
+    made: list[Made] = []
+    code = exit_code(lambda given: made.append(first(given)), arguments)
+    if not made:  # refused, or all is said
         sys.exit(code)
+    return made[0]

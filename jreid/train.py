@@ -39,10 +39,11 @@ parse = partial(
     description="Trains one system.",
 )
 
+begun = None
 if __name__ == "__main__":
     stopping.end_quietly()
     ending.help_first(parse, sys.argv[1:])  # before JAX is imported
-    ending.or_end(partial(begin, parse), sys.argv[1:])
+    begun = ending.or_end(partial(begin, parse), sys.argv[1:])
 
 from jreid.config import Config  # noqa: E402
 from jreid.data.quiet import quieten_tensorflow  # noqa: E402
@@ -81,7 +82,6 @@ def train(config: Config, workdir: Path) -> int:
             return 0
         if main:
             say(describe_devices())
-
         # Everything is built and checked before anything is written.
         weights = pretrained.weights_of_new_run(config, workdir)
         images = read_images(config)
@@ -94,7 +94,6 @@ def train(config: Config, workdir: Path) -> int:
             write_training_set(workdir, images, run.phases)
         if main and weights:
             pretrained.write_record(workdir, weights, run.state.params)
-
         about = pretrained.describe(weights, run.state.params) if weights else ""
         if exit_code := _loop(config, workdir, run, about):
             return exit_code
@@ -152,10 +151,10 @@ def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
     return 128 + stopping if stopping else 0
 
 
-def program(arguments: list[str]) -> int:
-    """Trains with the command line's config."""
-    given = parse(arguments)
+def program(arguments: list[str], given: command_line.Given | None = None) -> int:
+    """Trains with the command line's config, parsed now if it is not given."""
     quieten_tensorflow()
+    given = given or parse(arguments)
     config, options = given.config, given.options
     workdir = options.workdir or Path("runs") / config.name
     if options.splits or getattr(config.data, "split", None) == 0:
@@ -168,4 +167,4 @@ main = partial(ending.exit_code, program)  # an error becomes one line
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(ending.exit_code(partial(program, given=begun), sys.argv[1:]))

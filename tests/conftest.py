@@ -22,6 +22,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as programs do
 
 
 def pytest_configure(config):
@@ -56,6 +57,25 @@ def systems_built_once():
         yield
 
 
+@pytest.fixture(scope="session")
+def recognised_once():
+    """Crops that many tests index are looked at once: most of the time of indexing."""
+    from jreid.search import indexing
+
+    found = {}
+
+    def recognise(pixels):
+        key = pixels.shape, pixels.dtype.str, pixels.tobytes()
+        if key not in found:
+            found[key] = really(pixels)
+        return found[key]
+
+    really = indexing.recognise
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(indexing, "recognise", recognise)
+        yield
+
+
 @pytest.fixture
 def embedded(monkeypatch) -> list:
     """Test features of the runs, which are not scored."""
@@ -84,7 +104,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-SLOW = "needs more than ten seconds: set JREID_SLOW_TESTS=1"
+SLOW = "needs more than three seconds: set JREID_SLOW_TESTS=1"
 LONG = "needs minutes: set JREID_LONG_TESTS=1"
 
 
@@ -102,7 +122,7 @@ def pytest_collection_modifyitems(items):
 
 REMEDIES = {  # part of a reason -> what was skipped, and the command that runs it
     "'torch'": "that compare with PyTorch (make parity)",
-    SLOW: "that take more than ten seconds each (make slow)",
+    SLOW: "that take more than three seconds each (make slow)",
     LONG: "that take minutes (JREID_LONG_TESTS=1 make test)",
     "": "that cannot run here (make test ARGS=-rs says why)",
 }

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from parameters import slow_but
 
 from jreid.run.checkpoint import Checkpoints
 
@@ -177,7 +178,9 @@ def damaged(content, how):
 
 
 @abandoning
-@pytest.mark.parametrize("how", ["flipped", "truncated", "empty", "missing"])
+@pytest.mark.parametrize(
+    "how", slow_but(["flipped", "truncated", "empty", "missing"], quick=["flipped"])
+)
 def test_whichever_file_is_damaged_no_wrong_bit_is_read(tmp_path, how):
     """Some files are read by nobody; the other checkpoint is always there."""
     state = make_state(width=3)
@@ -269,6 +272,7 @@ def restore_first(folder):
         same_bits(checkpoints.restore(expected), expected)
 
 
+@pytest.mark.slow
 def test_killed_while_writing(tmp_path):
     died = run_child("kill", tmp_path)
     assert died.returncode == -9, died.stderr
@@ -279,6 +283,7 @@ def test_killed_while_writing(tmp_path):
     assert moved.returncode == 0, moved.stderr
 
 
+@pytest.mark.slow
 def test_disk_full_while_writing(tmp_path):
     died = run_child("full", tmp_path)
     assert (

@@ -84,6 +84,7 @@ def test_the_generators_move_in_the_first_phase_alone():
     ]
 
 
+@pytest.mark.slow
 def test_an_unknown_player_is_refused():
     config, frozen, params, stats = made()
     network = nnx.merge(frozen, params, stats)

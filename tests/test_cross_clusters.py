@@ -96,6 +96,7 @@ def crossing(epoch):
     return [(i, j) for i, j in pairs if ROWS["modality"][i] == turn and j >= 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [3, 4, 5])
 def test_the_contrast_is_with_the_partners_in_turns(epoch, rng):
     vectors, clusters, outputs, rows, extra = made(rng)

@@ -174,6 +174,7 @@ def test_an_image_is_halved_by_what_is_there(rng):
     np.testing.assert_allclose(halved(jnp.float32(x)), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_slopes_are_those_of_each_sizes_judgements(rng):
     judge = made(MultiscaleDiscriminator, parts.Discriminator(2, blocks=1))
     x, step = jnp.float32(rng.normal(size=(2, 2, 16, 8, 3)))
@@ -184,6 +185,7 @@ def test_slopes_are_those_of_each_sizes_judgements(rng):
         np.testing.assert_allclose((slope * step).sum(), rate.sum(), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_penalty_moves_the_discriminator(rng):
     """It is differentiated twice, through convolutions, means and activations."""
     judge = made(MultiscaleDiscriminator, parts.Discriminator(2, blocks=0))

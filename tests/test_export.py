@@ -134,6 +134,7 @@ def test_a_stablehlo_file_needs_jax_alone(run, tmp_path, rng):
     assert '"root"' not in card  # a place of this machine
 
 
+@pytest.mark.slow
 def test_a_file_that_differs_is_not_written(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(embedding, "LIMIT", 0.0)
     assert export(run, "stablehlo", tmp_path / "model.stablehlo") == 2

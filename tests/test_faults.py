@@ -227,6 +227,7 @@ def test_metrics_on_a_full_disk_name_the_file(tmp_path):
         reporter.scalars(1, {"loss": 1.0})
 
 
+@pytest.mark.slow
 def test_a_run_on_a_full_disk_keeps_its_checkpoints(
     tree,
     tmp_path,
@@ -279,6 +280,7 @@ def test_a_text_that_does_not_fit_leaves_the_old_one(tmp_path):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["results.json"]
 
 
+@pytest.mark.slow
 def test_a_report_on_a_full_disk_names_the_file(
     tree,
     tmp_path,

@@ -166,6 +166,7 @@ def test_a_terminal_without_the_letters_gets_what_it_can(tmp_path):
     assert read_results(tmp_path / "results.json")[1]
 
 
+@pytest.mark.slow
 def test_scores_are_written_where_nobody_reads_the_table(tmp_path):
     process = score(tmp_path)
     assert process.stdout and process.stderr

@@ -41,6 +41,7 @@ def resident_after(seconds):
     return int(run.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="another C library"
 )

@@ -94,6 +94,7 @@ def test_trains_what_is_missing_and_ranks_it(tmp_path, trained, capsys):
     assert trained[4:] == ["mmn-seed1"], "what was stopped is given again"
 
 
+@pytest.mark.slow
 def test_a_run_of_another_config_is_refused(tmp_path, trained, capsys):
     assert run(tmp_path, systems=("full",)) == 0
     assert run(tmp_path, "--config.optimizer.lr=0.2", systems=("full",)) == 2
@@ -102,6 +103,7 @@ def test_a_run_of_another_config_is_refused(tmp_path, trained, capsys):
     )
 
 
+@pytest.mark.slow
 def test_every_run_sees_the_images_asked_for(tmp_path, trained):
     fewer = "--config.sampling.identities=4"
     assert run(tmp_path, fewer, "--images", "100000", systems=("full",)) == 0
@@ -111,6 +113,7 @@ def test_every_run_sees_the_images_asked_for(tmp_path, trained):
     assert abs(seen - 100_000) <= config.schedule.epochs * 32 / 2
 
 
+@pytest.mark.slow
 def test_costs_are_counted(tmp_path):
     config = tiny.tiny_config(tiny.make_tree(tmp_path / "tree"))
     cost = measured_cost(config)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from parameters import slow
 
 from jreid.data.linear_mixing import LinearMix, LinearPatches
 
@@ -93,7 +94,7 @@ def naive_patches(image, rng, part):
     return np.round(image * 255)
 
 
-@pytest.mark.parametrize("image", [WHITE, COLOUR // 2 + 1], ids=["white", "dark"])
+@pytest.mark.parametrize("image", [WHITE, slow(COLOUR // 2 + 1)], ids=["white", "dark"])
 def test_patches_are_distributed_as_in_a_naive_loop(image):
     part, rng = LinearPatches(p=1.0), np.random.default_rng(3)
     count = 1000

@@ -61,6 +61,7 @@ def no_recomputing(monkeypatch):
     monkeypatch.setattr(trained, "evaluate_run", refuse)
 
 
+@pytest.mark.slow
 def test_the_mean_of_the_splits(finished, tmp_path, capsys, no_recomputing):
     code, out, err = score(capsys, "--workdir", f"{tmp_path}/regdb-*")
     assert code == 0, err
@@ -176,6 +177,7 @@ def test_runs_that_make_no_mean(finished, tmp_path, capsys, change, message):
     assert re.search(message, err)
 
 
+@pytest.mark.slow
 def test_seed_and_name_may_differ(finished, tmp_path, capsys):
     def rename(config):
         config.name, config.seed, config.loading.workers = "other", 3, 2
@@ -219,6 +221,7 @@ def test_a_config_that_names_another_split_is_noticed(finished, capsys):
     assert "was not trained on the training images of RegDB's split 2" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "again"),
     [((), [2]), (("--no-rerank",), [1, 2, 3]), (("--flip",), [1, 2, 3])],

@@ -57,6 +57,7 @@ BOTTLENECK = (2048 * 1024 + 1024 + 2 * 1024) + (1024 * 512 + 512 + 2 * 512) + 51
 COMMON = TRUNK_AND_STEMS + NON_LOCAL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "expected"),
     [
@@ -257,6 +258,7 @@ def test_stripes_are_those_of_adaptive_pooling(rng, height, of, rows):
         make_pool(Stripe(0, 7))(x)
 
 
+@pytest.mark.slow
 def test_branches_pool_project_add_and_classify(rng):
     """By the modules of the network, one after the other."""
     part = small(

@@ -72,6 +72,7 @@ def tree(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("train_on_val", "identities", "visible", "infrared"),
     [(True, 395, 22_258, 11_909), (False, 296, 20_284, 9_929)],
@@ -88,6 +89,7 @@ def columns(tree):
     return {"ids": images.ids, "cameras": images.cameras, "paths": images.paths}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw_and_mode", FINGERPRINTS)
 def test_galleries_of_a_tree_are_the_published_ones(columns, draw_and_mode):
     draw, mode = draw_and_mode.split()
@@ -106,6 +108,7 @@ def test_galleries_of_a_tree_are_the_published_ones(columns, draw_and_mode):
     assert found == FINGERPRINTS[draw_and_mode]
 
 
+@pytest.mark.slow
 def test_the_rank_sheet_shows_galleries_of_the_runs_draw(tree, columns, rng):
     images = read_sysu_mm01(tree).test
     (trial,) = SysuProtocol().example_trials(images, GalleryOptions(draw="official"))
@@ -304,6 +307,7 @@ def test_distances_of_the_real_split_are_exact():
     np.testing.assert_allclose(got[rows], (gaps**2).sum(axis=-1), atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("draw", "mode", "shots", "every"),
     [("agw", "all", 1, 5), ("official", "all", 1, 5), ("agw", "indoor", 10, 20)],

@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from parameters import slow_but
 from PIL import Image
 
 from jreid.evaluation.cmc_plot import save_cmc_plot
@@ -43,7 +44,7 @@ def colours(path):
     return {tuple(int(part) for part in colour) for colour in np.unique(pixels, axis=0)}
 
 
-@pytest.mark.parametrize("settings", [1, 3, 4])
+@pytest.mark.parametrize("settings", slow_but([1, 3, 4], quick=[1]))
 def test_cmc_plot_has_a_panel_per_setting_and_a_colour_per_feature(tmp_path, settings):
     curve = np.linspace(0.4, 1.0, 20)
     scores = [

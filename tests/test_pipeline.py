@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from parameters import slow
 from PIL import Image
 
 from jreid.data import datasets, decoding, pipeline, reading, resizing
@@ -274,9 +275,9 @@ COLOUR = two_views(
     [
         (two_views(GEOMETRIC), False, None, 1049863029),
         (COLOUR, False, None, 3852591212),
-        (COLOUR, True, None, 3852591212),
-        (COLOUR, False, slice(2, 4), 3828701533),
-        (two_views((Erase(0.5, value="noise"),)), False, None, 1492837671),
+        slow(COLOUR, True, None, 3852591212),
+        slow(COLOUR, False, slice(2, 4), 3828701533),
+        slow(two_views((Erase(0.5, value="noise"),)), False, None, 1492837671),
     ],
 )
 def test_batches_are_those_of_version_0_1(exact_images, views, cached, groups, digest):
@@ -308,6 +309,7 @@ def test_a_resumed_pipeline_continues_exactly(images):
     )
 
 
+@pytest.mark.slow
 def test_workers_and_kept_pixels_change_nothing(images):
     options: dict[str, Any] = {"views": two_views((Flip(),))}
     expected = batches(images, workers=1, **options)
@@ -451,6 +453,7 @@ def test_a_mixed_column_may_have_a_pipe_for_each_modality(images):
     assert seen == {True, False}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", [(6, 6), (8, 4)])
 def test_shares_of_a_batch_are_its_groups(images, lengths):
     views = two_views((Flip(),))

@@ -91,6 +91,7 @@ def labels_of(path):
     return Labels(modality="visible", identity=path.split("/")[1].split("_")[0])
 
 
+@pytest.mark.slow
 def test_a_gallery_of_int8_ranks_as_one_of_float16(tmp_path):
     images = crops.make_crops(tmp_path / "images")
     embedder, found, sizes = crops.embedder(), [], []

@@ -78,6 +78,7 @@ BLOCKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BLOCKS)
 def test_every_weight_of_a_block_has_a_gradient(name):
     module = made(BLOCKS[name])

@@ -88,6 +88,7 @@ def test_agrees_with_naive_loop_with_and_without_ties(levels, count_identities, 
         assert_agrees(distances, query_ids, gallery_ids, excluded, count_identities)
 
 
+@pytest.mark.slow
 def test_many_blocks_of_rows():
     generator = np.random.default_rng(0)
     query_ids, gallery_ids = generator.integers(0, 40, 900), np.arange(2000) % 40

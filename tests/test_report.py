@@ -115,6 +115,22 @@ def test_importing_loads_no_tensorflow(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_keras_is_not_loaded(tmp_path):
+    """TensorFlow would, and scikit-learn with it; no program uses them."""
+    code = (
+        "import sys, pathlib; from jreid.data.quiet import quieten_tensorflow;"
+        "quieten_tensorflow(); from jreid.training.writers import TensorBoard;"
+        f"writer = TensorBoard().make(pathlib.Path({str(tmp_path)!r}), 1);"
+        "writer.write_scalars(1, {'loss': 0.5}); writer.close();"
+        "import tensorflow_datasets; from jreid.data import builders, pipeline;"
+        "assert 'tensorflow' in sys.modules and 'keras' not in sys.modules"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0 and not ended.stderr, ended.stderr
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """Time that passes only when told to."""

@@ -220,6 +220,7 @@ def test_axes_are_marked_at_round_values_and_gaps_stay_gaps():
     assert "nan" not in chart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width, scheme", [(360, "light"), (1400, "dark")])
 def test_a_browser_shows_it_without_errors_requests_or_scrolling(
     folders, tmp_path, page, width, scheme

@@ -75,6 +75,7 @@ def test_two_views_of_one_stem_give_one_statistic(rng):
         np.testing.assert_allclose(mine.var[...], expected.var[...], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lengths",
     [
@@ -199,6 +200,7 @@ class Record:
         return Recorded(channels, nnx.static(SEEN))
 
 
+@pytest.mark.slow
 def test_blocks_stand_before_and_after_stages_and_blocks(rng):
     SEEN.clear()
     places = {place: Record() for place in ("2", "2.0", "2.1", "1.1", "1")}
@@ -278,6 +280,7 @@ class Multiply:
         return MultiplyModule(self.times, self.shift)
 
 
+@pytest.mark.slow
 def test_rows_that_two_blocks_multiply_have_one_source_and_copy(rng):
     part = small(
         stages=2, before={"2": Multiply(3)}, after={"2": Multiply(2), "2.0": Shift()}
@@ -304,6 +307,7 @@ def test_rows_that_two_blocks_multiply_have_one_source_and_copy(rng):
     np.testing.assert_allclose(found, copies, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_multiplied_rows_come_from_the_images_of_views_out_of_order(rng):
     """Sources of rows that are neither in order nor single."""
     images = random_views(rng, visible=2, infrared=2, other=2)
@@ -353,6 +357,7 @@ class NoisyIdentity(Identity):
         return value if rng is None else value + jax.random.normal(rng)
 
 
+@pytest.mark.slow
 def test_random_numbers_reach_blocks_and_terms(rng):
     network = nnx.view(
         build(small(stages=2, after={"1": Dropout(), "2": Dropout()})),

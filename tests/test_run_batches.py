@@ -53,6 +53,7 @@ def drawn(config, images):
     ]
 
 
+@pytest.mark.slow
 def test_players_of_equal_samplings_have_seeds_of_their_own(config):
     images = read_images(config)
     generator, discriminator = drawn(config, images)

@@ -83,6 +83,7 @@ def test_images_repeat_only_where_an_identity_has_too_few():
             assert max(used.values()) == -(-4 // available)
 
 
+@pytest.mark.slow
 def test_identities_and_images_are_drawn_uniformly():
     sample = sampler(identities=2, images=2)
     batches = np.stack([stacked(sample(step)) for step in range(4000)])

@@ -12,6 +12,8 @@ from PIL import Image
 from jreid.search import Embedder
 from jreid.search.__main__ import main
 
+pytestmark = pytest.mark.usefixtures("recognised_once")
+
 
 @pytest.fixture(autouse=True)
 def network(monkeypatch):

@@ -13,7 +13,7 @@ from jreid.run import kept
 from jreid.run.frozen import open_run
 from jreid.search import Embedder
 
-pytestmark = pytest.mark.usefixtures("systems_built_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("systems_built_once")]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from jreid.search.indexing import index, list_images
 from jreid.search.labels import Labels, pattern_labels
 from jreid.search.records import key_of
 
+pytestmark = pytest.mark.usefixtures("recognised_once")
+
 
 def labels_of(path: str) -> Labels:
     found = pattern_labels(crops.PATTERN)(path)

@@ -48,6 +48,7 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.parametrize("path", OPERATIONS)
 def test_every_answer_is_documented(document, path, mode):

@@ -79,6 +79,7 @@ sys.exit("tensorflow was imported" if "tensorflow" in sys.modules else code)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_it_answers_until_a_signal_comes(tmp_path, name):
     images = crops.make_crops(tmp_path / "images", 1)

@@ -30,6 +30,7 @@ def finished(tree, tmp_path) -> list[Run]:
     return [finish(run) for run in runs]
 
 
+@pytest.mark.slow
 def test_the_launcher_skips_continues_and_stops(finished, tmp_path, monkeypatch):
     runs = finished
     for path in (runs[1].folder / "results.json", runs[2].folder / "config.json"):

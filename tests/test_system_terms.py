@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import narrow
 import numpy as np
 import pytest
+from parameters import slow_but
 
 from jreid.losses.part_identity import PartIdentity
 from jreid.losses.sparsity import Sparsity
@@ -28,6 +29,8 @@ VARIANTS = (
     "pdm_tri",
 )  # of another system's objective
 NAMES = tuple(name for name in narrow.NAMES if name not in VARIANTS)
+SLOW = {"deen", "fbp_like", "hctri", "mmn", "pdm", "vsd", "vsd_eq8"}  # to compile
+each = pytest.mark.parametrize("name", slow_but(NAMES, quick={*NAMES} - SLOW))
 
 
 @functools.cache
@@ -70,7 +73,7 @@ def nested(leaves):
     return tree
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each
 def test_every_term_moves_what_it_stands_on(name):
     rows, outputs, terms, function = prepared(name)
     values, slopes = function(outputs, rows)
@@ -80,7 +83,7 @@ def test_every_term_moves_what_it_stands_on(name):
         assert max(moved) > 0, term
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each
 @pytest.mark.parametrize("scale", [0.0, 1e4])
 def test_terms_and_slopes_are_finite_however_far_features_are(name, scale):
     rows, outputs, _, function = prepared(name)
@@ -91,7 +94,7 @@ def test_terms_and_slopes_are_finite_however_far_features_are(name, scale):
         assert np.isfinite(leaf).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each
 def test_the_order_of_rows_changes_no_term(name):
     rows, outputs, _, function = prepared(name)
     order = np.random.default_rng(0).permutation(len(rows["ids"]))

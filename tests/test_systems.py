@@ -10,6 +10,7 @@ import narrow
 import numpy as np
 import pytest
 from flax import nnx
+from parameters import slow_but
 
 from jreid import parts
 from jreid.config_files import load
@@ -92,7 +93,10 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("spec", PARAMETERS)
+QUICK = ("sysu:agw", "regdb:rle", "sysu:mmn", "sysu:pmt")
+
+
+@pytest.mark.parametrize("spec", slow_but(PARAMETERS, quick=QUICK))
 def test_parameters_are_those_of_the_released_networks(spec):
     network, classes = load(spec).network, 206 if spec.startswith("regdb") else 395
     made = nnx.eval_shape(lambda: network.make(classes, WeightKeys(0), jnp.float32))
@@ -197,7 +201,10 @@ def test_learning_rates_by_epoch(spec):
 
 
 @pytest.mark.parametrize("name", narrow.NAMES)
-@pytest.mark.parametrize("data", ["sysu", "regdb", "llcm", "custom", "demo"])
+@pytest.mark.parametrize(
+    "data",
+    slow_but(["sysu", "regdb", "llcm", "custom", "demo"], quick=["sysu", "demo"]),
+)
 def test_every_system_is_found_on_every_data_set(data, name):
     config = load(f"{data}:{name}")
     parts.check(config)

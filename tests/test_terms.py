@@ -132,6 +132,7 @@ def test_a_negative_weight_is_refused(name):
     term.weight = weight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TERMS)
 def test_one_identity_and_no_partner_stay_finite(name):
     """A batch of one image of one identity: nothing to compare it with."""

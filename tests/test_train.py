@@ -186,6 +186,7 @@ def test_a_refused_start_leaves_the_config_free_to_change(tree, tmp_path):
     assert train.train(config, tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_other_training_images_are_refused(tree, tmp_path):
     moved, run = tmp_path / "moved", tmp_path / "run"
     shutil.copytree(tree, moved)
@@ -258,6 +259,7 @@ def test_divergence_names_step_and_term(tree, tmp_path):
         train.train(config, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_scored_the_same_by_evaluate(finished, capsys):
     before = json.loads((finished / "results.json").read_text())
     assert evaluate.main(["--workdir", str(finished)]) == 0
@@ -270,6 +272,7 @@ def test_its_features_file_gives_the_scores_of_the_run(finished):
     assert score_file(finished / "features.npz", "sysu", trials=2) == scores
 
 
+@pytest.mark.slow
 def test_scores_of_other_options_go_into_a_folder_of_their_own(
     finished, tmp_path, capsys
 ):

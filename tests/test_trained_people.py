@@ -17,7 +17,7 @@ from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.table import format_table
 from jreid.run.begin import first_lines
 
-pytestmark = pytest.mark.usefixtures("systems_built_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("systems_built_once")]
 NAMES = tuple(f"p{number:02}" for number in range(10))
 TEST = split_identities(NAMES, 0.5)
 

@@ -138,6 +138,7 @@ def features_of(fields, x, rng=None):
     return network.embed({"visible": x}, STEMS, rng)["features"]["v1"]
 
 
+@pytest.mark.slow
 def test_dropping_is_random_in_a_step_and_nowhere_else():
     still = dataclasses.replace(PART, dropout=0.0, drop_path=0.0)
     plain = features_of(dataclasses.astuple(still), images())
@@ -210,6 +211,7 @@ def test_rows_are_in_the_order_of_joined_views():
     np.testing.assert_allclose(found["features"]["v1"], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.long)]
 )

@@ -91,6 +91,7 @@ def steps_of(files):
     return sorted(step for file in files for step in history(file))
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_stays_the_same_offline(tmp_path, sent):
     pytest.importorskip("wandb", reason="needs wandb: pip install 'jreid[wandb]'")
     (tmp_path / "config.json").write_text('{"name": "demo"}')

@@ -16,7 +16,7 @@ SECONDS = 180  # for which an import is waited
 SHOWN = 6
 IMPORTS = (
     *("numpy", "scipy", "PIL", "pyarrow", "matplotlib", "jaxtyping", "jax", "flax"),
-    *("optax", "orbax.checkpoint", "tensorflow", "clu.metric_writers"),
+    *("optax", "orbax.checkpoint", "tensorflow", "clu.parameter_overview"),
 )
 _IMPORT = """
 import sys

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jreid import __version__
+from jreid.command_line import Given
 from jreid.config import Config
 from jreid.config_hash import config_hash
 from jreid.data.datasets import INFRARED, VISIBLE, Dataset, Images, drop_unpaired
@@ -32,8 +32,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def begin(parse: Callable[[list[str]], Any], arguments: list[str]) -> None:
-    """Says the first lines of the run of a command line of jreid.train.
+def begin(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
+    """Says the first lines of the run of a command line, and returns what it gives.
 
     What is wrong with the data set is left to whoever reads it in earnest, and so are
     warnings. Raises ValueError, OSError or SystemExit for a command line that is
@@ -51,6 +51,7 @@ def begin(parse: Callable[[list[str]], Any], arguments: list[str]) -> None:
     if is_one_run and is_first:
         for line in first_lines(config, workdir or Path("runs") / config.name):
             say(line)
+    return given
 
 
 def first_lines(config: Config, workdir: Path) -> Iterator[str]:

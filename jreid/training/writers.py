@@ -8,9 +8,11 @@ first_step)`, which gives an object with `write_scalars(step, {name: number})` a
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jreid.lazy import tf
 from jreid.whole_files import replacing
 
 
@@ -25,10 +27,23 @@ class TensorBoard:
 
     def make(self, workdir: pathlib.Path, first_step: int) -> Any:
         """A writer that continues the events of the run in `workdir`."""
-        from clu.metric_writers import SummaryWriter
-
         _forget_steps(workdir / self.folder, first_step)
-        return SummaryWriter(str(workdir / self.folder))
+        return _Events(workdir / self.folder)
+
+
+class _Events:
+    """TensorFlow's writer of events. clu's is the same, and loads Keras."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        with self._writer.as_default():
+            for name, number in scalars.items():
+                tf.summary.scalar(name, number, step)
+
+    def close(self) -> None:
+        self._writer.close()
 
 
 def _forget_steps(folder: pathlib.Path, first_step: int) -> None:
