@@ -1,8 +1,5 @@
 """Hi-CMD's ReID layers: prototype and style as one vector, and what it is told by."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -60,16 +57,6 @@ class CombinedFeatures(nnx.Module):
             "embeddings": {"v1": self.embedding(features)},
             "logits": {"v1": self.classifier(features)},
         }
-
-
-@contextmanager
-def statistics_kept(module: nnx.Module) -> Iterator[None]:
-    """What is computed within leaves the module's running statistics as they were."""
-    found = [v for _, v in nnx.iter_graph(module) if isinstance(v, nnx.BatchStat)]
-    before = [v[...] for v in found]
-    yield
-    for variable, value in zip(found, before, strict=True):
-        variable.set_value(value)
 
 
 def rows_of_sets(slots: int) -> tuple[np.ndarray, ...]:

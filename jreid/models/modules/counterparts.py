@@ -13,6 +13,7 @@ from jreid.models.counterparts import CounterpartNetwork as Part
 from jreid.models.modules.generators import Generator, PatchDiscriminator
 from jreid.models.modules.translations import (
     OTHER,
+    by_modality,
     normalised,
     signed,
     there_and_back,
@@ -54,7 +55,7 @@ class CounterpartNetwork(nnx.Module):
         """
         if player == "encoder":
             return self._encoded(images, stems, rng)
-        real = _by_modality(images, stems)
+        real = by_modality(images, stems)
         if player == "generators":
             shown = translations(self.generators, real)
             judged = {
@@ -111,14 +112,6 @@ class CounterpartNetwork(nnx.Module):
                 columns |= {view: images[view], MADE + view: fake}
                 entered |= {view: modality, MADE + view: other}
         return columns, entered
-
-
-def _by_modality(images, stems):
-    """Images of both modalities in [-1, 1], whatever views there are."""
-    return {
-        m: signed(joined([images[v] for v, stem in stems.items() if stem == m]))
-        for m in OTHER
-    }
 
 
 def _rows(columns):

@@ -23,10 +23,10 @@ from jreid.models.modules.attributes import (
 from jreid.models.modules.combined_features import (
     CombinedFeatures,
     rows_of_sets,
-    statistics_kept,
 )
 from jreid.models.modules.multiscale_discriminator import MultiscaleDiscriminator
 from jreid.models.modules.prototype_encoder import PrototypeEncoder
+from jreid.models.modules.statistics_kept import statistics_kept
 from jreid.models.modules.style_decoder import StyleDecoder
 from jreid.models.modules.translations import OTHER
 

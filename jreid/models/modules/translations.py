@@ -4,12 +4,26 @@ from collections.abc import Callable, Mapping
 
 from jaxtyping import Array, Float
 
+from jreid.data.rows import joined
 from jreid.models.modules.image_statistics import image_statistics
 
 OTHER = {"visible": "infrared", "infrared": "visible"}
 Images = Float[Array, "b h w 3"]
 Generators = Mapping[str, Callable[[Images], Images]]
 """By the modality that they make; images in [-1, 1]."""
+
+
+def by_modality(
+    images: Mapping[str, Float[Array, "_ h w 3"]], stems: Mapping[str, str]
+) -> dict[str, Float[Array, "_ h w 3"]]:
+    """Normalised images of all views as those of both modalities, in [-1, 1].
+
+    A view's stem is the modality of its images.
+    """
+    return {
+        m: signed(joined([images[v] for v, stem in stems.items() if stem == m]))
+        for m in OTHER
+    }
 
 
 def translations(
