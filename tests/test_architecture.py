@@ -46,6 +46,7 @@ command_line evaluate_options
 training.*
 run.begin
 run.about run.published_weights run.weights_file run.transformer_weights
+run.further_channels
 run.pretrained run.results
 run.fingerprints
 run.embedder run.images

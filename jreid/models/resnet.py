@@ -79,12 +79,16 @@ class ResNet:
 
         return resnet.Trunk(self, first, stop, dtype=dtype, rngs=rngs)
 
-    def make_stem(self, rngs, dtype, private=0):
-        """A stem's module, with the `private` first stages as its own trunk."""
+    def make_stem(self, rngs, dtype, private=0, inputs=3):
+        """A stem's module, with the `private` first stages as its own trunk.
+
+        `inputs` is the number of an image's channels.
+        """
         from jreid.models.modules import resnet
 
         return resnet.Stem(
             self.stem_channels(),
+            inputs=inputs,
             relu=self.stem_relu,
             trunk=self.make(rngs, dtype, stop=(private + 1, 0)) if private else None,
             dtype=dtype,

@@ -26,6 +26,7 @@ from jreid.models.vision_transformer import VisionTransformer
 from jreid.processes.distributed import from_main
 from jreid.run import transformer_weights
 from jreid.run.checkpoint import Checkpoints
+from jreid.run.further_channels import FIRST, further_channels, widened
 from jreid.run.leaves import named_leaves
 from jreid.run.published_weights import FROM_SCRATCH, TRANSFORMER, how_to_get
 from jreid.run.weights_file import read_weights, write_weights
@@ -71,9 +72,22 @@ class Pretrained:
         return name if self.names is None else ""
 
     def holds(self, name: str, leaf: Any) -> bool:
-        """Whether there is an array of this shape for a network's array."""
+        """Whether there are values for a network's array of this shape."""
+        return self.value(name, leaf) is not None
+
+    def value(self, name: str, leaf: Any) -> np.ndarray | None:
+        """The values of a network's array of this shape, if there are any."""
         found = self.arrays.get(self.source(name))
-        return found is not None and found.shape == leaf.shape
+        if found is None or found.shape == leaf.shape:
+            return found
+        further = self.further(name, leaf)
+        return widened(found, further) if further else None
+
+    def further(self, name: str, leaf: Any) -> int:
+        """How many channels of images a first convolution has beyond the file's."""
+        if self.names is None or self.source(name) != FIRST:
+            return 0
+        return further_channels(self.arrays[FIRST], leaf.shape)
 
 
 def weights_of_new_run(config: Config, workdir: Path) -> Pretrained | None:
@@ -199,9 +213,10 @@ def with_weights(state: TrainState, weights: Pretrained) -> TrainState:
 
     def fill(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        if not weights.holds(name, leaf):
+        found = weights.value(name, leaf)
+        if found is None:
             return leaf
-        array = weights.arrays[weights.source(name)].astype(leaf.dtype)
+        array = found.astype(leaf.dtype)
         # The step donates its state, and the stems get the same array.
         return jax.device_put(array, leaf.sharding, may_alias=False)
 
@@ -211,14 +226,25 @@ def with_weights(state: TrainState, weights: Pretrained) -> TrainState:
 
 
 def new_parts(weights: Pretrained, params: Any) -> list[str]:
-    """The parts of the network for which there are no values."""
+    """The parts of the network for which there are no values.
+
+    After them the channels of a first convolution that are the mean of the file's.
+    """
     leaves = named_leaves(params).items()
     names = [name for name, leaf in leaves if not weights.holds(name, leaf)]
     parts = (name.split("/") for name in names)
-    levels = {"trunk": 3, "branches": 2}  # trunk/after/layer2_2, branches/v1
+    # trunk/after/layer2_2, branches/v1, reid/head
+    levels = {"trunk": 3, "branches": 2, "reid": 2}
     if weights.names is None:
         levels["branches"] = 3  # of a run's branch only the classifier may be new
-    return list(dict.fromkeys("/".join(p[: levels.get(p[0], 1)]) for p in parts))
+    found = dict.fromkeys("/".join(p[: levels.get(p[0], 1)]) for p in parts)
+    return [*found, *_means(weights, leaves)]
+
+
+def _means(weights, leaves):
+    for name, leaf in leaves:
+        if further := weights.further(name, leaf):
+            yield f"{further} of {leaf.shape[2]} channels of {name} (the others' mean)"
 
 
 def describe(weights: Pretrained, params: Any) -> str:

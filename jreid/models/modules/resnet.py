@@ -80,19 +80,21 @@ class Stem(nnx.Module):
         self,
         channels: int = 64,
         *,
+        inputs: int = 3,
         relu: bool = True,
         trunk: "Trunk | None" = None,
         dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
-        self.conv1 = Conv(3, channels, 7, stride=2, dtype=dtype, rngs=rngs)
+        """`inputs` is the number of an image's channels."""
+        self.conv1 = Conv(inputs, channels, 7, stride=2, dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(channels, dtype=dtype, rngs=rngs)
         self.relu = relu
         self.trunk = trunk
 
     def __call__(
         self,
-        images: Float[Array, "b h w 3"],
+        images: Float[Array, "b h w inputs"],
         modality: Int[Array, " b"] | None = None,
         rng: Array | None = None,
     ) -> Float[Array, "b h2 w2 c"]:
