@@ -25,6 +25,11 @@ from jreid.models.content_style import (
 from jreid.models.counterparts import CounterpartNetwork
 from jreid.models.disentangled import DisentangledNetwork
 from jreid.models.expansion import DiverseExpansion
+from jreid.models.multispectral import (
+    LatentCoder,
+    MultispectralNetwork,
+    ThreeScales,
+)
 from jreid.models.part_classifiers import PartClassifiers
 from jreid.models.prototype_pool import PrototypePool
 from jreid.models.resnet import ResNet
@@ -77,6 +82,13 @@ def narrowed(config: Config) -> Config:
         config.phases[0].sampling = PerModality(identities=IDS, images=2)
         for phase, epochs in zip(config.phases, (1, 2), strict=True):
             phase.epochs = epochs
+    elif isinstance(network, MultispectralNetwork):
+        network.size = (32, 16)
+        network.coder = LatentCoder(channels=4, blocks=1)
+        network.discriminator = ThreeScales(channels=4, levels=2)
+        config.phases[0].sampling = PerModality(identities=IDS, images=2)
+        for phase in config.phases:
+            phase.epochs = 1
     elif isinstance(network, DisentangledNetwork):
         network.prototype.channels = network.discriminator.channels = 2
         network.prototype.blocks = network.discriminator.blocks = 1

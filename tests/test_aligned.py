@@ -119,7 +119,7 @@ def test_phases_and_players_are_the_released_ones():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["aligngan", "mtgan_like"])
+@pytest.mark.parametrize("name", ["aligngan", "d2rl_like", "mtgan_like"])
 def test_a_picture_shows_images_their_translations_and_back(name, tmp_path):
     config = narrow.narrow(name)
     config.data.root = str(tiny.make_tree(tmp_path / "tree"))

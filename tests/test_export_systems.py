@@ -26,7 +26,7 @@ OTHERS = (
     "dpmbn_like",
     *("gem_average", "gem_max", "hc", "hctri", "mace_like", "mcja", "mmn", "rle"),
     *("strong", "vsd", "xmodal", "cmcen_adv", "cmgan", "ddag", "mpanet", "pdm"),
-    *("saai", "fbp_like", "hicmd", "pmt"),
+    *("saai", "fbp_like", "hicmd", "pmt", "d2rl_like"),
 )
 
 

@@ -156,6 +156,7 @@ RELEASED = {
     "sysu:ddag": second,
     "sysu:aligngan": image_and_mirror,
     "sysu:mtgan_like": mean_of_pair,
+    "sysu:d2rl_like": post,
     "sysu:hicmd": pre,
     "sysu:jsia": post,
     "sysu:dscnet": post,

@@ -21,6 +21,7 @@ VARIANTS = (
     "cmgan_minmax",
     "aligngan",  # its terms are its players', see test_aligned.py
     "mtgan_like",  # as well, see test_counterparts.py
+    "d2rl_like",  # as well, see test_multispectral.py
     "hicmd",  # so are its, see test_hicmd.py
     "jsia",  # as well, see test_content_style.py
     "jsia_paper",

@@ -52,6 +52,12 @@ PARAMETERS = {
     + 23_508_032
     + 9_536
     + (4_096 + 395 * 2048),
+    # two encoders and decoders, their discriminators' judges, a ResNet-50 whose first
+    # convolution has a fourth channel of 7 x 7, a head
+    "sysu:d2rl_like": 2 * (5_385_856 + 5_754_627)
+    + 2 * 3 * 2_757_057
+    + (23_508_032 + 7 * 7 * 64)
+    + (4_096 + 395 * 2048),
     # prototype and attribute encoders, the decoder, the discriminators' judges, the
     # stages of ReID's own with the share, and its hidden layer, embedding, classifier
     "sysu:hicmd": 2 * 1_520_448
@@ -142,6 +148,11 @@ RATES = {
         },
     ),
     "sysu:aligngan": (0.2, {0: 1, 49: 1, 50: 1, 199: 1, 200: 0.1, 250: 0.1}),
+    "sysu:d2rl_like": (
+        3.5e-4,
+        {0: 1, 15: 1, 16: 0.109, 25: 1, 55: 1, 56: 0.1, 85: 0.1, 86: 0.1, 135: 0.1},
+    ),
+    "regdb:d2rl_like": (3.5e-4, {159: 1, 169: 1, 200: 0.1, 230: 0.1, 279: 0.1}),
     "sysu:hicmd": (
         1e-3,
         {0: 1, 49: 1, 50: 0.5, 99: 0.5, 100: 0.25, 149: 0.25, 150: 0.125, 199: 0.125},

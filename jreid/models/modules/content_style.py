@@ -9,15 +9,15 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jreid.data.rows import joined
-from jreid.models.content_style import MODALITIES
+from jreid.models.content_style import MODALITIES, SCALES
 from jreid.models.content_style import ContentStyleNetwork as Part
 from jreid.models.modules.adapters import LUMINANCE
 from jreid.models.modules.content_decoder import StyleDecoder
 from jreid.models.modules.layers import BatchNorm, Linear
 from jreid.models.modules.pooling import average_pool
+from jreid.models.modules.scales import Scales
 from jreid.models.modules.style_encoder import StyleEncoder
 from jreid.models.modules.translations import OTHER, normalised, signed
-from jreid.models.modules.two_scales import TwoScales
 
 Images = Mapping[str, Float[Array, "b h w 3"]]
 
@@ -78,7 +78,7 @@ class ContentStyleNetwork(nnx.Module):
         self.styles = nnx.Dict({m: Style(part, **made) for m in MODALITIES})
         judge = part.discriminator
         self.discriminators = nnx.Dict(
-            {m: TwoScales(judge, **made) for m in MODALITIES}
+            {m: Scales(judge, SCALES, **made) for m in MODALITIES}
         )
         self.size = tuple(part.size)
         self.reconstructs = part.reconstructs
