@@ -116,7 +116,13 @@ def _check_objectives(config):
         )
     if config.players and config.log.by_part:
         raise ValueError("log.by_part is True; allowed is False with players")
+    known = getattr(config.network, "player_names", config.players.keys)()
     for name, player in config.players.items():
+        if name not in known:
+            raise ValueError(
+                f"players has {name!r}; allowed with this network are "
+                f"{', '.join(known)}"
+            )
         _check_terms(f"players.{name}.objective", player.objective, outputs)
     for index, phase in enumerate(config.phases):
         if phase.views:

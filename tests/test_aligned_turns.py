@@ -231,15 +231,6 @@ def test_without_a_block_something_else_comes_out():
     assert far(*logits)
 
 
-def test_an_unknown_player_is_refused():
-    _, graph, params, stats = structure()
-    network = nnx.merge(graph, params, stats)
-    with pytest.raises(
-        ValueError, match="player is 'infra'; allowed are encoder_alone"
-    ):
-        network(views(), {"visible": "any"}, ids={}, player="infra", made={})
-
-
 @pytest.mark.long
 def test_a_run_is_not_exported_but_used_as_it_is():
     config, _, params, stats = structure()

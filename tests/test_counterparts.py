@@ -84,15 +84,6 @@ def test_the_generators_move_in_the_first_phase_alone():
     ]
 
 
-@pytest.mark.slow
-def test_an_unknown_player_is_refused():
-    config, frozen, params, stats = made()
-    network = nnx.merge(frozen, params, stats)
-    images = images_of(COUNTS, config.size)
-    with pytest.raises(ValueError, match="'coder'; allowed are encoder, generators"):
-        network(images, STEMS, player="coder", made={})
-
-
 @pytest.mark.long
 def test_outputs_are_those_of_images_counterparts_and_means():
     """By the network of two streams alone, one column and one stem at a time."""

@@ -213,10 +213,6 @@ def test_what_does_not_fit_is_refused():
     network.discriminator.levels = 0
     with pytest.raises(ValueError, match="levels is 0; allowed is 1"):
         network.discriminator.check()
-    _, graph, params, stats = structure()
-    whole = nnx.merge(graph, params, stats)
-    with pytest.raises(ValueError, match="'encoder'; allowed are generators_alone"):
-        whole(views(), STEMS, player="encoder", made={})
 
 
 @pytest.mark.long

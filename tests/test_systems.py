@@ -304,6 +304,18 @@ def test_a_network_whose_parts_do_not_fit_is_refused():
         network.check()
 
 
+@pytest.mark.parametrize(
+    "name", ["aligngan", "d2rl_like", "hicmd", "jsia", "mtgan_like"]
+)
+def test_a_player_that_the_network_does_not_know_is_refused(name):
+    config = load(f"sysu:{name}")
+    first, *others = config.players
+    config.players["coder"] = config.players.pop(first)
+    names = r"(\w+, )*" + ", ".join(others[:1])
+    with pytest.raises(ValueError, match=f"players has 'coder'; allowed.*are {names}"):
+        parts.check(config)
+
+
 def test_branches_and_adversaries_that_do_not_fit_are_refused():
     network = load("sysu:ddag").network
     network.branches[1].shares = "v2"

@@ -101,6 +101,10 @@ class AlignedNetwork:
                     f"one of {', '.join(MODALITIES)}"
                 )
 
+    def player_names(self) -> tuple[str, ...]:
+        """The players whose turns the module knows."""
+        return (*ROLES, *self.critics)
+
     def names(self) -> tuple[str, ...]:
         """What a term can stand on, though not in every player's turn."""
         kinds = {

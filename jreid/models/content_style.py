@@ -101,6 +101,10 @@ class ContentStyleNetwork:
                 "which the style encoder's halvings and the discriminator's levels need"
             )
 
+    def player_names(self) -> tuple[str, ...]:
+        """The players whose turns the module knows."""
+        return ("generators", "discriminators", "encoder")
+
     def names(self) -> tuple[str, ...]:
         """What a term can stand on, though not in every player's turn."""
         scales = range(SCALES)

@@ -38,6 +38,10 @@ class CounterpartNetwork:
         branches = (Branch("v1", Average()),)
         return TwoStream(branches=branches, trunk=self.trunk, stems=MODALITIES)
 
+    def player_names(self) -> tuple[str, ...]:
+        """The players whose turns the module knows."""
+        return ("generators", *MODALITIES, "encoder")
+
     def names(self) -> tuple[str, ...]:
         """What a term can stand on, though not in every player's turn."""
         kinds = {

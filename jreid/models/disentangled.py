@@ -104,6 +104,10 @@ class DisentangledNetwork:
                 "of each the pose and another the illumination"
             )
 
+    def player_names(self) -> tuple[str, ...]:
+        """The players whose turns the module knows."""
+        return ("discriminators", "generators", "reid")
+
     def names(self) -> tuple[str, ...]:
         """What a term can stand on, though not in every player's turn."""
         sizes = [str(number) for number in range(SCALES)]

@@ -14,7 +14,6 @@ CHANNELS = 4
 KINDS = ("", "made_", "same_", "cycle_")
 SCALES = 3
 """At which a discriminator looks at an image."""
-PLAYERS = ("generators_alone", "generators", "discriminators", "reid")
 
 
 @dataclass(slots=True)
@@ -81,6 +80,10 @@ class MultispectralNetwork:
                 f"halved twice for its code, from {smallest} on, which the "
                 "discriminator's levels and scales need"
             )
+
+    def player_names(self) -> tuple[str, ...]:
+        """The players whose turns the module knows."""
+        return ("generators_alone", "generators", "discriminators", "reid")
 
     def names(self) -> tuple[str, ...]:
         """What a term can stand on, though not in every player's turn."""

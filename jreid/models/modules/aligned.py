@@ -9,7 +9,6 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jreid.data.rows import joined
-from jreid.models.aligned import ROLES
 from jreid.models.aligned import AlignedNetwork as Part
 from jreid.models.modules.dropout import dropped
 from jreid.models.modules.generators import Generator, PatchDiscriminator
@@ -95,11 +94,7 @@ class AlignedNetwork(nnx.Module):
         player: str,
         made: Mapping[str, Array],
     ) -> dict[str, Any]:
-        """What the player's terms stand on; rows are those of the joined views.
-
-        Raises:
-          ValueError: there is no such player.
-        """
+        """What the player's terms stand on; rows are those of the joined views."""
         real = {view: signed(images[view]) for view in stems if view in images}
         if player in ("encoder_alone", "encoder"):
             return self._encoded(real, player == "encoder", rng)
@@ -109,10 +104,6 @@ class AlignedNetwork(nnx.Module):
             return {"judgements": self._joint(real["infrared"], ids["infrared"], made)}
         own = dict(self.critics)
         alone = {"visible": "visible", "infrared_alone": "infrared"} | own
-        if player not in alone:
-            raise ValueError(
-                f"the player is {player!r}; allowed are {', '.join((*ROLES, *own))}"
-            )
         judge, modality = self.discriminators[player], alone[player]
         fake = judge(made[f"made_{modality}"])
         return {"judgements": {"real": judge(real[modality]), "made": fake}}

@@ -48,11 +48,7 @@ class CounterpartNetwork(nnx.Module):
         player: str,
         made: Mapping[str, Array],
     ) -> dict[str, Any]:
-        """What the player's terms stand on; rows are those of the joined views.
-
-        Raises:
-          ValueError: there is no such player.
-        """
+        """What the player's terms stand on; rows are those of the joined views."""
         if player == "encoder":
             return self._encoded(images, stems, rng)
         real = by_modality(images, stems)
@@ -62,11 +58,6 @@ class CounterpartNetwork(nnx.Module):
                 f"made_{m}": self.discriminators[m](shown[f"made_{m}"]) for m in OTHER
             }
             return {"judgements": judged, "images": shown}
-        if player not in OTHER:
-            raise ValueError(
-                f"players has {player!r}; allowed are encoder, generators, visible, "
-                "infrared"
-            )
         judge = self.discriminators[player]
         fake = judge(made[f"made_{player}"])
         return {"judgements": {"real": judge(real[player]), "made": fake}}

@@ -15,7 +15,7 @@ from jreid.models.modules.scales import Scales
 from jreid.models.modules.statistics_kept import statistics_kept
 from jreid.models.modules.translations import OTHER, by_modality, normalised, signed
 from jreid.models.modules.view_columns import Images
-from jreid.models.multispectral import CHANNELS, PLAYERS, SCALES
+from jreid.models.multispectral import CHANNELS, SCALES
 from jreid.models.multispectral import MultispectralNetwork as Part
 from jreid.models.pooling import Average
 from jreid.models.two_stream import Branch
@@ -64,15 +64,7 @@ class MultispectralNetwork(nnx.Module):
         player: str,
         made: Mapping[str, Array],
     ) -> dict[str, Any]:
-        """What the player's terms stand on; rows are those of the joined views.
-
-        Raises:
-          ValueError: there is no such player.
-        """
-        if player not in PLAYERS:
-            raise ValueError(
-                f"the player is {player!r}; allowed are {', '.join(PLAYERS)}"
-            )
+        """What the player's terms stand on; rows are those of the joined views."""
         if player == "discriminators":
             return {
                 "judgements": self._judged("real", made) | self._judged("made", made)
