@@ -40,7 +40,7 @@ help:
 	@echo "make install  the virtual environment alone; make torch adds PyTorch"
 	@echo "make clean    remove the virtual environment and all caches, not runs/"
 	@echo "PYTHON=python3.12 chooses the Python (3.11 or newer), VENV=.venv the environment,"
-	@echo "WORKERS=2 how many processes run pytest"
+	@echo "WORKERS=2 how many processes run pytest, and threads pyright"
 
 install: $(STAMP)
 
@@ -67,7 +67,7 @@ search-demo: $(BASE)
 check: $(STAMP)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) pyright --pythonpath $(abspath $(VENV)/bin/python)
+	$(RUN) pyright --threads $(WORKERS) --pythonpath $(abspath $(VENV)/bin/python)
 
 test: check
 	$(PYTEST) $(ARGS)
@@ -79,7 +79,7 @@ torch: $(STAMP)
 	@TORCH_INDEX='$(TORCH_INDEX)' CUDA='$(CUDA)' $(VENV)/bin/python tools/install_torch.py
 
 parity: torch
-	$(RUN) pyright --pythonpath $(abspath $(VENV)/bin/python) $(OF_TORCH)
+	$(RUN) pyright --threads $(WORKERS) --pythonpath $(abspath $(VENV)/bin/python) $(OF_TORCH)
 	JREID_SLOW_TESTS=1 $(PYTEST) -m torch $(ARGS)
 
 SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
