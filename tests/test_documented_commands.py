@@ -18,8 +18,17 @@ from jreid.export.__main__ import Options as ExportOptions
 from jreid.report.__main__ import Options as ReportOptions
 from jreid.search.__main__ import parse as parse_search
 from jreid.serve.__main__ import Options as ServeOptions
+from tools import run_documented_commands
 from tools.documented_commands import commands_of, documents
-from tools.run_documented_commands import LEFT_OUT, SHORTENED, left_out, shortened
+from tools.run_documented_commands import (
+    ENVIRONMENT,
+    LEFT_OUT,
+    SHORTENED,
+    activation,
+    left_out,
+    run_documents,
+    shortened,
+)
 
 ROOT = pathlib.Path(__file__).parent.parent
 PARSERS = {
@@ -149,3 +158,31 @@ def test_each_rule_of_running_them_still_has_a_command():
     texts = [c.text for path in documents() for c in commands_of(path.read_text())]
     for pattern in (*LEFT_OUT, *SHORTENED):
         assert any(re.search(pattern, text) for text in texts), pattern
+
+
+def test_a_document_says_which_environment_is_active():
+    assert activation() == ["make install", "source .venv/bin/activate"]
+    assert "## Training" in (ROOT / "README.md").read_text().splitlines()
+    for path in documents()[1:]:
+        text = path.read_text()
+        typed = [c for c in commands_of(text) if re.match("python |pip ", c.text)]
+        if any(left_out(command) != "a mention" for command in typed):
+            assert ENVIRONMENT in text, path.name
+
+
+def test_a_terminal_knows_what_was_typed_there(tmp_path, monkeypatch):
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    (clone / "activate.sh").write_text("export ACTIVE=yes")
+    monkeypatch.setattr(run_documented_commands, "fresh_clone", lambda _: clone)
+    ask = 'python3 -c \'import os; exit(os.environ.get("ACTIVE", "") != "yes")\''
+    texts = {"README.md": f"    source activate.sh\n    {ask}\n"}
+    texts["linked.md"] = f"[environment](../{ENVIRONMENT})\n\n    {ask}\n"
+    texts["plain.md"] = f"\n    {ask}\n    python --version\n"
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    codes = [
+        line.split(": ")[1].split(",")[0]
+        for line in run_documents([tmp_path / name for name in texts], tmp_path)
+    ]
+    assert codes == ["passed"] * 3 + ["FAILED (1)", "FAILED (127)"]
