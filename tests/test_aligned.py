@@ -22,6 +22,7 @@ from jreid.training.normalisation import grey_levels, normalise
 from jreid.training.state import TrainState
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", ["other modality", "own modality"])
 def test_cosine_triplet_is_that_of_loops(others, rng):
     ids, modality = np.repeat([0, 1, 2], 4), np.tile([0, 0, 1, 1], 3)

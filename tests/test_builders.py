@@ -135,7 +135,7 @@ def test_llcm_as_its_tree(tmp_path):
     assert_same(read_built(tmp_path / "out", "llcm"), read_llcm(root), root)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_synvi_as_its_tree(tmp_path):
     prepare.prepare("synvi", None, tmp_path, [1])
     root = synvi_root()

@@ -41,6 +41,7 @@ def results(part, count=60):
     return np.stack(list(dataset.as_numpy_iterator()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 def test_eager_and_tf_data_agree_and_depend_on_the_seed_only(name):
     PARTS[name].check()

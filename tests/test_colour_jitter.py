@@ -34,6 +34,7 @@ def gap(one, other):
     return np.abs(one.astype(int) - other.astype(int)).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENHANCERS)
 def test_each_change_is_pillows_by_some_factor_between_a_half_and_three(name):
     enhancer = ENHANCERS[name](Image.fromarray(COLOUR))

@@ -31,7 +31,7 @@ def test_a_convolution_begins_as_torchs():
     assert 0 < bias.max() <= 32**-0.5 and np.abs(conv.kernel[...]).max() <= 32**-0.5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_style_and_a_decoder_have_the_sizes_of_the_paper(rng):
     options = {"dtype": jnp.float32, "rngs": nnx.Rngs(0)}
     encoder = Encoder(StyleEncoder(4, features=5), **options)

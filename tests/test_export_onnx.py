@@ -194,6 +194,7 @@ def test_every_handler_has_a_case():
     assert CASES.keys() == HANDLERS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_onnx_runtime_computes_what_jax_does(name):
     for function in CASES[name]:

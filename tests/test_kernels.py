@@ -44,6 +44,7 @@ def plain_convolution(x, kernel, stride):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2), (7, 2)])
 def test_convolution_is_the_plain_one(rng, kernel, stride, size):

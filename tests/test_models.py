@@ -306,6 +306,7 @@ def test_branches_pool_project_add_and_classify(rng):
     )
 
 
+@pytest.mark.slow
 def test_refined_branches_share_one_bottleneck(rng):
     part = paper_parts.network(refined=("v2",), after=(), stages=1)
     network = build(part)

@@ -51,13 +51,19 @@ ROWS += ("gem_only", "average_only", "gem_max", "gem_average")
 VARIANTS = {repr(load(f"sysu:{row}").network): row for row in ROWS}.values()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+LONG = ("ours2", "gem_average")  # of what the others have one by one
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(v, marks=[pytest.mark.long] if v in LONG else []) for v in VARIANTS],
+)
 def test_every_variant_in_float64(variant):
     with parity.one_block_per_stage(), jax.enable_x64(True):
         assert_equal(parity.tiny(variant, depth=10), np.float64, 1e-11)
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("depth", [pytest.param(18, marks=pytest.mark.long), 50])
 def test_residual_blocks_of_both_kinds_in_float64(depth):
     with jax.enable_x64(True):
         assert_equal(parity.tiny(depth=depth), np.float64, 1e-11)

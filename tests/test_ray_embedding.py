@@ -93,10 +93,8 @@ class Hanging(Stub):
         return super().embed(pixels, modality)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "lost", [pytest.param("worker", marks=pytest.mark.long), "node"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("lost", ["worker", "node"])
 def test_what_a_lost_worker_had_in_hand_is_done_again(
     cluster, second, images, tmp_path, monkeypatch, lost
 ):

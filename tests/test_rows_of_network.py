@@ -41,6 +41,7 @@ def random_views(rng, **lengths):
 # --- Views and stems ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_stem_is_its_own_and_rows_go_slot_by_slot(rng):
     network = nnx.view(build(small()), use_running_average=True)
     images = random_views(rng, visible=2, infrared=2)
@@ -220,6 +221,7 @@ def test_blocks_stand_before_and_after_stages_and_blocks(rng):
     ] == SEEN
 
 
+@pytest.mark.slow
 def test_a_block_after_a_stage_sees_the_input_of_the_stage(rng):
     images = random_views(rng, visible=2)
     stems = {"visible": "visible"}

@@ -70,7 +70,7 @@ def test_identities_of_the_lists_are_disjoint(root):
     assert len(set.union(*lists)) == sum(map(len, lists)) == 260
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_image_decodes_and_only_infrared_is_grey(root):
     paths = sorted(root.glob("cam*/*/*.jpg"))
     assert len(paths) == 260 * (4 * 3 + 2 * 4)
