@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from jreid.config import Config
 from jreid.config_files import load
@@ -25,6 +27,7 @@ from jreid.models.content_style import (
 from jreid.models.counterparts import CounterpartNetwork
 from jreid.models.disentangled import DisentangledNetwork
 from jreid.models.expansion import DiverseExpansion
+from jreid.models.modules.keys import WeightKeys
 from jreid.models.multispectral import (
     LatentCoder,
     MultispectralNetwork,
@@ -159,6 +162,25 @@ def _narrow_clusters(config: Config) -> None:
         hook.aggregate_from = 1
     for phase, epochs in zip(config.phases, (1, 2), strict=True):
         phase.epochs = epochs
+
+
+def random_structure(config: Config) -> tuple[Any, Any, Any]:
+    """A config's network, and random parameters and statistics, made by no program."""
+    network = nnx.eval_shape(
+        lambda: config.network.make(CLASSES, WeightKeys(0), jnp.float32)
+    )
+    graph, params, stats = nnx.split(network, nnx.Param, nnx.BatchStat)
+    rng = np.random.default_rng(0)
+
+    def numbers(path, leaf):
+        name = jax.tree_util.keystr(path)
+        if "var" in name or "scale" in name:
+            return jnp.float32(rng.uniform(0.5, 1.5, leaf.shape))
+        return jnp.float32(rng.normal(size=leaf.shape) * 0.2)
+
+    trees = (nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
+    first, second = (jax.tree_util.tree_map_with_path(numbers, t) for t in trees)
+    return graph, first, second
 
 
 def rows_of(config: Config, alike: bool = True) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import pytest
 from flax import nnx
 
 from jreid.export.embedding import Network, program_of
-from jreid.models.modules.keys import WeightKeys
 from jreid.training.build import build_embed
 
 SLOTS = 2 * narrow.IDS
@@ -60,20 +59,7 @@ def structure():
     """The narrow config, its network, and random parameters, made by no program."""
     config = narrow.narrow("aligngan")
     narrow.shrink(config)
-    network = nnx.eval_shape(
-        lambda: config.network.make(narrow.CLASSES, WeightKeys(0), jnp.float32)
-    )
-    graph, params, stats = nnx.split(network, nnx.Param, nnx.BatchStat)
-    rng = np.random.default_rng(0)
-
-    def numbers(path, leaf):
-        name = jax.tree_util.keystr(path)
-        if "var" in name or "scale" in name:
-            return jnp.float32(rng.uniform(0.5, 1.5, leaf.shape))
-        return jnp.float32(rng.normal(size=leaf.shape) * 0.2)
-
-    trees = (nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
-    return config, graph, *(jax.tree_util.tree_map_with_path(numbers, t) for t in trees)
+    return config, *narrow.random_structure(config)
 
 
 def views(seed=0):

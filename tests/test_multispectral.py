@@ -13,7 +13,6 @@ from naive_layers import convolved, instance_normed, made, map_normed
 
 from jreid import parts
 from jreid.config_files import load
-from jreid.models.modules.keys import WeightKeys
 from jreid.models.modules.latent_coder import LatentDecoder, LatentEncoder, drawn
 from jreid.models.multispectral import LatentCoder
 from jreid.run.further_channels import FIRST
@@ -52,20 +51,7 @@ def structure():
     config.size, config.network.size = (32, 16), (16, 8)
     config.network.trunk.stages, config.network.discriminator.levels = 2, 1
     parts.check(config)
-    network = nnx.eval_shape(
-        lambda: config.network.make(narrow.CLASSES, WeightKeys(0), jnp.float32)
-    )
-    graph, params, stats = nnx.split(network, nnx.Param, nnx.BatchStat)
-    rng = np.random.default_rng(0)
-
-    def numbers(path, leaf):
-        name = jax.tree_util.keystr(path)
-        if "var" in name or "scale" in name:
-            return jnp.float32(rng.uniform(0.5, 1.5, leaf.shape))
-        return jnp.float32(rng.normal(size=leaf.shape) * 0.2)
-
-    trees = (nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
-    return config, graph, *(jax.tree_util.tree_map_with_path(numbers, t) for t in trees)
+    return config, *narrow.random_structure(config)
 
 
 def views(seed=0, slots=2 * narrow.IDS):
