@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from jreid import command_line, ending, stopping
-from jreid.run.begin import begin, say
+from jreid.run.begin import Begun, begin, say
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ from jreid.training.reporter import first_message, make_reporter  # noqa: E402
 from jreid.training.scalars import ScalarWindow  # noqa: E402
 
 
-def train(config: Config, workdir: Path) -> int:
+def train(config: Config, workdir: Path, begun: Begun | None = None) -> int:
     """Runs or continues the run in `workdir`; returns the exit code."""
     trim_after_compiling()
     keep_compiled_programs()
@@ -84,7 +84,7 @@ def train(config: Config, workdir: Path) -> int:
             say(describe_devices())
         # Everything is built and checked before anything is written.
         weights = pretrained.weights_of_new_run(config, workdir)
-        images = read_images(config)
+        images = read_images(config, begun and begun.dataset)
         run = build_run(config, images)
         results.check_scorable(config, images)
         if weights:
@@ -151,20 +151,20 @@ def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
     return 128 + stopping if stopping else 0
 
 
-def program(arguments: list[str], given: command_line.Given | None = None) -> int:
-    """Trains with the command line's config, parsed now if it is not given."""
+def program(arguments: list[str], begun: Begun | None = None) -> int:
+    """Trains with the command line's config, parsed now if that is not done."""
     quieten_tensorflow()
-    given = given or parse(arguments)
-    config, options = given.config, given.options
-    workdir = options.workdir or Path("runs") / config.name
-    if options.splits or getattr(config.data, "split", None) == 0:
-        return split_training.train_all(config, workdir, options.splits, given.words)
+    begun = begun or Begun(parse(arguments))
+    config, options = begun.given.config, begun.given.options
+    workdir, splits = options.workdir or Path("runs") / config.name, options.splits
+    if splits or getattr(config.data, "split", None) == 0:
+        return split_training.train_all(config, workdir, splits, begun.given.words)
     with distributed.joined(**dataclasses.asdict(config.distributed)):
-        return train(config, workdir)
+        return train(config, workdir, begun)
 
 
 main = partial(ending.exit_code, program)  # an error becomes one line
 
 
 if __name__ == "__main__":
-    sys.exit(ending.exit_code(partial(program, given=begun), sys.argv[1:]))
+    sys.exit(ending.exit_code(partial(program, begun=begun), sys.argv[1:]))

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,17 +28,26 @@ NEEDED = ("jax", "flax", "optax", "orbax")  # by what is imported next
 AUTO = "auto"  # a coordinator that tells each process its number, later
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A training of which the first lines are said."""
+
+    given: Given
+    dataset: Dataset | None = None
+    """Its images, listed; None if others list them, or something is wrong."""
+
+
 def say(text: str) -> None:
     """A line of its own on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
-def begin(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
+def begin(parse: Callable[[list[str]], Given], arguments: list[str]) -> Begun:
     """Says the first lines of the run of a command line, and returns what it gives.
 
-    What is wrong with the data set is left to whoever reads it in earnest, and so are
-    warnings. Raises ValueError, OSError or SystemExit for a command line that is
-    refused, ImportError where a training cannot be done.
+    What is wrong with the data set is left to whoever needs it. Raises ValueError,
+    OSError or SystemExit for a command line that is refused, ImportError where a
+    training cannot be done.
     """
     given = parse(arguments)
     for name in NEEDED:
@@ -48,13 +58,22 @@ def begin(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
     is_first = (
         config.distributed.process == 0 and config.distributed.coordinator != AUTO
     )
-    if is_one_run and is_first:
-        for line in first_lines(config, workdir or Path("runs") / config.name):
+    if not (is_one_run and is_first):
+        return Begun(given)
+    for line in _of_run(config, workdir or Path("runs") / config.name):
+        say(line)
+    if getattr(config.data, "tfds", ""):
+        say(f"data: {config.data.key}, built in {config.data.tfds}")
+        return Begun(given)
+    with contextlib.suppress(ValueError, OSError):
+        dataset = config.data.read()
+        for line in _of_data(config, dataset):
             say(line)
-    return given
+        return Begun(given, dataset)
+    return Begun(given)
 
 
-def first_lines(config: Config, workdir: Path) -> Iterator[str]:
+def _of_run(config: Config, workdir: Path) -> Iterator[str]:
     """What is known of a run from its config and its folder."""
     done = max(saved_steps(workdir / "checkpoints"), default=0)
     state = f"continues after step {done}" if done else "new"
@@ -62,22 +81,20 @@ def first_lines(config: Config, workdir: Path) -> Iterator[str]:
     yield f"work directory: {workdir}, {state}"
     if not done:
         yield f"weights: {config.pretrained or 'random'}"
-    if getattr(config.data, "tfds", ""):
-        yield f"data: {config.data.key}, built in {config.data.tfds}"
-        return
-    logging.disable(logging.WARNING)
+
+
+def _of_data(config: Config, dataset: Dataset) -> Iterator[str]:
+    """People and images, and how long they are trained with."""
+    logging.disable(logging.WARNING)  # who is left out is said by whoever leaves out
     try:
-        dataset = config.data.read()
         train = drop_unpaired(dataset.train, modalities=modalities_of(config.views))
-        yield f"data: {config.data.key}, {config.data.root}: {_parts(dataset)}"
-        with contextlib.suppress(ValueError):  # no batch can be drawn
-            yield _length(config, train)
-        if config.loading.cache:
-            yield _memory(config, train)
-    except (ValueError, OSError):
-        return
     finally:
         logging.disable(logging.NOTSET)
+    yield f"data: {config.data.key}, {config.data.root}: {_parts(dataset)}"
+    with contextlib.suppress(ValueError):  # no batch can be drawn
+        yield _length(config, train)
+    if config.loading.cache:
+        yield _memory(config, train)
 
 
 def _parts(dataset: Dataset) -> str:

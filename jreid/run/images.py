@@ -31,9 +31,9 @@ class RunImages:
     test_content: str  # fingerprint of `test`
 
 
-def read_images(config: Config) -> RunImages:
-    """Lists and checks all images before any work: a bad file is met now, not later."""
-    dataset = config.data.read()
+def read_images(config: Config, listed: Dataset | None = None) -> RunImages:
+    """Checks all images, and lists them unless they are `listed`, before any work."""
+    dataset: Dataset = listed or config.data.read()
     needed = modalities_of(config.views)
     paired = drop_unpaired(dataset.train, dataset.names, needed)
     grey16 = _grey16_of_images(config, paired)
