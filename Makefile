@@ -10,6 +10,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 RUN := $(VENV)/bin/python -m
+# Of some 20,000 modules few are ever imported; those are compiled then.
+INSTALL := $(RUN) pip install -q --no-compile -c constraints.txt
 # A file's tests share what they compile, and so one worker.
 PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile --durations 10 --durations-min 5
 # Files whose types may be known with PyTorch alone: that import it, or what does.
@@ -48,11 +50,11 @@ $(BASE): pyproject.toml constraints.txt $(BROKEN)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "$(PYTHON) is not Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(RUN) pip install -q -c constraints.txt -e .
+	$(INSTALL) -e .
 	@touch $@
 
 $(STAMP): $(BASE)
-	$(RUN) pip install -q -c constraints.txt -e '.[test]'
+	$(INSTALL) -e '.[test]'
 	@touch $@
 
 demo: $(BASE)
@@ -61,7 +63,7 @@ demo: $(BASE)
 
 search-demo: $(BASE)
 	@test -d runs/demo/checkpoints || { echo "there is no runs/demo: make demo"; exit 1; }
-	$(RUN) pip install -q -c constraints.txt -e '.[search]'
+	$(INSTALL) -e '.[search]'
 	$(RUN) tools.search_demo $(ARGS)
 
 check: $(STAMP)

@@ -110,7 +110,7 @@ def test_names_become_numbers(rows, tmp_path):
     assert table.ids.tolist() == np.repeat(np.arange(4), 12).tolist()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_data_set_names_the_images(tmp_path, capsys):
     root = synvi_root()
     test = read_sysu_mm01(root).test

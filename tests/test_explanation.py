@@ -198,7 +198,7 @@ def run(tmp_path_factory):
         yield base / "run"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_explains_the_similarity_that_its_embedder_gives(run, tmp_path, capsys):
     paths = [tmp_path / "query.png", tmp_path / "match.png"]
     for number, path in enumerate(paths):

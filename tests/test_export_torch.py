@@ -91,7 +91,14 @@ def make_pictures(folder, rng):
 
 @pytest.mark.parametrize(
     ("variant", "options"),
-    [("full", {}), ("gem_max", {"features": 1.0, "embeddings": 0.0, "flip": True})],
+    [
+        ("full", {}),
+        pytest.param(
+            "gem_max",
+            {"features": 1.0, "embeddings": 0.0, "flip": True},
+            marks=pytest.mark.long,
+        ),
+    ],
 )
 def test_exported_network_embeds_as_jreid_does(tmp_path, rng, variant, options):
     workdir, out = tmp_path / "run", tmp_path / "out"

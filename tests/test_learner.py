@@ -208,8 +208,7 @@ def test_folding_frozen_norms_into_convolutions_leaves_the_embedding(monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("before_neck", [False, True])
-@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize(("before_neck", "flip"), [(False, True), (True, False)])
 def test_embeddings_are_unit_rows_of_the_frozen_network(before_neck, flip):
     config = tiny_config()
     config.embedding.features = float(before_neck)

@@ -39,7 +39,8 @@ def player(tmp_path_factory) -> pathlib.Path:
 def test_the_example_trains_and_is_scored(example, tmp_path, capsys):
     config = load(str(example))
     config.data.root = str(tiny.make_tree(tmp_path / "tree"))
-    config.network.trunk.depth, config.network.trunk.width = 18, 1 / 16
+    trunk = config.network.trunk
+    trunk.depth, trunk.width, trunk.stages = 18, 1 / 16, 2
     config.pretrained, config.size = "", (48, 16)
     config.sampling.identities, config.sampling.images = 3, 2
     config.loading.workers, config.steps = 1, 2

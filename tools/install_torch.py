@@ -58,7 +58,8 @@ def main() -> int:
 
 
 def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "pip", "install", "-q", "-c", str(CONSTRAINTS))
+    pip = (sys.executable, "-m", "pip", "install", "-q", "--no-compile")
+    command = (*pip, "-c", str(CONSTRAINTS))
     return subprocess.run([*command, *arguments], stdout=subprocess.PIPE, text=True)
 
 
