@@ -133,6 +133,16 @@ def test_names_of_near_points_stand_apart():
     assert heights == [50, 56, 60, 50, 53]
 
 
+def test_named_are_those_that_no_cheaper_one_reaches(rng):
+    points = [(x, y) for x, y in rng.integers(0, 9, (40, 2)).tolist()]
+    named = [points[place] for place in leaderboard_page.unreached(points)]
+    assert named == sorted(set(named))
+    for x, y in set(points):
+        others = set(points) - {(x, y)}
+        reached = any(cost <= x and rate >= y for cost, rate in others)
+        assert reached != ((x, y) in named)
+
+
 def test_a_synthetic_set_is_not_called_by_its_protocols_name():
     setting = ("SYSU-MM01", ALL)
     assert leaderboard_page.title(setting, synthetic=False) == f"SYSU-MM01, {ALL}"

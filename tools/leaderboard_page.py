@@ -29,6 +29,8 @@ SYNTHETIC = (
     "These are scores on SynVI, a small synthetic set, of small networks trained from "
     "scratch: they are not SYSU-MM01, and published numbers are of other images."
 )
+COLOUR = "#0072B2"
+RATE = "rank-1 rate (%)"
 STYLE = (
     "body{font:15px sans-serif;margin:2em;max-width:75em}"
     "table{border-collapse:collapse}td,th{padding:.3em .7em;text-align:right;"
@@ -112,41 +114,66 @@ def cells(rows: Sequence[Row], setting: Setting) -> list[tuple[str, ...]]:
 
 
 def draw(path: Path, rows: Sequence[Row], setting: Setting, heading: str) -> None:
-    """Rank-1 rate against operations and against the width of an embedding."""
+    """Rank-1 rates with their intervals, and against operations and width."""
     # The object interface: pyplot would keep a figure and choose a backend.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     shown = [row for row in rows if setting in row.scores]
+    shown.sort(key=lambda row: row.scores[setting].mean["R-1"])
+    rates = [100 * row.scores[setting].mean["R-1"] for row in shown]
+    size = (14, max(4.5, 1.5 + 0.22 * len(shown)))
+    figure = Figure(figsize=size, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    ranked, *panels = figure.subplots(1, 3)
+    intervals = [row.scores[setting].interval["R-1"] for row in shown]
+    errors = [
+        [max(y - 100 * low, 0) for y, (low, _) in zip(rates, intervals, strict=True)],
+        [max(100 * high - y, 0) for y, (_, high) in zip(rates, intervals, strict=True)],
+    ]
+    places = range(len(shown))
+    ranked.errorbar(rates, places, xerr=errors, fmt="o", capsize=3, color=COLOUR)
+    ranked.set_yticks(places, [row.system for row in shown])
+    ranked.set_ylim(-0.7, len(shown) - 0.3)
+    ranked.set_xlabel(f"{RATE}, 95 % interval")
+    ranked.grid(axis="x", alpha=0.3)
     axes = {
         "GFLOPs of the embedding of one image": [row.cost.gflops for row in shown],
         "numbers of an embedding": [float(row.cost.width) for row in shown],
     }
-    for panel, (label, xs) in zip(figure.subplots(1, 2), axes.items(), strict=True):
-        points = [
-            (x, 100 * row.scores[setting].mean["R-1"])
-            for row, x in zip(shown, xs, strict=True)
-        ]
-        heights = label_heights(points)
-        for row, x, height in zip(shown, xs, heights, strict=True):
-            score = row.scores[setting]
-            low, high = score.interval["R-1"]
-            y = 100 * score.mean["R-1"]
-            error = [[max(y - 100 * low, 0)], [max(100 * high - y, 0)]]
-            panel.errorbar([x], [y], yerr=error, fmt="o", capsize=3, color="#0072B2")
-            panel.annotate(row.system, (x, height), (6, -4), textcoords="offset points")
-        panel.set_xscale("log")
-        panel.margins(x=0.15)
-        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-        panel.xaxis.set_minor_locator(NullLocator())
-        panel.set_xlabel(label)
-        panel.set_ylabel("rank-1 rate (%), 95 % interval")
+    names = [row.system for row in shown]
+    for panel, (label, xs) in zip(panels, axes.items(), strict=True):
+        _draw_against(panel, label, list(zip(xs, rates, strict=True)), names)
     figure.suptitle(heading)
     canvas.print_figure(str(path), dpi=120, format="png")
+
+
+def _draw_against(panel, label, points, names):
+    """All points, with the names of those that no cheaper one reaches."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
+    panel.plot(*zip(*points, strict=True), "o", color=COLOUR)
+    best = unreached(points)
+    heights = label_heights([points[place] for place in best])
+    for place, height in zip(best, heights, strict=True):
+        spot = (points[place][0], height)
+        panel.annotate(names[place], spot, (6, -4), textcoords="offset points")
+    panel.set_xscale("log")
+    panel.margins(x=0.15)
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_xlabel(f"{label}\n(named: no cheaper system has as high a rate)")
+    panel.set_ylabel(RATE)
+
+
+def unreached(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the points (cost, rate) whose rate none of at most their cost has."""
+    best: list[int] = []
+    for _, y, place in sorted((x, -y, n) for n, (x, y) in enumerate(points)):
+        if not best or -y > points[best[-1]][1]:
+            best.append(place)
+    return best
 
 
 def label_heights(
