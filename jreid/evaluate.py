@@ -11,6 +11,7 @@ Scoring features and comparing need NumPy, SciPy and tyro only; JAX is imported 
 runs.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ from jreid import stopping
 
 if __name__ == "__main__":
     stopping.end_quietly()  # while all else is imported
+    # NumPy asks for huge pages in large arrays; a virtual machine may take 3 s to give
+    # 1 GB of them, and takes a fifth of that for small ones.
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 
 from jreid.command_line import parse  # noqa: E402
 from jreid.ending import exit_code  # noqa: E402

@@ -18,7 +18,7 @@ from jreid.evaluation.distances import (
     squared_distances,
 )
 from jreid.evaluation.ranking import nearest_gallery, rank
-from jreid.evaluation.rerank import blocks, joint_set, search
+from jreid.evaluation.rerank import blocks, joint_set, search, shared_pool
 from jreid.evaluation.rerank.blocks import rerank, rerank_top
 from jreid.evaluation.rerank.galleries import rerank_galleries
 from jreid.evaluation.rerank.neighbours import neighbours
@@ -230,19 +230,22 @@ def test_choosing_what_to_compare_does_not_matter(kind, original_weight, monkeyp
     np.testing.assert_array_equal(near, np.take_along_axis(whole, expected, axis=1))
 
 
-def test_one_gallery_and_several_of_one_pool_score_the_same():
-    query, pool = unit_features(9, 80), unit_features(10, 120)
+@pytest.mark.parametrize("block", [1, 500, 2**20])
+@pytest.mark.parametrize("copies", [0, 40])
+def test_one_gallery_and_several_of_one_pool_score_the_same(copies, block, monkeypatch):
+    monkeypatch.setattr(shared_pool, "_BLOCK_ENTRIES", block)
+    query, pool = unit_features(9, 80), unit_features(10, 200)
+    pool[:copies] = pool[copies : 2 * copies]
     between = squared_distances(query, pool)
-    draws = [np.random.default_rng(seed).permutation(120)[:70] for seed in range(5)]
-    for galleries in (draws[:1], draws[:2], draws):  # alone; few; more than the pool
-        for overwrite in (False, True):
-            results = rerank_galleries(
-                query, pool, between, galleries, overwrite=overwrite
-            )
-            for gallery, (original, reranked) in zip(galleries, results, strict=True):
-                np.testing.assert_array_equal(original, between[:, gallery])
-                alone = rerank(query, pool[gallery])
-                np.testing.assert_array_equal(reranked, alone)
+    draws = [
+        np.random.default_rng(seed).permutation(200)[: (150, 20)[seed % 2]]
+        for seed in range(6)
+    ]
+    for galleries in (draws[:1], draws[1:3], draws):  # alone; few; more than the pool
+        results = rerank_galleries(query, pool, between, galleries)
+        for gallery, (original, reranked) in zip(galleries, results, strict=True):
+            np.testing.assert_array_equal(original, between[:, gallery])
+            np.testing.assert_array_equal(reranked, rerank(query, pool[gallery]))
 
 
 @examples(60)

@@ -9,7 +9,7 @@ from jreid.shapes import Float
 Measure = Literal["cosine", "product", "euclidean"]
 
 UNIT = 1e-5  # rows of a length of 1 within this are left as they are
-_BLOCK = 4096  # rows normalised at once, in float64
+_BLOCK = 64  # rows normalised at once, in float64
 
 
 class Sides(NamedTuple):
@@ -47,16 +47,28 @@ def unit_rows(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
 
     A row of zeros, which has no direction, stays.
     """
-    largest = np.abs(features).max(axis=1)
-    # Divided by its largest value first, no row's squares overflow or vanish.
-    largest[largest == 0] = 1
-    unit, change = np.empty_like(features), 0.0
+    if all(
+        _unit_block(features[start : start + _BLOCK])[1] <= UNIT
+        for start in range(0, len(features), _BLOCK)
+    ):
+        return features
+    unit = np.empty_like(features)
     for start in range(0, len(features), _BLOCK):
         part = slice(start, start + _BLOCK)
-        scale = largest[part, None].astype(np.float64)
-        scaled = features[part] / scale
-        lengths = np.sqrt(np.vecdot(scaled, scaled))[:, None]
-        lengths[lengths == 0] = 1
-        unit[part] = scaled / lengths
-        change = max(change, np.abs(lengths * scale - 1).max())
-    return features if change <= UNIT else unit
+        unit[part] = _unit_block(features[part])[0]
+    return unit
+
+
+def _unit_block(
+    rows: Float[np.ndarray, "n d"],
+) -> tuple[Float[np.ndarray, "n d"], float]:
+    """Rows of length 1 in float64, and by how much a length was another."""
+    # Divided by its largest value first, no row's squares overflow or vanish.
+    scale = np.abs(rows).max(axis=1, keepdims=True)
+    scale[scale == 0] = 1
+    scale = scale.astype(np.float64)
+    scaled = rows / scale
+    lengths = np.sqrt(np.vecdot(scaled, scaled))[:, None]
+    lengths[lengths == 0] = 1
+    scaled /= lengths
+    return scaled, float(np.abs(lengths * scale - 1).max())

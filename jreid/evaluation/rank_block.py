@@ -20,46 +20,27 @@ def rank_block(
 ) -> Float[np.ndarray, "4 n"]:
     """First hit, average precision, inverse penalty, and is it tied, of each row.
 
-    Each row has a match. For the first hit, identities are counted, or images if None.
+    Each row has a match. For the first hit, identities are counted, or images if None:
+    `identities` are numbers from 0 on.
     It is tied where a match and another image are equally far.
     """
     result = np.zeros((4, len(distances)))
-    left = np.arange(len(distances))
-    # Half the width takes half the time, and few matches then have an equal.
-    for keys_of in (_single, _double, _ranks):
-        keys = keys_of(distances, excluded)
-        result[:3, left], tied = _rank_keys(keys, rows, columns, identities)
-        if not tied.size:
-            break
-        left, distances = left[tied], distances[tied]
-        excluded = None if excluded is None else excluded[tied]
+    keys = distances.astype(np.float64, copy=False)
+    if excluded is not None:
+        # Excluded images come after all others.
+        keys = np.where(excluded, np.inf, keys)
+    result[:3], tied = _rank_keys(keys, rows, columns, identities)
+    if tied.size:
         of_tied = np.isin(rows, tied)
         rows, columns = np.searchsorted(tied, rows[of_tied]), columns[of_tied]
-        if keys_of is _double:
-            result[3, left] = _order_decides(keys[tied], rows, columns)
+        result[3, tied] = _order_decides(keys[tied], rows, columns)
+        ranks = _ranks(keys[tied])
+        result[:3, tied], _ = _rank_keys(ranks, rows, columns, identities)
     return result
 
 
-def _single(
-    distances: Float[np.ndarray, "n g"], excluded: Bool[np.ndarray, "n g"] | None
-) -> Float[np.ndarray, "n g"]:
-    """Rounded keys: of two that differ, the nearer image has the smaller."""
-    with np.errstate(over="ignore"):
-        keys = distances.astype(np.float32)
-    return _without(keys, excluded)
-
-
-def _double(
-    distances: Float[np.ndarray, "n g"], excluded: Bool[np.ndarray, "n g"] | None
-) -> Float[np.ndarray, "n g"]:
-    return _without(distances.astype(np.float64), excluded)
-
-
-def _ranks(
-    distances: Float[np.ndarray, "n g"], excluded: Bool[np.ndarray, "n g"] | None
-) -> Float[np.ndarray, "n g"]:
+def _ranks(keys: Float[np.ndarray, "n g"]) -> Float[np.ndarray, "n g"]:
     """Keys without equals: the places in the stable ranking."""
-    keys = _double(distances, excluded)
     order = np.argsort(keys, axis=1, kind="stable")
     return np.argsort(order, axis=1).astype(np.float64)
 
@@ -79,15 +60,6 @@ def _order_decides(
     return decided
 
 
-def _without(
-    keys: Float[np.ndarray, "n g"], excluded: Bool[np.ndarray, "n g"] | None
-) -> Float[np.ndarray, "n g"]:
-    """Excluded images come after all others."""
-    if excluded is not None:
-        np.copyto(keys, np.inf, where=excluded)
-    return keys
-
-
 def _rank_keys(
     keys: Float[np.ndarray, "n g"],
     rows: Int[np.ndarray, " matches"],
@@ -103,7 +75,10 @@ def _rank_keys(
     first_hit = positions[starts] + 1
     if identities is not None:
         nearest_match = np.minimum.reduceat(keys[rows, columns], starts)
-        first_hit = _identities_before(keys, nearest_match, identities) + 1
+        late = np.flatnonzero(first_hit > 1)
+        first_hit[late] = 1 + _identities_before(
+            keys[late], nearest_match[late], identities
+        )
     last_hit = positions[starts + matches_of_row - 1] + 1
     measures = [
         first_hit,
@@ -132,7 +107,8 @@ def _positions(
     else:
         positions, tied = _positions_sorted(keys, rows, values, starts)
     # Rows are ascending already; this orders the positions inside each row.
-    return positions[np.lexsort((positions, rows))], np.unique(rows[tied])
+    before = rows * keys.shape[1]
+    return np.sort(before + positions) - before, np.unique(rows[tied])
 
 
 def _positions_sorted(
@@ -141,29 +117,38 @@ def _positions_sorted(
     values: Float[np.ndarray, " matches"],
     starts: Int[np.ndarray, " n"],
 ) -> tuple[Int[np.ndarray, " matches"], Bool[np.ndarray, " matches"]]:
-    """Sorting values is several times faster than sorting indices."""
-    ordered = np.sort(keys, axis=1)
-    ends = np.append(starts[1:], len(rows))
-    positions = np.concatenate(
-        [
-            row.searchsorted(values[start:end])
-            for row, start, end in zip(ordered, starts, ends, strict=True)
-        ]
-    )
-    following = np.minimum(positions + 1, ordered.shape[1] - 1)
-    tied = (following > positions) & (ordered[rows, following] == values)
+    """Sorts values, not indices, and only those up to the last match of a row."""
+    near = keys <= np.maximum.reduceat(values, starts)[:, None]
+    # This takes half the time of `keys[near]`.
+    kept, held = keys.ravel()[np.flatnonzero(near)], np.count_nonzero(near, axis=1)
+    ends = np.cumsum(held)
+    begins = ends - held
+    matches_end = np.append(starts[1:], len(rows))
+    positions = np.empty(len(rows), np.int64)
+    for begin, end, first, last in zip(
+        begins.tolist(),
+        ends.tolist(),
+        starts.tolist(),
+        matches_end.tolist(),
+        strict=True,
+    ):
+        ordered = kept[begin:end]
+        ordered.sort()
+        positions[first:last] = ordered.searchsorted(values[first:last])
+    place = begins[rows] + positions
+    following = np.minimum(place + 1, ends[rows] - 1)
+    tied = (following > place) & (kept[following] == values)
     return positions, tied
 
 
 def _identities_before(
     distances: Float[np.ndarray, "n g"],
     nearest_match: Float[np.ndarray, " n"],
-    gallery_ids: Int[np.ndarray, " g"],
+    identities: Int[np.ndarray, " g"],
 ) -> Int[np.ndarray, " n"]:
     """Number of identities with an image nearer than the nearest match."""
-    identities, identity_of_column = np.unique(gallery_ids, return_inverse=True)
-    seen = np.zeros((len(distances), len(identities)), bool)
+    seen = np.zeros((len(distances), identities.max() + 1), bool)
     nearer = np.flatnonzero(distances < nearest_match[:, None])
     nearer_rows, nearer_columns = np.divmod(nearer, distances.shape[1])
-    seen[nearer_rows, identity_of_column[nearer_columns]] = True
+    seen[nearer_rows, identities[nearer_columns]] = True
     return np.count_nonzero(seen, axis=1)

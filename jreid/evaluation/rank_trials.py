@@ -1,16 +1,17 @@
 """Features and trials in, rankings out, with no distance computed twice."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from jreid.evaluation.distances import query_blocks, squared_distances
 from jreid.evaluation.measures import Sides
 from jreid.evaluation.protocols.trial import Trial
-from jreid.evaluation.ranking import Ranking, join_parts, rank, rank_part
+from jreid.evaluation.ranking import Ranking, join_parts, rank_part
 from jreid.evaluation.rerank.blocks import rerank_blocks
-from jreid.evaluation.rerank.galleries import rerank_galleries
+from jreid.evaluation.rerank.galleries import gallery_blocks
 from jreid.shapes import Int
 
 # Called with "feature, setting" and how much of that table is done, in [0, 1].
@@ -97,20 +98,7 @@ def _of_one_gallery(
         blocks = rerank_blocks(query, gallery, progress=progress)
     else:
         blocks = query_blocks(query, gallery)
-    parts = [
-        [
-            rank_part(
-                kind,
-                ids[trial.query[rows]],
-                ids[trial.gallery],
-                excluded=trial.excluded_of(rows),
-                count_identities=count_identities,
-            )
-            for kind in kinds
-        ]
-        for rows, *kinds in blocks
-    ]
-    return [join_parts(kind, len(gallery)) for kind in zip(*parts, strict=True)]
+    return _rank_blocks(blocks, ids, trial, count_identities)
 
 
 def _of_same_queries(
@@ -127,21 +115,39 @@ def _of_same_queries(
     pool = features.gallery[drawn].astype(np.float64)
     between = squared_distances(query, pool)
     if reranking:
-        distances = rerank_galleries(query, pool, between, galleries, overwrite=True)
+        of_trials = gallery_blocks(query, pool, between, galleries)
     else:
-        distances = ((between.take(gallery, axis=1),) for gallery in galleries)
-    for trial, kinds in zip(trials, distances, strict=True):
-        excluded = trial.excluded
-        yield [
-            rank(
+        every = slice(0, len(query))
+        of_trials = ([(every, between.take(one, axis=1))] for one in galleries)
+    for trial, blocks in zip(trials, of_trials, strict=True):
+        yield _rank_blocks(blocks, ids, trial, count_identities)
+
+
+def _rank_blocks(
+    blocks: Iterable[tuple[Any, ...]],
+    ids: Int[np.ndarray, " n"],
+    trial: Trial,
+    count_identities: bool,
+) -> list[Ranking]:
+    """The ranking by each kind of distance, block by block of the queries.
+
+    Args:
+        blocks: rows of the queries, then their distances of each kind.
+    """
+    parts = [
+        [
+            rank_part(
                 kind,
-                ids[trial.query],
+                ids[trial.query[rows]],
                 ids[trial.gallery],
-                excluded=excluded,
+                excluded=trial.excluded_of(rows),
                 count_identities=count_identities,
             )
             for kind in kinds
         ]
+        for rows, *kinds in blocks
+    ]
+    return [join_parts(kind, len(trial.gallery)) for kind in zip(*parts, strict=True)]
 
 
 def _pool(

@@ -9,7 +9,7 @@ from jreid.evaluation.rank_block import SIDES, rank_block
 from jreid.evaluation.rerank.neighbours import nearest_columns
 from jreid.shapes import Bool, Float, Int
 
-_BLOCK_ENTRIES = 2**17
+_BLOCK_ENTRIES = 2**18
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,9 @@ def rank_part(
     if excluded is not None:
         excluded = np.broadcast_to(excluded, distances.shape)
     rows, columns = _matches(query_ids, gallery_ids, excluded)
+    identities = None
+    if count_identities:
+        identities = np.unique(gallery_ids, return_inverse=True)[1]
     rows_at_once = max(1, _BLOCK_ENTRIES // len(gallery_ids))
     starts = np.arange(0, len(query_ids), rows_at_once)
     parts = [np.empty((5, 0))]
@@ -158,7 +161,7 @@ def rank_part(
             None if excluded is None else excluded[block],
             row,
             columns[first:last],
-            gallery_ids if count_identities else None,
+            identities,
         )
         parts.append(np.concatenate([counted[None], found]))
     query, first_hit, average_precision, inverse_penalty, tied = np.hstack(parts)
@@ -195,6 +198,9 @@ def _check_finite(distances: Float[np.ndarray, "q g"]) -> None:
             f"{distances.shape[0]} query and {distances.shape[1]} gallery images:"
             " at least one of each is needed"
         )
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(distances.sum(dtype=np.float64)):
+            return  # with one that is not, the sum would not be
     finite = np.isfinite(distances)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]

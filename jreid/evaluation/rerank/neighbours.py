@@ -65,6 +65,14 @@ class Neighbours:
         """The lists of some rows."""
         return Neighbours(self.columns[rows], self.distances[rows], self.largest[rows])
 
+    def put(
+        self, rows: Int[np.ndarray, " m"] | slice, other: "Neighbours", count: int
+    ) -> None:
+        """Replaces the lists of some rows by the first `count` of other lists."""
+        self.columns[rows] = other.columns[:, :count]
+        self.distances[rows] = other.distances[:, :count]
+        self.largest[rows] = other.largest
+
 
 def neighbours(distances: Float[np.ndarray, "n m"], count: int) -> Neighbours:
     """The nearest min(count, m) columns of each row."""
@@ -99,14 +107,14 @@ def merge_nearest(
     if first.columns.shape[1] < count:
         merged = merge(first, neighbours(distances, count), offset)
     else:
-        near = _nearest_below(distances, first.distances[:, count - 1], count)
+        near = nearest_below(distances, first.distances[:, count - 1], count)
         merged = merge(first, Neighbours(*near, distances.max(axis=1)), offset)
     return Neighbours(
         merged.columns[:, :count], merged.distances[:, :count], merged.largest
     )
 
 
-def _nearest_below(
+def nearest_below(
     distances: Float[np.ndarray, "n m"], limit: Float[np.ndarray, " n"], count: int
 ) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
     """The nearest columns below a limit, lists ending with distances of infinity."""

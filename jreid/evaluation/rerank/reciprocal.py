@@ -12,7 +12,7 @@ import scipy.sparse
 
 from jreid.shapes import Float, Int
 
-_BLOCK_ENTRIES = 2**15
+_BLOCK_ENTRIES = 2**17
 
 
 def reciprocal_vectors(
