@@ -15,6 +15,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 LAYERS = """
 stopping
 bounds cache_folder extra lazy machine_memory progress shapes user_files whole_files
+extremes
 models.torch_names run.leaves run.plain_path run.quiet_orbax data.quiet
 ending heat_map parts processes.*
 config_json

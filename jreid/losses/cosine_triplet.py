@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jreid.bounds import at_least
+from jreid.extremes import largest, smallest
 from jreid.lazy import jax, jnp
 from jreid.losses.directions import cosines
 from jreid.losses.primitives import equal, weights_in_own_modality, widen
@@ -32,8 +33,8 @@ def cosine_triplet(
     same = equal(ids)
     positives, negatives = others & same, others & ~same
     there = jnp.any(positives, axis=1) & jnp.any(negatives, axis=1)
-    positive = jnp.min(jnp.where(positives, similarities, 2), axis=1)
-    negative = jnp.max(jnp.where(negatives, similarities, -2), axis=1)
+    positive = smallest(jnp.where(positives, similarities, 2), axis=1)
+    negative = largest(jnp.where(negatives, similarities, -2), axis=1)
     hinge = jax.nn.relu(margin + negative - positive)
     weights = weights_in_own_modality(there, modality).astype(hinge.dtype)
     return jnp.sum(weights * jnp.where(there, hinge, 0))

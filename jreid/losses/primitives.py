@@ -6,6 +6,7 @@ loss depends on the order of a batch. The terms compute in float32 at least.
 
 from __future__ import annotations
 
+from jreid.extremes import largest, smallest
 from jreid.lazy import jax, jnp
 from jreid.shapes import Bool, Float, Int
 
@@ -56,14 +57,14 @@ def farthest(
     distances: Float[jax.Array, "n m"], mask: Bool[jax.Array, "n m"]
 ) -> Float[jax.Array, " n"]:
     """Largest selected distance of each row (hardest positive); 0 where none is."""
-    return jnp.max(jnp.where(mask, distances, 0), axis=1)
+    return largest(jnp.where(mask, distances, 0), axis=1)
 
 
 def nearest(
     distances: Float[jax.Array, "n m"], mask: Bool[jax.Array, "n m"]
 ) -> Float[jax.Array, " n"]:
     """Smallest selected distance of each row (hardest negative); inf where none is."""
-    return jnp.min(jnp.where(mask, distances, jnp.inf), axis=1)
+    return smallest(jnp.where(mask, distances, jnp.inf), axis=1)
 
 
 def masked_mean(
@@ -116,8 +117,8 @@ def agw_masked_softmax(
     for 25: on features that are not normalised, the negatives fade.
     """
     selected = jnp.where(mask, logits, 0)
-    largest = jnp.max(selected, axis=1, keepdims=True)
-    exponentials = jnp.where(mask, jnp.exp(selected - largest), 0)
+    highest = largest(selected, axis=1)[:, None]
+    exponentials = jnp.where(mask, jnp.exp(selected - highest), 0)
     return exponentials / (jnp.sum(exponentials, axis=1, keepdims=True) + 1e-6)
 
 

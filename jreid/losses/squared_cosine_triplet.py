@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jreid.bounds import at_least
+from jreid.extremes import largest, smallest
 from jreid.lazy import jax, jnp
 from jreid.losses.directions import cosines
 from jreid.losses.primitives import equal, weights_in_own_modality, widen
@@ -31,8 +32,8 @@ def squared_cosine_triplet(
     similarities = cosines(features, features)
     same = equal(ids)
     there = anchors & jnp.any(~same, axis=1)
-    p = jnp.min(jnp.where(same, similarities, 2), axis=1)
-    n = jnp.max(jnp.where(same, -2, similarities), axis=1)
+    p = smallest(jnp.where(same, similarities, 2), axis=1)
+    n = largest(jnp.where(same, -2, similarities), axis=1)
     squares = (1 + n) ** 2 + (1 - p) ** 2
     losses = jax.nn.relu(margin + n - p) + pull * squares
     weights = weights_in_own_modality(there, modality).astype(losses.dtype)

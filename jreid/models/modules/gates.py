@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jreid.extremes import largest
 from jreid.models.modules.channels import at_least_float32
 from jreid.models.modules.initialisers import torch_conv
 
@@ -73,9 +74,10 @@ class ConvolutionalAttention(nnx.Module):
         self, x: Float[Array, "r h w c"], modality=None, stage_input=None, rng=None
     ) -> Float[Array, "r h w c"]:
         """Of the arguments of a block it uses the maps alone."""
-        means = (x.max((1, 2), keepdims=True), x.mean((1, 2), keepdims=True))
+        highest = largest(largest(x, 1), 1)[:, None, None]
+        means = (highest, x.mean((1, 2), keepdims=True))
         y = x * nnx.sigmoid(sum(self.second(nnx.relu(self.first(m))) for m in means))
         seen = jnp.concatenate(
-            [y.max(-1, keepdims=True), y.mean(-1, keepdims=True)], axis=-1
+            [largest(y, -1)[..., None], y.mean(-1, keepdims=True)], axis=-1
         )
         return y * nnx.sigmoid(self.spatial(seen)) + x

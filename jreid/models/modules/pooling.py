@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jreid.extremes import largest
 from jreid.models.modules.channels import at_least_float32
 
 
@@ -86,4 +87,4 @@ def average_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
 
 def maximum_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
     """Maximum over the positions, at least in float32."""
-    return at_least_float32(x).max((1, 2))
+    return largest(largest(at_least_float32(x), 1), 1)
