@@ -10,9 +10,11 @@ from jreid.data.datasets import MODALITY_NAMES
 from jreid.lazy import jax, jnp
 from jreid.losses.directions import unit_rows
 from jreid.losses.primitives import EXACT, widen
+from jreid.losses.remembered import remembered
 from jreid.losses.standing import check_weight_and_on, output
 from jreid.shapes import Float, Int
 
+NEEDED = "memory=ClusterMemory() and between_epochs=Clusters()"
 _NEVER = -1e30  # finite, so that a memory without clusters gives no NaN
 
 
@@ -60,7 +62,7 @@ class ClusterContrast:
         losses = cluster_contrast(
             widen(output(self.on, outputs)),
             jnp.where(own, batch["ids"], 0),
-            batch["extra"]["clusters"][number],
+            remembered(batch, "clusters", NEEDED)[number],
             self.temperature,
         )
         return jnp.sum(jnp.where(own, losses, 0)) / jnp.maximum(own.sum(), 1)

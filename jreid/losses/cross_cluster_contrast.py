@@ -8,8 +8,11 @@ from jreid.bounds import at_least
 from jreid.lazy import jax, jnp
 from jreid.losses.cluster_contrast import cluster_contrast
 from jreid.losses.primitives import widen
+from jreid.losses.remembered import remembered
 from jreid.losses.standing import check_weight_and_on, output
 from jreid.shapes import Bool, Float, Int
+
+NEEDED = "memory=CrossClusterMemory() and between_epochs=MatchedClusters()"
 
 
 def partners(
@@ -54,10 +57,10 @@ class CrossClusterContrast:
 
     def __call__(self, outputs, batch, rng=None) -> Float[jax.Array, ""]:
         """The term's value, not yet weighted; 0 where no row has a partner."""
-        extra, modality = batch["extra"], batch["modality"]
-        since = batch["epoch"] - self.cross_from
-        used, partner = partners(modality, batch["ids"], extra["match"], since)
-        others = extra["clusters"][1 - since % 2]
+        modality, since = batch["modality"], batch["epoch"] - self.cross_from
+        match, clusters = (remembered(batch, n, NEEDED) for n in ("match", "clusters"))
+        used, partner = partners(modality, batch["ids"], match, since)
+        others = clusters[1 - since % 2]
         vectors = widen(output(self.on, outputs))
         losses = cluster_contrast(vectors, partner, others, self.temperature)
         return jnp.sum(jnp.where(used, losses, 0)) / jnp.maximum(used.sum(), 1)

@@ -7,8 +7,11 @@ from typing import Any
 
 from jreid.bounds import at_least
 from jreid.lazy import jax
+from jreid.losses.remembered import remembered
 from jreid.losses.standing import On
 from jreid.shapes import Float
+
+NEEDED = "memory=Pace(TERM) and between_epochs=PaceOfEpoch()"
 
 
 @dataclass(slots=True)
@@ -32,6 +35,7 @@ class Paced:
 
     def __call__(self, outputs, batch, rng=None) -> Float[jax.Array, ""]:
         """The term's value, not yet weighted."""
-        value, factor = self.term(outputs, batch, rng), batch["extra"]["pace"]["factor"]
+        pace = remembered(batch, "pace", NEEDED)
+        value, factor = self.term(outputs, batch, rng), pace["factor"]
         still = jax.lax.stop_gradient(value)
         return still + factor * (value - still)
