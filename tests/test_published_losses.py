@@ -11,23 +11,25 @@ from jreid.losses.agreement import agreement
 from jreid.losses.alignment import decorrelation, jensen_shannon
 from jreid.losses.batch_hard_among import batch_hard_among
 from jreid.losses.birank import birank
+from jreid.losses.both_sides import both_sides_triplet
 from jreid.losses.centre_separation import centre_separation
 from jreid.losses.contrastive import contrastive
 from jreid.losses.cross_batch_hard import cross_batch_hard
 from jreid.losses.hetero_centre import hetero_centre
 from jreid.losses.learned_parts import mask_overlap, prototype_spread
 from jreid.losses.mean_contrast import mean_contrast
-from jreid.losses.pair_mining import orthogonality
+from jreid.losses.pair_mining import orthogonality, pair_mining
 from jreid.losses.part_identity import PartIdentity, part_identity
 from jreid.losses.random_projection import random_projection_distance
 from jreid.losses.rank_list import rank_list
 from jreid.losses.released_distillation import released_self_distillation
 from jreid.losses.sinkhorn import sinkhorn_distance
 from jreid.losses.sparsity import Sparsity
+from jreid.losses.squared_weighted_triplet import squared_weighted_triplet
 from jreid.losses.stem_consistency import channel_divergence, stem_distance
 from jreid.losses.swapped_teacher import SwappedTeacher
 from jreid.losses.tell_modality import tell_modality
-from jreid.losses.views import view_cross_entropy
+from jreid.losses.views import view_cross_entropy, view_divergence
 
 # Unequal counts in scattered order; identity 7 is visible only, 9 infrared only.
 IDS = np.array([3, 5, 3, 7, 5, 3, 5, 9, 3, 5, 8, 8, 8])
@@ -329,6 +331,87 @@ def test_centre_separation():
     ]
     ours = of(centre_separation, x, IDS, inner=0.05, outer=0.3)
     same(ours, sum(pulled) / len(pulled) + sum(pushed) / len(pushed))
+
+
+def centres_of(x, rows):
+    """Identity -> the mean of its rows among these."""
+    return {i: x[rows & (i == IDS)].mean(0) for i in set(IDS[rows])}
+
+
+def distance(a, b):
+    return np.linalg.norm(a - b)
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_both_sides_triplet(exchanged):
+    x, losses = draw(), []
+    a, b = (centres_of(x, m == MODALITY) for m in (1, 0))
+
+    def far(k, j):
+        if exchanged:
+            return np.sqrt(max(a[j] @ a[j] + b[k] @ b[k] - 2 * a[k] @ b[j], 1e-12))
+        return distance(a[k], b[j])
+
+    both = set(a) & set(b)
+    for k in both:
+        closest = min(min(far(k, j), far(j, k)) for j in both if j != k)
+        losses.append(max(0.0, 2.0 + far(k, k) - closest))
+    ours = of(
+        both_sides_triplet,
+        *(x, IDS, MODALITY == 1, MODALITY == 0),
+        margin=2.0,
+        exchanged=exchanged,
+    )
+    same(ours, np.mean(losses))
+
+
+def test_pair_mining():
+    """Rows of scattered identities, and one made of each; v' and i' are the made."""
+    x, made = draw(), draw(seed=1)
+    total = 0.0
+    for own in (0, 1):
+        v, i = (centres_of(x, m == MODALITY) for m in (own, 1 - own))
+        v_made = centres_of(made, own == MODALITY)
+        both, losses = set(v) & set(i), []
+        for k in both:
+            across = distance(i[k], v_made[k])
+            loss = max(0.0, across - distance(v[k], v_made[k]) + 2.0)
+            for centres in (v_made, v):
+                near = min(distance(centres[k], centres[j]) for j in both if j != k)
+                loss += max(0.0, across - near + 2.0) / 2
+            losses.append(loss)
+        total += np.mean(losses) / 2
+    ours = of(
+        pair_mining,
+        np.concatenate([made, x]),
+        *(np.tile(column, 2) for column in (IDS, MODALITY)),
+        np.repeat([1, 0], B),
+        margin=2.0,
+    )
+    same(ours, total)
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.05])
+def test_squared_weighted_triplet(limit):
+    x, losses = draw(), []
+    for i in range(B):
+        d = np.array([distance(x[i], x[j]) for j in range(B)])
+        positives, negatives = d[IDS[i] == IDS], d[IDS[i] != IDS]
+        gap = softmax(positives) @ positives - softmax(-negatives) @ negatives
+        squared = min(gap**2, limit) if limit else gap**2
+        losses.append(np.log(1 + np.exp(squared if gap > 0 else -squared)))
+    ours = of(squared_weighted_triplet, x, IDS, limit=limit)
+    np.testing.assert_allclose(float(ours), np.mean(losses), rtol=1e-4)  # AGW's 1e-6
+
+
+def test_view_divergence():
+    x, losses = draw(5), []
+    for i, j in PAIRS:
+        teacher, student = softmax(x[j] / 3) + 1e-7, softmax(x[i] / 3)
+        losses.append(9 * teacher @ np.log(teacher / student))
+    same(of(view_divergence, x, PAIR_MATRIX), np.mean(losses))
+    still = jax.jit(jax.grad(view_divergence))(*arrays(x, PAIR_MATRIX))
+    assert not np.asarray(still)[[j for _, j in PAIRS]].any()
 
 
 def test_orthogonality():

@@ -4,16 +4,21 @@ Values were computed once from the released code, on features s sin(.7 i + 1.3 j
 .11 i j): the loss, the norm of its gradient, the gradient's first and last entries.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jreid.losses.batch_hard import batch_hard_triplet
 from jreid.losses.both_sides import both_sides_triplet
+from jreid.losses.centres import hetero_center_triplet
 from jreid.losses.mean_contrast import mean_contrast
 from jreid.losses.pair_mining import pair_mining
 from jreid.losses.squared_weighted_triplet import squared_weighted_triplet
 from jreid.losses.views import view_divergence
+from jreid.losses.weighted_triplet import weighted_regularized_triplet
 
 
 def features(rows, scale=1.0, width=16, shift=0.0):
@@ -34,6 +39,24 @@ def caj_pairs():
 MODALITY = jnp.asarray(np.repeat([0, 1], 24))
 # name: loss, features, value, gradient's norm, first and last entries
 CASES = {
+    "rle": (  # RLE, DEEN and CAJ OriTripletLoss, margin .3
+        lambda x: batch_hard_triplet(x, ids(2)),
+        features(48),
+        (3.0107731403722524, 0.31040750331655437),
+        (-0.02587486433555519, 0.007893528872069226),
+    ),
+    "agw": (  # AGW TripletLoss_WRT, not normalised
+        lambda x: weighted_regularized_triplet(x, ids(2), form="agw"),
+        features(48),
+        (1.1859094065178006, 0.10625176791545138),
+        (-0.007044719996322919, 0.0034443608980109118),
+    ),
+    "hctri": (  # HC-Tri CenterTripletLoss, margin .3
+        lambda x: hetero_center_triplet(x, ids(2), MODALITY),
+        features(48),
+        (0.7656754675719818, 0.3495674748059726),
+        (0.033506969298393, 0.010360754022091221),
+    ),
     "caj": (  # CAJ ADP, square=1, alpha = gamma = 1; two visible views and infrared
         lambda x: squared_weighted_triplet(x, ids(3)),
         features(72),
@@ -95,12 +118,15 @@ def test_mean_contrast_is_mcjas_loss_with_soft_ranks():
     assert abs(float(value) - 11.507037017939886) < 1e-9
 
 
-def test_both_sides_triplet_is_xivs_with_correct_distances():
-    """Computed from XIV's formula; its released code exchanges two squared norms."""
+@pytest.mark.parametrize(
+    ("exchanged", "expected"), [(False, 0.24506515174897), (True, 0.3328180094649555)]
+)
+def test_both_sides_triplet_is_xivs(exchanged, expected):
+    """Computed from XIV's formula, and with two squared norms exchanged as released."""
     rows = np.concatenate([features(4, width=8), features(4, width=8, shift=0.5)])
     infrared = jnp.arange(8) < 4
     with jax.enable_x64(True):
-        value = jax.jit(both_sides_triplet)(
-            jnp.asarray(rows), jnp.tile(jnp.arange(4), 2), infrared, ~infrared
-        )
-    assert abs(float(value) - 0.24506515174897) < 1e-9
+        loss = jax.jit(functools.partial(both_sides_triplet, exchanged=exchanged))
+        ids = jnp.tile(jnp.arange(4), 2)
+        value = loss(jnp.asarray(rows), ids, infrared, ~infrared)
+    assert abs(float(value) - expected) < 1e-9

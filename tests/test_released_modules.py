@@ -19,6 +19,7 @@ from jreid.models.context_gate import ContextGate
 from jreid.models.expansion import DiverseExpansion
 from jreid.models.modules.keys import WeightKeys
 from jreid.models.multilevel_fusion import MultilevelFusion
+from jreid.models.non_local import NonLocal
 from jreid.models.prototype_pool import PrototypePool
 
 
@@ -129,6 +130,21 @@ def test_deen_expansion():
         587.9742691621476,
         0.29552020666133955,
         0.020873073329916593,
+    )
+
+
+def test_agw_non_local_block():
+    order = [f"{layer}/{leaf}" for layer in ("g", "out") for leaf in ("kernel", "bias")]
+    order += ["bn/scale", "bn/bias"]
+    order += [f"{c}/{leaf}" for c in ("theta", "phi") for leaf in ("kernel", "bias")]
+    module, count = filled(NonLocal(inner_channels=1), 16, order)
+    assert count == 115
+    check(
+        run(module, maps(2, 16, 6, 4)),
+        12.873617646832768,
+        489.8737600810383,
+        0.2748374418732331,
+        0.7300444981638418,
     )
 
 

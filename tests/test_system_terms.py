@@ -38,7 +38,7 @@ each = pytest.mark.parametrize("name", slow_but(NAMES, quick={*NAMES} - SLOW))
 def prepared(name):
     """Rows, outputs, the terms that count, and their values and slopes, compiled."""
     config = narrow.narrow(name)
-    rows = narrow.rows_of(config, alike=name != "tone")
+    rows = narrow.rows_of(config, alike=not name.startswith("tone"))
     terms = {n: term for n, term in config.objective.items() if term.weight}
     fixed = {name: rows.pop(name) for name in ("step", "epoch", "extra")}
     params = {

@@ -16,14 +16,18 @@ from jreid import parts
 from jreid.config_files import load
 from jreid.config_json import from_json, to_json
 from jreid.models.modules.keys import WeightKeys
+from jreid.training.optimizers import lr_factor
 from jreid.training.plan import plan, schedule_of_run
 
+# conv1, bn1 and the four stages of a ResNet-50; the second modality's conv1 and bn1
+RESNET, STEM = 23_508_032, 9_536
 # released networks' at 395 identities (RegDB: 206), frozen biases of necks included,
 # averaged classifiers not; VSD's are in test_mutual.py
 PARAMETERS = {
     "sysu:rle": 26_769_792,
     "regdb:rle": 9_404_800,
     "sysu:agw": 24_359_311,
+    "sysu:baseline": 24_330_624,  # without the five non-local blocks, 28,687
     "sysu:caj": 24_359_311,
     "sysu:caj_plus": 24_359_311,
     "sysu:hctri": 27_492_802,
@@ -34,6 +38,16 @@ PARAMETERS = {
     "sysu:mmn": 26_769_814,
     "sysu:xmodal": 24_321_098,
     "sysu:cmcen": 25_803_925,
+    "sysu:bdtr": RESNET + STEM + 395 * 2048,
+    "sysu:tone": RESNET + STEM + 395 * 2048,
+    "sysu:hcml": RESNET + STEM + 395 * 2048,  # the metric is no parameter
+    # two modalities' own classifiers beside the baseline's
+    "sysu:mac_like": 24_330_624 + 2 * 395 * 2048,
+    "sysu:mace_like": 24_330_624 + 2 * 395 * 2048,
+    # six stripes: a linear map to 256, its BatchNorm and a classifier
+    "sysu:dfe_like": RESNET + 6 * (2048 * 256 + 2 * 256 + 395 * 256),
+    # two stems, the trunk and two more copies of its end; eight such heads
+    "sysu:dpmbn_like": 64_618_880 + 8 * (2048 * 256 + 2 * 256 + 395 * 256),
     "sysu:ddag": 46_132_377 - 4_200_448,  # without what the released one never uses
     "sysu:dscnet": 24_359_311,
     "sysu:cmcen_adv": 25_803_925 + 2_623_489,
@@ -99,19 +113,52 @@ PARAMETERS = {
 }
 
 
+# of these, those that learn at a tenth of the rate: what is pretrained, and what stands
+# within it
+AT_A_TENTH = {
+    "sysu:rle": RESNET + STEM,
+    "regdb:rle": 8_543_296 + STEM,  # without layer 4
+    "sysu:agw": RESNET + STEM + 28_687,
+    "sysu:baseline": RESNET + STEM,
+    "sysu:caj": RESNET + STEM + 28_687,
+    "sysu:caj_plus": RESNET + STEM + 28_687,
+    "sysu:hctri": RESNET + STEM + 215_808,  # two layers 1
+    "sysu:hc": 2 * RESNET,
+    "sysu:mcja": 0,
+    # the expansion, and the fusions after three stages
+    "sysu:deen": RESNET + STEM + 14_682_112 + 63_264 + 594_048 + 2_367_744,
+    "sysu:mmn": RESNET + STEM + 22,  # adapters
+    "sysu:xmodal": 0,
+    "sysu:cmcen": 25_803_925 - 4_096 - 395 * 2048,
+    "sysu:bdtr": RESNET + STEM,
+    "sysu:tone": RESNET + STEM,
+    "sysu:hcml": RESNET + STEM,
+    "sysu:mac_like": RESNET + STEM,
+    "sysu:mace_like": RESNET + STEM,
+    "sysu:dfe_like": RESNET,
+    "sysu:dpmbn_like": 64_618_880,
+}
 QUICK = ("sysu:agw", "regdb:rle", "sysu:mmn", "sysu:pmt")
 
 
 @pytest.mark.parametrize("spec", slow_but(PARAMETERS, quick=QUICK))
 def test_parameters_are_those_of_the_released_networks(spec):
-    network, classes = load(spec).network, 206 if spec.startswith("regdb") else 395
+    config, classes = load(spec), 206 if spec.startswith("regdb") else 395
+    network = config.network
     made = nnx.eval_shape(lambda: network.make(classes, WeightKeys(0), jnp.float32))
     leaves = jax.tree.leaves_with_path(nnx.to_pure_dict(nnx.state(made, nnx.Param)))
     count = sum(leaf.size for _, leaf in leaves)
     frozen = sum(leaf.size for path, leaf in leaves if "'neck'" in str(path))
     assert count + frozen == PARAMETERS[spec]
+    if spec in AT_A_TENTH:
+        factors = {1: 0, 0.1: 0}
+        for path, leaf in leaves:
+            name = "/".join(str(key.key) for key in path)
+            factors[lr_factor(config.optimizer.groups, name)] += leaf.size
+        assert factors[0.1] == AT_A_TENTH[spec] and sum(factors.values()) == count
 
 
+AGW = {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 79: 0.01}
 # spec -> peak, and factors by epoch, from 0: the epoch, and the one before each change
 RATES = {
     "sysu:rle": (
@@ -123,6 +170,24 @@ RATES = {
     "sysu:agw": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
     "sysu:caj": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 50: 0.01, 99: 0.01}),
     "sysu:hctri": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 60: 0.01}),
+    "sysu:baseline": (0.1, AGW | {80: 0.01}),
+    "sysu:caj_plus": (0.1, AGW | {99: 0.01}),
+    "regdb:hctri": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 60: 0.01}),
+    "sysu:hctri_code": (0.1, {0: 0.1, 9: 1, 20: 0.1, 49: 0.1, 50: 0.01, 60: 0.01}),
+    "sysu:vsd_eq8": (2.6e-4, {0: 0.109, 9: 1, 208: 1, 209: 0.1, 599: 0.1}),
+    "sysu:bdtr": (0.1, AGW),
+    "sysu:tone": (0.1, AGW),
+    "sysu:tone_batch": (0.1, AGW),
+    "sysu:hcml": (0.1, AGW),
+    "sysu:hcml_exact": (0.1, AGW),
+    "sysu:mac_like": (0.1, AGW),
+    "sysu:mace_like": (0.1, AGW),
+    "sysu:dfe_like": (0.01, {0: 1, 29: 1, 30: 0.1, 59: 0.1, 60: 0.01}),
+    "sysu:dpmbn_like": (
+        0.01,
+        {0: 0.1, 9: 1, 39: 1, 40: 0.1, 59: 0.1, 60: 0.01, 79: 0.01},
+    ),
+    "sysu:xmodal_released": (3.5e-4, {0: 0.109, 9: 1, 38: 1, 39: 0.1, 69: 0.01}),
     "sysu:hc": (0.01, {0: 1, 29: 1, 30: 0.1, 59: 0.1, 60: 0.01}),
     "sysu:vsd": (2.6e-4, {0: 0.109, 9: 1, 208: 1, 209: 0.1, 599: 0.1}),
     "sysu:mcja": (3.5e-4, {0: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 139: 0.01}),

@@ -7,13 +7,15 @@ Published there (R-1 / mAP, not re-ranked, not yet reproduced here):
 
     SYSU-MM01 all search 69.88 / 66.89, indoor search 76.3 / 80.4
     RegDB visible to infrared 85.03 / 79.14, infrared to visible 84.8 / 77.8
-    LLCM (of its authors' README) 49.86 / 56.40 and 63.73 / 47.71
+    LLCM (of its authors' README) infrared to visible 49.86 / 56.40, back 63.73 / 47.71
 
 Ours is the released form: AGW's released network, the squared weighted triplet over all
 rows of both visible views, clamped at 88, beyond which an anchor has no gradient;
 between views the divergence has weight 0 as in the released default. An identity's
-images are drawn without replacement. The loss collapsed for some users of the released
-code; a plain BatchHardTriplet in its place is what they went on with.
+images are drawn without replacement. The same on every data set. The loss collapsed for
+some users of the released code; a plain BatchHardTriplet in its place is what they went
+on with. `--config.objective.triplet.limit=0` takes the clamp away,
+`--config.objective.divergence.weight=1` adds the divergence.
 """
 
 from typing import Any

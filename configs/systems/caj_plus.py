@@ -10,7 +10,8 @@ Published (R-1 / mAP by other papers' tables, not re-ranked, not yet reproduced 
 
 As released, the stronger augmentation is SYSU-MM01's alone: a tenth of the first view's
 images turn grey, visible images are erased with probability .6, infrared ones turn grey
-more often. What is said of CAJ in caj.py holds here too.
+more often; on LLCM, where nothing is published, it is as on RegDB. What is said of CAJ
+in caj.py holds here too.
 """
 
 from typing import Any

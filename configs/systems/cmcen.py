@@ -13,8 +13,10 @@ alone. Its discriminator, centre loss and L1 penalty reach no weight of the netw
 channel is exchanged where its scale is below .7, and scales start at 1 and sink by
 weight decay alone, so that little may be exchanged. Infrared test images keep their own
 norm; the released code sends them through the visible one's (`released_test` of the
-block). The rate is .1 in the last epoch of the warm-up alone. On LLCM, where nothing is
-published, it is the same.
+block). The rate is .1 in the last epoch of the warm-up alone. The released code keeps
+the best epoch on the test set, ours is the last. What the abstract has besides, and
+the code leaves without effect, is `cmcen_adv`. On LLCM, where nothing is published, it
+is the same.
 """
 
 from typing import Any

@@ -10,9 +10,9 @@ Published (R-1 / mAP, not re-ranked): SYSU-MM01 all search 48.71 / 48.59, indoor
 Known: one ResNet-50 for both modalities; six stripes, average pooled, each with a 1 x 1
 convolution, a BatchNorm and a classifier; losses on the distribution of an image's
 stripes and on the correlation of images. Assumed: 256 features of each stripe, last
-stride 1, 384 x 128, the formulas in jreid/losses/alignment.py with weights 1, images
-paired by their places in the batch, and the batches, optimiser and schedule of HC
-(hc.py).
+stride 1, 384 x 128, AGW's augmentation, the formulas in jreid/losses/alignment.py with
+weights 1, images paired by their places in the batch, and the batches, optimiser and
+schedule of HC (hc.py). Without either loss its abstract has 57.5 / 57.3 on RegDB.
 """
 
 from typing import Any

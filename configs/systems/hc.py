@@ -5,7 +5,8 @@ Re-identification", Neurocomputing 2020. Code:
 98zyx/Hetero-center-loss-for-cross-modality-person-re-id, MIT.
 
 Published (R-1 / mAP, not re-ranked, not yet reproduced here): the README has about
-56 / 54 on SYSU-MM01, all search, and about 83 / 72 on RegDB, visible to infrared.
+56 / 54 on SYSU-MM01, all search, and about 83 / 72 on RegDB, visible to infrared; the
+paper 56.96 / 54.95 on SYSU-MM01, which is known from memory and not verified.
 
 Ours is the released form: no stage is shared, only the six stripes' linear maps and
 classifiers are. The released crop does nothing, as its images have the crop's size, so

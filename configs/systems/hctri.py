@@ -4,10 +4,13 @@ Paper: Liu, Tan, Zhou, "Parameter Sharing Exploration and Hetero-Center Triplet 
 Visible-Thermal Person Re-Identification", TMM 2021. Code:
 hijune6/Hetero-center-triplet-loss-for-VT-Re-ID, MIT.
 
-Published (R-1 / mAP, not re-ranked, not yet reproduced here): the README has
+Published (R-1 / mAP / mINP, not re-ranked, not yet reproduced here): the README has
 
-    SYSU-MM01 all search 61.68 / 57.51
-    RegDB visible to infrared 91.05 / 83.28
+    SYSU-MM01 all search 61.68 / 57.51 / 39.54
+    RegDB visible to infrared 91.05 / 83.28 / 68.84
+
+Indoor search 63.41 / 64.26 and RegDB infrared to visible 89.3 / 81.5 are known from
+memory and not verified.
 
 Ours has the README's settings of each data set: on SYSU-MM01 6 identities x 8 images,
 centre triplets of weight 1, GeM 3, no label smoothing. `hctri_code` has the script's

@@ -4,7 +4,7 @@ Paper: Tan et al., "RLE: A Unified Perspective of Data Augmentation
 for Cross-Spectral Re-identification", NeurIPS 2024. Code: stone96123/RLE, without a
 licence; only its facts are used here.
 
-Published there (R-1 / mAP, not re-ranked, not yet reproduced here):
+Published there (R-1 / mAP, not re-ranked, not yet reproduced here; on LLCM nothing is):
 
     SYSU-MM01 all search 75.4 / 72.4, indoor search 84.7 / 87.0
     RegDB visible to infrared 92.8 / 88.6, infrared to visible 91.0 / 86.6
@@ -12,9 +12,11 @@ Published there (R-1 / mAP, not re-ranked, not yet reproduced here):
 
 Ours is the released form. Paper and code disagree: batches are 6 identities x 4 images
 and the rate drops at 20, 80 and 120; `rle_paper` has the paper's 4 x 6, 20 and 50.
-Pixels are rounded to whole grey levels after every augmentation. Which of the printed
-fusions of features and embeddings gave the published number is not said; ours are those
-of the code's weights. On RegDB layer 4 is left out.
+Outside of SYSU-MM01 half of the images turn grey, on RegDB layer 4 is left out, as
+released. Pixels are rounded to whole grey levels after every augmentation. Which of the
+printed fusions of features and embeddings gave the published number is not said; ours
+are those of the code's weights. RegDB has one for each direction there (.9 and .1, and
+features alone); ours is their plain sum, which the code prints too.
 """
 
 from typing import Any

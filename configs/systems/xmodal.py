@@ -8,9 +8,11 @@ Published (R-1 / mAP, not re-ranked, not yet reproduced here): SYSU-MM01 all sea
 49.92 / 50.73, RegDB visible to infrared 62.21 / 60.18.
 
 Ours is the released form with the correct distance between centres: the released one
-exchanges two squared norms off the diagonal. The released cross term is counted in both
-directions, which are the same: its weight is .2 once. An epoch is as long as elsewhere.
-On LLCM, where nothing is published, it is the same.
+exchanges two squared norms off the diagonal, as `xmodal_released` does. The released
+cross term is counted in both directions, which are the same: its weight is .2 once. An
+epoch is as long as elsewhere. The released settings of RegDB were not seen, and whether
+the published number is of Euclidean distances or of the cosines that are commented out
+is not known. On LLCM, where nothing is published, it is the same.
 """
 
 from typing import Any
@@ -79,7 +81,15 @@ def xmodal(data: Any) -> Config:
     )
 
 
-SYSTEMS = {"xmodal": xmodal}
+def xmodal_released(data: Any) -> Config:
+    """Xmodal with the released slip in the distance between centres."""
+    config = xmodal(data)
+    for name in ("cross_visible", "cross_made"):
+        config.objective[name].exchanged = True
+    return config
+
+
+SYSTEMS = {"xmodal": xmodal, "xmodal_released": xmodal_released}
 PUBLISHED = {
     "xmodal": {
         "SYSU all": (49.92, 50.73),

@@ -8,6 +8,7 @@ from jreid.bounds import at_least
 from jreid.lazy import jax, jnp
 from jreid.losses.batch_hard_among import Block, rows_of_block
 from jreid.losses.primitives import (
+    EXACT,
     equal,
     euclidean_distances,
     group_means,
@@ -26,18 +27,20 @@ def both_sides_triplet(
     second: Bool[jax.Array, " r"],
     *,
     margin: float = 0.5,
+    exchanged: bool = False,
 ) -> Float[jax.Array, ""]:
     """Mean over identities of [m + D(a_k, b_k) - min D(a_k, b_l), D(a_l, b_k)]+.
 
     a and b are the centres of an identity's rows in the two blocks, l any other
     identity. Symmetric in the blocks: XIV's code counts each direction with weight .1,
-    which is .2 once. Its distance has |x_l|^2 and |y_k|^2 exchanged off the diagonal;
-    this is the correct one. Identities that lack a block are left out.
+    which is .2 once. Its distance D(a_k, b_l) has |a_l|^2 and |b_k|^2 in the place of
+    |a_k|^2 and |b_l|^2, as here with `exchanged`; without it is the correct one.
+    Identities that lack a block are left out.
     """
     features, same = widen(features), equal(ids)
     a = group_means(features, same & first[None, :])
     b = group_means(features, same & second[None, :])
-    distances = euclidean_distances(a, b)
+    distances = _exchanged(a, b) if exchanged else euclidean_distances(a, b)
     whole = in_both(same, first, second)
     others = ~same & whole[None, :]
     closest = jnp.minimum(nearest(distances, others), nearest(distances.T, others))
@@ -45,6 +48,13 @@ def both_sides_triplet(
     # An identity appears once for each of its rows: together these weigh 1.
     weights = (whole / jnp.sum(same, axis=1)).astype(losses.dtype)
     return jnp.sum(weights * losses) / jnp.maximum(jnp.sum(weights), 1e-9)
+
+
+def _exchanged(a, b):
+    """XIV's: the squared norms are those of the other row and column."""
+    norms = jnp.sum(b**2, axis=1)[:, None] + jnp.sum(a**2, axis=1)[None, :]
+    squared = norms - 2 * jnp.matmul(a, b.T, precision=EXACT)
+    return jnp.sqrt(jnp.where(squared <= 1e-12, 1e-12, squared))
 
 
 @dataclass(slots=True)
@@ -60,6 +70,8 @@ class BothSidesTriplet:
     """A modality and a copy."""
     margin: float = 0.5
     """In units of the features' Euclidean distance."""
+    exchanged: bool = False
+    """Whether the distance is the released one, with two squared norms exchanged."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
@@ -77,6 +89,10 @@ class BothSidesTriplet:
             self.on,
             outputs,
             lambda features: both_sides_triplet(
-                features, batch["ids"], *blocks, margin=self.margin
+                features,
+                batch["ids"],
+                *blocks,
+                margin=self.margin,
+                exchanged=self.exchanged,
             ),
         )
