@@ -17,9 +17,9 @@ pytest.importorskip("onnxruntime", reason="needs jreid[export]")
 onnx_file = pytest.importorskip("jreid.export.onnx_file")
 
 # Each has operations of its own, or other shapes. Of those with the same ones there is
-# one: tone is bdtr, mac_like mace_like, caj_plus caj, dscnet agw, cmgan_minmax cmgan,
-# adca base, pgm agw, hctri_code hctri, rle_paper rle, vsd_eq8 vsd, ours1 to ours4 full,
-# gem_only base.
+# one: tone and tone_batch are bdtr, mac_like and baseline mace_like, caj_plus caj,
+# dscnet agw, cmgan_minmax cmgan, adca base, pgm agw, hctri_code hctri, rle_paper rle,
+# vsd_eq8 vsd, xmodal_released xmodal, ours1 to ours4 full, gem_only base.
 SYSTEMS = (
     *("full", "agw", "average_only", "base", "bdtr", "caj", "cmcen", "deen"),
     *("dfe_like", "dpmbn_like"),

@@ -8,6 +8,7 @@ import pytest
 
 from jreid.training.memory import MovingAverage
 from jreid.training.plan import plan
+from jreid.training.weak_scales import WeakScales
 
 
 @pytest.mark.parametrize("falls", [0, 100])
@@ -26,6 +27,20 @@ def test_an_average_follows_at_the_rate_of_its_epoch(falls):
         extra = memory.update(extra, {}, {"epoch": epoch - 1}, params)
         found = extra["average"]["head"]["kernel"]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_fraction_of_weak_scales_is_told():
+    memory = WeakScales("norm/scale", threshold=0.7)
+    params = {"norm": {"scale": jnp.ones((2, 4)), "bias": jnp.zeros(8)}}
+    extra = memory.init(params)
+    assert float(memory.scalars(extra)["exchanged"]) == 0
+    params["norm"]["scale"] = jnp.asarray([[0.7, -0.6, 0, 0.8], [1, 1, -1, 0.69]])
+    extra = extra | memory.update(extra, {}, {}, params)
+    assert float(memory.scalars(extra)["exchanged"]) == 3 / 8
+    with pytest.raises(ValueError, match=r"'norm/p', which no path .*there are norm$"):
+        WeakScales("norm/p").init(params)
+    with pytest.raises(ValueError, match="threshold is -1"):
+        WeakScales("norm/scale", threshold=-1).check()
 
 
 def test_fields_out_of_bounds_are_refused():

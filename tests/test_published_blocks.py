@@ -147,6 +147,49 @@ def test_channel_attention():
     close(run(module, jnp.asarray(x)), expected)
 
 
+def test_context_gate():
+    module = shaken(made(ContextGate(masks=3)))
+    for bn in (module.gate_bn, module.bn):
+        bn.use_running_average = True
+    x, root = draw(2, 4, 3, 8), np.sqrt(1 + 1e-5)
+    kernel, bias = np.asarray(module.mask.kernel)[0, 0], np.asarray(module.mask.bias)
+    ours, weights = run(module, jnp.asarray(x)), np.asarray(module.weights[...])
+    gate_bn, bn = (
+        [np.asarray(norm.scale[...]), np.asarray(norm.bias[...])]
+        for norm in (module.gate_bn, module.bn)
+    )
+    for r in range(2):
+        places = x[r].reshape(-1, 8)
+        seen = np.zeros(8)
+        for m in range(3):
+            mask = softmax(np.array([p @ kernel[:, m] + bias[m] for p in places]))
+            context = sum(share * p for share, p in zip(mask, places, strict=True))
+            seen += weights[:, m] * context
+        gate = sigmoid(seen / root * gate_bn[0] + gate_bn[1])
+        close(ours[r], x[r] * gate / root * bn[0] + bn[1] + x[r], 1e-4)
+
+
+def test_expansion():
+    """By loops over places, taps and dilations; made rows follow their own."""
+    module, x = shaken(made(DiverseExpansion(dropout=0.0))), draw(2, 4, 3, 8)
+    ours, source, copies = run(module, jnp.asarray(x))
+    np.testing.assert_array_equal(source, [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(copies, [0, 1, 2, 0, 1, 2])
+    close(ours[::3], x)
+    padded = np.pad(x, ((0, 0), (3, 3), (3, 3), (0, 0)))
+    for number, expander in enumerate(module.expanders):
+        mean = np.zeros((2, 4, 3, 2))
+        for dilation, conv in enumerate(expander.convs, 1):
+            kernel = np.asarray(conv.kernel[...])
+            for i, j, a, b in itertools.product(*map(range, (4, 3, 3, 3))):
+                at = 3 + i + (a - 1) * dilation, 3 + j + (b - 1) * dilation
+                mean[:, i, j] += padded[:, at[0], at[1]] @ kernel[a, b] / 3
+        out, bias = (
+            np.asarray(p[...]) for p in (expander.out.kernel, expander.out.bias)
+        )
+        close(ours[1 + number :: 3], np.maximum(mean, 0) @ out[0, 0] + bias, 1e-4)
+
+
 def test_modality_alleviation():
     module = shaken(made(ModalityAlleviation(reduction=2)))
     x = draw(2, 4, 3, 8)

@@ -232,6 +232,8 @@ NUMBERS = {
         "network.private_stages": 3,
         "network.trunk.before.3.threshold": 0.7,
         "network.trunk.before.3.released_test": False,
+        "memory.threshold": 0.7,
+        "memory.params": "trunk/before/layer3/norm/scale",
         "network.branches.0.pool.learn": False,
         "objective.triplet.form": "agw",
         "objective.triplet.weight": 1.0,

@@ -34,6 +34,7 @@ TERMS = {
     "unions": BatchHardAmong((((0, 0), (1, 0)), ((0, 1), (1, 0))), margin=50.0),
     "birank": BiRank(margin_across=2.0),
     "both_sides": BothSidesTriplet(margin=50.0),
+    "both_sides_released": BothSidesTriplet(margin=50.0, exchanged=True),
     "separation": CentreSeparation(),
     "concatenation": OnConcatenation(
         HeteroCenterTriplet(on="features.concatenation", margin=50.0), STRIPES

@@ -11,12 +11,12 @@ Published (R-1 / mAP, not re-ranked, not yet reproduced here):
 Ours is what the released training effectively does: identity and weighted triplet
 alone. Its discriminator, centre loss and L1 penalty reach no weight of the network. A
 channel is exchanged where its scale is below .7, and scales start at 1 and sink by
-weight decay alone, so that little may be exchanged. Infrared test images keep their own
-norm; the released code sends them through the visible one's (`released_test` of the
-block). The rate is .1 in the last epoch of the warm-up alone. The released code keeps
-the best epoch on the test set, ours is the last. What the abstract has besides, and
-the code leaves without effect, is `cmcen_adv`. On LLCM, where nothing is published, it
-is the same.
+weight decay alone, so that little may be exchanged: the fraction is logged as
+"exchanged". Infrared test images keep their own norm; the released code sends them
+through the visible one's (`released_test` of the block). The rate is .1 in the last
+epoch of the warm-up alone. The released code keeps the best epoch on the test set, ours
+is the last. What the abstract has besides, and the code leaves without effect, is
+`cmcen_adv`. On LLCM, where nothing is published, it is the same.
 """
 
 from typing import Any
@@ -36,6 +36,7 @@ from jreid.models.resnet import ResNet
 from jreid.models.two_stream import Branch, TwoStream
 from jreid.training.optimizers import SGD
 from jreid.training.schedules import Steps
+from jreid.training.weak_scales import WeakScales
 
 
 def cmcen(data: Any) -> Config:
@@ -67,6 +68,7 @@ def cmcen(data: Any) -> Config:
         optimizer=SGD(lr=0.1, weight_decay=5e-4, groups=(("stems|trunk", 0.1),)),
         schedule=Steps(epochs=81, warmup=10, drops=((10, 0.1), (50, 0.01))),
         embedding=Embedding(embeddings=1.0),
+        memory=WeakScales("trunk/before/layer3/norm/scale", threshold=0.7),
     )
 
 
