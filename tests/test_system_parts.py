@@ -39,7 +39,7 @@ SYSTEMS = (
 # one for each network and objective: strong has rle's, hcml has tone's
 TRAINED = tuple(name for name in SYSTEMS if name not in ("strong", "hcml"))
 # one for each way in which rows meet outside of the objective
-WHOLE = ("caj", "vsd", "mcja", "deen", "mmn", "cmcen")
+WHOLE = ("caj", "deen", "mmn", "cmcen")
 DEVICES = (1, 2, 4)
 SHALLOW = {10: (1, 1, 1, 1)}
 
