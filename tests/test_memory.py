@@ -40,7 +40,7 @@ def test_the_fraction_of_weak_scales_is_told():
     with pytest.raises(ValueError, match=r"'norm/p', which no path .*there are norm$"):
         WeakScales("norm/p").init(params)
     with pytest.raises(ValueError, match="threshold is -1"):
-        WeakScales("norm/scale", threshold=-1).check()
+        WeakScales("norm/scale", threshold=-1.0).check()
 
 
 def test_fields_out_of_bounds_are_refused():

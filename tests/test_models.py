@@ -231,6 +231,20 @@ def test_gem_lies_between_average_and_maximum(rng):
     np.testing.assert_allclose(make_pool(GeM(1e4))(x), maximum(x), rtol=1e-3)
 
 
+def test_the_first_maximum_has_the_whole_gradient(rng):
+    """By a loop, of whole numbers with ties; never 0 / 0."""
+    x = jnp.float32(rng.integers(0, 3, (2, 4, 3, 6)))
+    slopes = rng.normal(size=(2, 6))
+    pool = make_pool(Maximum())
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(pool(x) * slopes)))(x)
+    expected = np.zeros(x.shape)
+    for row in range(2):
+        for channel in range(6):
+            place = np.unravel_index(np.argmax(x[row, ..., channel]), (4, 3))
+            expected[(row, *place, channel)] = slopes[row, channel]
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("form", ["clamp", "agw"])
 @pytest.mark.parametrize("scale", [0.0, 1e-3, 1e3])
 def test_gem_and_its_gradients_are_finite(scale, form):

@@ -86,5 +86,6 @@ def average_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
 
 
 def maximum_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
-    """Maximum over the positions, at least in float32."""
-    return largest(largest(at_least_float32(x), 1), 1)
+    """Maximum over the positions, at least in float32; the first has the gradient."""
+    flat = at_least_float32(x).reshape(len(x), -1, x.shape[-1])
+    return largest(flat, 1)
