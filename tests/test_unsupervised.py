@@ -1,7 +1,11 @@
 """Systems without labels, narrow: identities change nothing, hooks can be cut off."""
 
 import dataclasses
+import os
 import pathlib
+import signal
+import subprocess
+import sys
 
 import narrow
 import numpy as np
@@ -9,6 +13,7 @@ import pytest
 import tiny
 
 from jreid import parts, train
+from jreid.run import results
 from jreid.training.clusters import Clusters
 
 # each compiles a network's step in both stages
@@ -21,6 +26,7 @@ def tree(tmp_path_factory) -> pathlib.Path:
 
 
 NAMES = ("adca", "pgm")
+ROOT = pathlib.Path(__file__).parent.parent
 
 
 def config_of(name, tree):
@@ -89,3 +95,48 @@ def test_a_run_that_ends_while_it_clusters_goes_on_with_the_same_bits(
             train.train(config_of(name, tree), tmp_path / "run")
     assert train.train(config_of(name, tree), tmp_path / "run") == 0
     tiny.assert_same_state(whole[name], tmp_path / "run")
+
+
+@pytest.mark.parametrize("name, epoch", [("adca", 0), ("adca", 2), ("pgm", 1)])
+def test_a_run_killed_while_it_clusters_goes_on_with_the_same_bits(
+    name, epoch, whole, tree, tmp_path
+):
+    """In a process of its own, when one modality has its labels, the other none."""
+    process = subprocess.run(
+        [sys.executable, __file__, name, str(epoch), str(tree), str(tmp_path / "run")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        check=False,
+    )
+    assert process.returncode == -signal.SIGKILL
+    told = [line["step"] for line in tiny.metrics(tmp_path / "run")]
+    assert told == [*range(1, 2 * epoch + 1)]
+    assert train.train(config_of(name, tree), tmp_path / "run") == 0
+    tiny.assert_same_state(whole[name], tmp_path / "run")
+
+
+def main():
+    """A run that is killed before this epoch, between two modalities' clusters."""
+    name, last, tree, folder = sys.argv[1:]
+    labels, hook, calls = Clusters._labels, Clusters.__call__, []
+
+    def called(self, state, embed_train, epoch, seed, modality):
+        calls[:] = [epoch]
+        return hook(self, state, embed_train, epoch, seed, modality)
+
+    def killed(self, vectors):
+        calls.append(len(vectors))
+        if calls[0] == int(last) and len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return labels(self, vectors)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Clusters, "__call__", called)
+        patched.setattr(Clusters, "_labels", killed)
+        patched.setattr(results, "write_report", lambda *_: [])
+        patched.setattr(results, "print_report", lambda *_: None)
+        train.train(config_of(name, pathlib.Path(tree)), pathlib.Path(folder))
+
+
+if __name__ == "__main__":
+    main()
