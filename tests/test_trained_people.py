@@ -15,7 +15,7 @@ from jreid.config_hash import config_hash
 from jreid.data.entries import split_identities
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.table import format_table
-from jreid.run.begin import first_lines
+from jreid.run.begin import lines_of_data, lines_of_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("systems_built_once")]
 NAMES = tuple(f"p{number:02}" for number in range(10))
@@ -220,7 +220,8 @@ def test_the_first_lines_say_what_is_trained_on(finished, tmp_path):
     config = config_of(root)
     config.loading.cache, config.steps = True, 0
     trained = len(NAMES) - len(TEST)
-    lines = list(first_lines(config, tmp_path / "new"))
+    lines = list(lines_of_run(config, tmp_path / "new"))
+    lines += lines_of_data(config, config.data.read())
     assert lines[0].startswith("jreid ") and config_hash(config) in lines[0]
     assert lines[1] == f"work directory: {tmp_path / 'new'}, new"
     assert lines[2] == "weights: random"
@@ -231,7 +232,7 @@ def test_the_first_lines_say_what_is_trained_on(finished, tmp_path):
     )
     assert lines[4] == "6 steps, of 6 in 3 epochs"
     assert lines[5].startswith("cache: 0.00 GB")
-    assert list(first_lines(config, workdir))[1].endswith("continues after step 1")
+    assert list(lines_of_run(config, workdir))[1].endswith("continues after step 1")
 
 
 def test_a_moved_data_set_is_asked_for(copied, capsys):

@@ -60,20 +60,20 @@ def begin(parse: Callable[[list[str]], Given], arguments: list[str]) -> Begun:
     )
     if not (is_one_run and is_first):
         return Begun(given)
-    for line in _of_run(config, workdir or Path("runs") / config.name):
+    for line in lines_of_run(config, workdir or Path("runs") / config.name):
         say(line)
     if getattr(config.data, "tfds", ""):
         say(f"data: {config.data.key}, built in {config.data.tfds}")
         return Begun(given)
     with contextlib.suppress(ValueError, OSError):
         dataset = config.data.read()
-        for line in _of_data(config, dataset):
+        for line in lines_of_data(config, dataset):
             say(line)
         return Begun(given, dataset)
     return Begun(given)
 
 
-def _of_run(config: Config, workdir: Path) -> Iterator[str]:
+def lines_of_run(config: Config, workdir: Path) -> Iterator[str]:
     """What is known of a run from its config and its folder."""
     done = max(saved_steps(workdir / "checkpoints"), default=0)
     state = f"continues after step {done}" if done else "new"
@@ -83,7 +83,7 @@ def _of_run(config: Config, workdir: Path) -> Iterator[str]:
         yield f"weights: {config.pretrained or 'random'}"
 
 
-def _of_data(config: Config, dataset: Dataset) -> Iterator[str]:
+def lines_of_data(config: Config, dataset: Dataset) -> Iterator[str]:
     """People and images, and how long they are trained with."""
     logging.disable(logging.WARNING)  # who is left out is said by whoever leaves out
     try:
