@@ -5,6 +5,8 @@ the entries a second time for that, rounded otherwise, none may: then it is 0 / 
 it goes to the first of the largest, as in PyTorch.
 """
 
+from __future__ import annotations
+
 import functools
 
 from jreid.lazy import jax, jnp
