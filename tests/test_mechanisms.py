@@ -153,8 +153,8 @@ def test_identities_are_never_read_where_clusters_are(tree, tmp_path, monkeypatc
     plain = states_at("clusters", tree, tmp_path / "plain", 4)[0]
     read = train.read_images
 
-    def shuffled(config):
-        images = read(config)
+    def shuffled(config, listed):
+        images = read(config, listed)
         order = np.random.default_rng(1).permutation(len(images.labels))
         object.__setattr__(images, "labels", images.labels[order])
         return images

@@ -65,8 +65,8 @@ def test_losses_are_finite_and_clusters_are_told(system, whole):
 def test_identities_are_never_read(name, whole, tree, tmp_path, monkeypatch):
     read = train.read_images
 
-    def shuffled(config):
-        images = read(config)
+    def shuffled(config, listed):
+        images = read(config, listed)
         rng = np.random.default_rng(1)
         ids, labels = map(rng.permutation, (images.train.ids, images.labels))
         taken = dataclasses.replace(images.train, ids=ids)
