@@ -1,7 +1,7 @@
 """Published systems made so narrow that tests can afford them."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -164,12 +164,18 @@ def _narrow_clusters(config: Config) -> None:
         phase.epochs = epochs
 
 
-def random_structure(config: Config) -> tuple[Any, Any, Any]:
-    """A config's network, and random parameters and statistics, made by no program."""
+def structure_of(config: Config) -> tuple[Any, Any, Any]:
+    """A config's network, and the shapes of its parameters and statistics."""
     network = nnx.eval_shape(
         lambda: config.network.make(CLASSES, WeightKeys(0), jnp.float32)
     )
     graph, params, stats = nnx.split(network, nnx.Param, nnx.BatchStat)
+    return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
+
+
+def random_structure(config: Config) -> tuple[Any, Any, Any]:
+    """A config's network, and random parameters and statistics, made by no program."""
+    graph, *shapes = structure_of(config)
     rng = np.random.default_rng(0)
 
     def numbers(path, leaf):
@@ -178,9 +184,23 @@ def random_structure(config: Config) -> tuple[Any, Any, Any]:
             return jnp.float32(rng.uniform(0.5, 1.5, leaf.shape))
         return jnp.float32(rng.normal(size=leaf.shape) * 0.2)
 
-    trees = (nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
-    first, second = (jax.tree_util.tree_map_with_path(numbers, t) for t in trees)
+    first, second = (jax.tree_util.tree_map_with_path(numbers, t) for t in shapes)
     return graph, first, second
+
+
+def one_by_one(
+    terms: Mapping[str, Any], slopes: Callable[..., Any], params: Any
+) -> dict[str, tuple[float, Any]]:
+    """Of each term its value and its slopes.
+
+    Args:
+      slopes: the values of all terms, and the slopes of their sum with these factors.
+    """
+    found = {}
+    for number, name in enumerate(terms):
+        values, moved = slopes(params, jnp.eye(len(terms))[number])
+        found[name] = float(values[number]), moved
+    return found
 
 
 def rows_of(config: Config, alike: bool = True) -> dict[str, Any]:

@@ -96,11 +96,7 @@ def slopes_of(config, graph, params, stats, player=""):
         (_, found), slopes = jax.value_and_grad(loss, has_aux=True)(params)
         return found[0]["values"], slopes
 
-    found = {}
-    for number, name in enumerate(terms):
-        values, moved = slopes(params, jnp.eye(len(terms))[number])
-        found[name] = float(values[number]), moved
-    return found
+    return narrow.one_by_one(terms, slopes, params)
 
 
 def parts_of(tree):

@@ -12,13 +12,11 @@ import jax.numpy as jnp
 import narrow
 import numpy as np
 import pytest
-from flax import nnx
 from parameters import slow
 from term_slopes import largest, parts_of, slopes_of, state_of
 
 from jreid import parts
 from jreid.models.embedding import unit_rows
-from jreid.models.modules.keys import WeightKeys
 from jreid.models.pooling import Average
 from jreid.training.build import build_embed
 
@@ -125,7 +123,7 @@ def test_an_adversary_hides_the_modality_by_its_reversal(system):
     for adversary in calm.network.discriminators.values():
         adversary.reversal = 0.0
     calm.objective = {"modality": calm.objective["modality"]}
-    _, slopes = slopes_of(calm, shapes_of(calm)[0], params, stats)["modality"]
+    _, slopes = slopes_of(calm, narrow.structure_of(calm)[0], params, stats)["modality"]
     before = found(system)["modality"][1]["discriminators"]
     for pair in zip(
         *map(jax.tree.leaves, (slopes["discriminators"], before)), strict=True
@@ -133,15 +131,6 @@ def test_an_adversary_hides_the_modality_by_its_reversal(system):
         np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-7)
     steep = {n for n, x in parts_of(slopes).items() if largest(x) > 0}
     assert steep == {"discriminators/modality"}
-
-
-def shapes_of(config):
-    """The network's structure, and the shapes of its parameters and statistics."""
-    network = nnx.eval_shape(
-        lambda: config.network.make(narrow.CLASSES, WeightKeys(0), jnp.float32)
-    )
-    graph, params, stats = nnx.split(network, nnx.Param, nnx.BatchStat)
-    return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
 
 
 def embedder(config):
@@ -232,7 +221,7 @@ def test_without_an_own_block_the_embedding_is_another(system, block):
     less = copy.deepcopy(config)
     BLOCKS[system][block](less)
     parts.check(less)
-    _, *shapes = shapes_of(less)
+    _, *shapes = narrow.structure_of(less)
     trees = [kept(*pair) for pair in zip((params, stats), shapes, strict=True)]
     whole, fewer = embedder(config), embedder(less)
     for modality in ("visible", "infrared"):
