@@ -10,8 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 RUN := $(VENV)/bin/python -m
-# Of some 20,000 modules few are ever imported; those are compiled then.
-INSTALL := $(RUN) pip install -q --no-compile -c constraints.txt
+INSTALL := $(RUN) tools.install
 # A file's tests share what they compile, and so one worker.
 PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile --durations 10 --durations-min 5
 # Files whose types may be known with PyTorch alone: that import it, or what does.
@@ -78,7 +77,7 @@ slow: $(STAMP)
 	JREID_SLOW_TESTS=1 $(PYTEST) -m slow $(ARGS)
 
 torch: $(STAMP)
-	@TORCH_INDEX='$(TORCH_INDEX)' CUDA='$(CUDA)' $(VENV)/bin/python tools/install_torch.py
+	@TORCH_INDEX='$(TORCH_INDEX)' CUDA='$(CUDA)' $(RUN) tools.install_torch
 
 parity: torch
 	$(RUN) pyright --threads $(WORKERS) --pythonpath $(abspath $(VENV)/bin/python) $(OF_TORCH)

@@ -61,7 +61,7 @@ def test_it_stops_and_says_what_to_give(index, tmp_path):
         "PIP_TARGET": str(tmp_path / "never"),
     }
     done = subprocess.run(
-        [sys.executable, "tools/install_torch.py"],
+        [sys.executable, "-m", "tools.install_torch"],
         **{"capture_output": True, "text": True, "cwd": ROOT, "env": ours},
     )
     assert done.returncode == 1, done.stderr

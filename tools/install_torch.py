@@ -13,12 +13,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
 
-CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
+from tools.install import CONSTRAINTS, PIP, install
+
 OF_CUDA = ("nvidia-", "cuda-", "triton", "pytorch-triton")
 
 
@@ -38,7 +38,17 @@ def main() -> int:
         return 0
     index = os.environ.get("TORCH_INDEX", "")
     torch = ["--no-deps", *(["--index-url", index] if index else []), "torch"]
-    found = _pip("--dry-run", "--report", "-", *torch)
+    asked = [
+        *PIP,
+        "install",
+        "-q",
+        "-c",
+        str(CONSTRAINTS),
+        "--dry-run",
+        "--report",
+        "-",
+    ]
+    found = subprocess.run([*asked, *torch], stdout=subprocess.PIPE, text=True)
     if found.returncode:
         return found.returncode
     metadata: dict[str, Any] = json.loads(found.stdout)["install"][0]["metadata"]
@@ -54,13 +64,7 @@ def main() -> int:
         return 1
     print(f"installing torch {metadata['version']}", flush=True)
     # Its dependencies come from pip's own index: TORCH_INDEX may not have them.
-    return _pip(*torch).returncode or _pip("torch").returncode
-
-
-def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
-    pip = (sys.executable, "-m", "pip", "install", "-q", "--no-compile")
-    command = (*pip, "-c", str(CONSTRAINTS))
-    return subprocess.run([*command, *arguments], stdout=subprocess.PIPE, text=True)
+    return install(*torch) or install("torch")
 
 
 if __name__ == "__main__":
