@@ -15,6 +15,9 @@ INSTALL := $(RUN) tools.install
 PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile --durations 10 --durations-min 5
 # Files whose types may be known with PyTorch alone: that import it, or what does.
 OF_TORCH = $(shell grep -rl --include='*.py' -E 'torch|parity' jreid tools tests)
+# Reading all tests takes half a minute: files with tests of a marker, unless ARGS has some.
+MARKED = grep -rlE --include='test_*.py' 'mark.$(1)|$(1)_but' tests
+marked = -m $(1) $(if $(findstring tests/,$(ARGS)),,$(sort $(shell $(MARKED))))
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # What programs need, and besides it what tests need: the demo waits for the first alone.
 BASE := $(VENV)/.installed-$(VERSION)
@@ -74,14 +77,14 @@ test: check
 	$(PYTEST) $(ARGS)
 
 slow: $(STAMP)
-	JREID_SLOW_TESTS=1 $(PYTEST) -m slow $(ARGS)
+	JREID_SLOW_TESTS=1 $(PYTEST) $(call marked,slow) $(ARGS)
 
 torch: $(STAMP)
 	@TORCH_INDEX='$(TORCH_INDEX)' CUDA='$(CUDA)' $(RUN) tools.install_torch
 
 parity: torch
 	$(RUN) pyright --threads $(WORKERS) --pythonpath $(abspath $(VENV)/bin/python) $(OF_TORCH)
-	JREID_SLOW_TESTS=1 $(PYTEST) -m torch $(ARGS)
+	JREID_SLOW_TESTS=1 $(PYTEST) $(call marked,torch) $(ARGS)
 
 SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
 search: SEED := $(SEED)

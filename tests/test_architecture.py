@@ -259,6 +259,15 @@ def test_tests_are_skipped_where_torch_is_missing(path):
         assert not (is_import and re.search(needs, text)), text
 
 
+def test_make_finds_the_files_of_marked_tests():
+    """By the marker: of files that are no tests only `parameters.py` has it."""
+    folder = pathlib.Path(__file__).parent
+    marks = re.compile(r"mark\.(slow|torch)\b")
+    helpers = [p for p in folder.glob("*.py") if not p.name.startswith("test_")]
+    assert [p.stem for p in helpers if marks.search(p.read_text())] == ["parameters"]
+    assert "slow_but" in (folder / "parameters.py").read_text()
+
+
 def test_the_selection_for_every_python_is_of_files_that_are_there():
     tests = {path.stem for path in pathlib.Path(__file__).parent.glob("test_*.py")}
     assert set(selection.VERSIONS) <= tests

@@ -232,7 +232,7 @@ def specs_and_changes(draw):
     return spec, {path: draw(another(value, hint)) for path, value, hint in chosen}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(specs_and_changes())
 def test_overrides_make_the_same_config_of_the_same_file(case):

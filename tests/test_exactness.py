@@ -151,7 +151,7 @@ def digest():
     return hashlib.sha256(b"".join(one.tobytes() for one in found)).hexdigest()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_threads_do_not_matter():
     code = THREADS.format(tests=os.path.dirname(__file__))
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

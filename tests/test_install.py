@@ -1,4 +1,4 @@
-"""Installation: uv is told what pip is configured with; where it fails, pip installs."""
+"""Installation: uv is told what pip is configured with; pip follows where it fails."""
 
 import subprocess
 import sys

@@ -118,7 +118,7 @@ def test_normalise_equals_the_formula():
     np.testing.assert_allclose(normalise(jnp.asarray(images)), expected, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_four_devices_give_the_result_of_one():
     """BatchNorm statistics, triplets and centres are over the whole batch."""
     environment = dict(os.environ)

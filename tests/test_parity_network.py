@@ -69,6 +69,7 @@ def test_residual_blocks_of_both_kinds_in_float64(depth):
         assert_equal(parity.tiny(depth=depth), np.float64, 1e-11)
 
 
+@pytest.mark.long
 def test_float32():
     with parity.one_block_per_stage():
         assert_equal(parity.tiny(depth=10), np.float32, 1e-4)

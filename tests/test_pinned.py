@@ -80,8 +80,8 @@ def make_images():
     return ((images / 255 - MEAN) / STD).astype(np.float32)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("row", ["full", pytest.param("base", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("row", ["full", "base"])
 def test_a_row_of_the_paper_is_what_it_was(row, monkeypatch):
     monkeypatch.setitem(BLOCK_COUNTS, 10, (1, 1, 1, 1))
     pinned = ROWS[row]

@@ -115,6 +115,7 @@ def test_importing_loads_no_tensorflow(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_keras_is_not_loaded(tmp_path):
     """TensorFlow would, and scikit-learn with it; no program uses them."""
     code = (

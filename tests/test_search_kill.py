@@ -18,7 +18,7 @@ from jreid.search.labels import Labels
 KILLS = int(os.environ.get("JREID_KILLS", "20"))
 IMAGES = 9 * COMMIT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CHILD = """
 import sys, time

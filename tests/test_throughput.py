@@ -263,7 +263,7 @@ def test_folding_batch_norms_keeps_the_embedding():
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.torch
 def test_the_whole_program_on_a_small_network(tmp_path):
     pytest.importorskip("torch")
