@@ -14,7 +14,7 @@ from jreid.losses.standing import names_of
 
 SMALLEST = 16  # pixels of a side
 SLOTS = {
-    "data": ("read()", "protocol"),
+    "data": ("read()", "protocol", "key", "root"),
     "network": ("make(classes, rngs)", "names()"),
     "sampling": ("make(images, views, seed)", "steps_per_epoch(images)"),
     "optimizer": ("make(schedule)", "lr"),

@@ -47,6 +47,7 @@ if __name__ == "__main__":
 
 from jreid.config import Config  # noqa: E402
 from jreid.data.quiet import quieten_tensorflow  # noqa: E402
+from jreid.finish import finish  # noqa: E402
 from jreid.processes import distributed  # noqa: E402
 from jreid.processes.compilation_cache import keep_compiled_programs  # noqa: E402
 from jreid.processes.devices import describe_devices  # noqa: E402
@@ -58,13 +59,12 @@ from jreid.run import pretrained, results, split_training  # noqa: E402
 from jreid.run.batches import list_batch  # noqa: E402
 from jreid.run.build import Run, build_run  # noqa: E402
 from jreid.run.checkpoint import Checkpoints, resume  # noqa: E402
-from jreid.run.finish import finish  # noqa: E402
 from jreid.run.finished import print_finished, scores_of_finished  # noqa: E402
 from jreid.run.images import facts, read_images  # noqa: E402
+from jreid.run.reporter import first_message, make_reporter  # noqa: E402
 from jreid.run.training_set import write_training_set  # noqa: E402
 from jreid.run.workdir import open_workdir, require_shared  # noqa: E402
-from jreid.training.build import optimizers_of, rates_at, schedules  # noqa: E402
-from jreid.training.reporter import first_message, make_reporter  # noqa: E402
+from jreid.training.build import rates_at  # noqa: E402
 from jreid.training.scalars import ScalarWindow  # noqa: E402
 
 
@@ -104,7 +104,6 @@ def train(config: Config, workdir: Path, begun: Begun | None = None) -> int:
 def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
     """Takes the steps that are left; returns 0, or the code of a signal."""
     stop = min(config.steps or run.last_step, run.last_step)
-    rates = schedules(config, run.phases)
     listed = partial(list_batch, config, workdir, run.images, run.phases)
     with (
         Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as saved,
@@ -112,8 +111,7 @@ def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
     ):
         vote = StopVote(run.mesh)
         run.state, start = resume(saved, run.state, config.checkpoint.step)
-        players = optimizers_of(config)
-        window = ScalarWindow(start + 1, run.images_per_step, listed, players)
+        window = ScalarWindow(start + 1, run.images_per_step, listed, run.optimizers)
         with make_reporter(
             workdir,
             total_steps=stop,
@@ -133,7 +131,7 @@ def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
                 validating = validating and not stopping
                 if saving or validating or step % config.log.every_steps == 0:
                     # The means wait for the device.
-                    metrics = window.means() | rates_at(rates, step - 1)
+                    metrics = window.means() | rates_at(run.rates, step - 1)
                     if validating:
                         metrics |= run.embedder.validate(run.state, run.images.val)
                     reporter.scalars(step, metrics)

@@ -15,7 +15,7 @@ from jreid.models.resnet import ResNet
 from jreid.run import results
 from jreid.run.about import about_run
 from jreid.run.fingerprints import crc32_of_names
-from jreid.run.run_folders import Run
+from jreid.run.run_folders import RunFolder
 from jreid.training.schedules import Steps
 
 LAST_STEP = 2
@@ -59,7 +59,7 @@ def tiny_config(tree: pathlib.Path, split: int = 0) -> Config:
     return config
 
 
-def finish(run: Run, step: int = LAST_STEP) -> Run:
+def finish(run: RunFolder, step: int = LAST_STEP) -> RunFolder:
     """Leaves what a training leaves behind, of random features."""
     config = run.config
     images = config.data.read()

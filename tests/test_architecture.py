@@ -39,14 +39,14 @@ run.image_list run.embedding_batches run.embedding_shards run.embedding_job
 run.checkpoint_reading
 run.checkpoint training.objective training.scalars
 training.phases training.players training.memory training.writers
-training.weights_and_biases training.end_time training.reporter
+training.weights_and_biases training.end_time run.reporter
 config_checks
 config
 configs.* config_files
 command_line evaluate_options
 training.*
 run.begin
-run.about run.published_weights run.weights_file run.transformer_weights
+run.about run.rank_sheet run.published_weights run.weights_file run.transformer_weights
 run.further_channels
 run.pretrained run.results
 run.fingerprints
@@ -64,6 +64,7 @@ doctor.*
 export.program export.torch_network.resnet export.torch_network.head
 export.torch_network.network
 export.*
+finish
 embed evaluate train prepare explain report.__main__ search.__main__ export.__main__
 __main__
 """
@@ -110,7 +111,7 @@ SERVED = tuple(
 ONLY_IN = {
     "tensorflow": TENSORFLOW,
     "tensorflow_datasets": ("data.builders", "data.records", "prepare"),
-    "clu": ("training.reporter", "training.writers"),
+    "clu": ("run.reporter", "training.writers"),
     "orbax": ("run.checkpoint", "run.checkpoint_reading"),
     "matplotlib": ("evaluation.cmc_plot", "heat_map", "search.reliability_diagram"),
     "fastapi": SERVED,
@@ -131,7 +132,7 @@ ONLY_IN = {
     ),
 }
 READERS_OF_CONFIG = (
-    *("config_files", "command_line", "training.build", "train", "embed"),
+    *("config_files", "command_line", "training.build", "train", "finish", "embed"),
     *("export.torch_file", "export.torch_network.from_config"),
     "run.",
     "doctor.",

@@ -25,7 +25,7 @@ from jreid.data.sysu_mm01 import SysuMM01, read_sysu_mm01
 from jreid.data.views import View
 from jreid.evaluation.protocols.sysu_mm01 import sysu_trial
 from jreid.evaluation.rank_lists import RankList
-from jreid.evaluation.rank_sheet import save_rank_sheet
+from jreid.run.rank_sheet import save_rank_sheet
 
 
 def write_image(path: pathlib.Path, seed: int) -> None:

@@ -156,6 +156,23 @@ def test_every_slot_needs_its_methods():
         assert message.startswith(f"config.{slot} is View(") and needed in message
 
 
+def test_a_data_set_says_what_results_call_it_and_where_it_is():
+    @dataclasses.dataclass
+    class Nameless:
+        protocol = load("sysu").data.protocol
+
+        def read(self):
+            raise AssertionError
+
+    @dataclasses.dataclass
+    class Rootless(Nameless):
+        key = "own"
+
+    config = load("sysu")
+    for config.data, missing in ((Nameless(), "key"), (Rootless(), "root")):
+        assert refusal(config).endswith(f"it needs {missing}")
+
+
 def test_a_term_is_called_and_has_a_weight():
     config = load("sysu")
     config.objective["wrt"] = View("visible")

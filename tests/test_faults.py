@@ -18,7 +18,7 @@ from jreid import train
 from jreid.run import batches as run_batches
 from jreid.run import results
 from jreid.run.images import readable
-from jreid.training.reporter import Reporter, make_reporter
+from jreid.run.reporter import Reporter, make_reporter
 from jreid.training.scalars import DivergedError, ScalarWindow
 from jreid.whole_files import replacing
 

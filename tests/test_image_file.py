@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 from jreid.data import datasets, decoding, image_file, pipeline, reading
 from jreid.data.sampling import PerModality
 from jreid.data.views import View
-from jreid.evaluation import rank_sheet
 from jreid.evaluation.rank_lists import RankList
+from jreid.run import rank_sheet
 
 H, W = SIZE = 36, 18
 ORIENTATION = 0x0112

@@ -17,7 +17,7 @@ from jreid.data.sysu_mm01 import SysuMM01
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.protocols.regdb import SPLITS, mean_title
 from jreid.evaluation.score import METRICS
-from jreid.run.run_folders import Run, find_runs
+from jreid.run.run_folders import RunFolder, find_runs
 from jreid.run.split_training import split_runs
 
 
@@ -35,12 +35,12 @@ def template(tree, tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture
-def finished(tree, template, tmp_path) -> list[Run]:
+def finished(tree, template, tmp_path) -> list[RunFolder]:
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     return split_runs(tiny_config(tree), tmp_path / "regdb", [1, 2, 3])
 
 
-def change_config(run: Run, change) -> None:
+def change_config(run: RunFolder, change) -> None:
     config = copy.deepcopy(run.config)
     change(config)
     (run.folder / "config.json").write_text(json.dumps(to_json(config)))
@@ -97,13 +97,13 @@ def test_a_mean_says_where_its_images_are_from(finished, tmp_path, capsys):
 
 
 @pytest.fixture
-def seeds(tree, tmp_path) -> list[Run]:
+def seeds(tree, tmp_path) -> list[RunFolder]:
     """Three seeds of split 1."""
     runs = []
     for seed in (0, 7, 11):
         config = tiny_config(tree, split=1)
         config.seed = seed
-        runs.append(finish(Run(tmp_path / f"a-seed{seed}", config)))
+        runs.append(finish(RunFolder(tmp_path / f"a-seed{seed}", config)))
     return runs
 
 
@@ -236,7 +236,7 @@ def test_scores_are_reused_only_if_they_are_the_same(
 
     def evaluate_run(config, folder, step, out, tested_on, variant):
         computed.append(config.data.split)
-        run = Run(tmp_path / f"again-{config.data.split}", config)
+        run = RunFolder(tmp_path / f"again-{config.data.split}", config)
         finish(run)
         about, scores = read_results(run.folder / "results.json")
         return scores, about

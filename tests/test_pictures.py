@@ -9,10 +9,10 @@ from PIL import Image
 
 from jreid.evaluation.cmc_plot import save_cmc_plot
 from jreid.evaluation.rank_lists import RankList
-from jreid.evaluation.rank_sheet import save_rank_sheet
 from jreid.evaluation.score import METRICS, Score
 from jreid.evaluation.statistics import ByIdentity
 from jreid.evaluation.telling_curves import telling_curves
+from jreid.run.rank_sheet import save_rank_sheet
 from jreid.search.reliability import reliability
 from jreid.search.reliability_diagram import save_reliability_diagram
 

@@ -318,7 +318,7 @@ def test_example_rank_lists():
 def test_import_needs_numpy_and_scipy_only():
     program = """
 import sys
-import jreid.evaluation.cmc_plot, jreid.evaluation.rank_sheet
+import jreid.evaluation.cmc_plot, jreid.run.rank_sheet
 import jreid.evaluation.score_features
 import jreid.evaluation.protocols.by_key
 import jreid.evaluation.compare, jreid.evaluation.table

@@ -22,9 +22,9 @@ from jreid.config_files import load
 from jreid.config_json import to_json
 from jreid.models.pooling import Average
 from jreid.progress import Progress, duration
+from jreid.run.reporter import Reporter, make_reporter, parameter_table
 from jreid.run.workdir import open_workdir, read_config, require_shared
 from jreid.training import end_time
-from jreid.training.reporter import Reporter, make_reporter, parameter_table
 from jreid.training.writers import TensorBoard
 
 
@@ -107,7 +107,7 @@ def test_parameter_table():
 
 def test_importing_loads_no_tensorflow(tmp_path):
     code = (
-        "import sys, jreid.training.reporter as r; r.parameter_table({});"
+        "import sys, jreid.run.reporter as r; r.parameter_table({});"
         f"r.make_reporter({str(tmp_path)!r}, total_steps=1, first_step=1,"
         " images_per_step=1).close();"
         "assert 'tensorflow' not in sys.modules"

@@ -13,7 +13,7 @@ import pytest
 import regdb_runs
 from regdb_runs import finish, tiny_config
 
-from jreid.run.run_folders import Run
+from jreid.run.run_folders import RunFolder
 from jreid.run.split_training import Child, split_runs, train_all, train_splits
 
 TESTS = pathlib.Path(__file__).parent
@@ -25,7 +25,7 @@ def tree(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture
-def finished(tree, tmp_path) -> list[Run]:
+def finished(tree, tmp_path) -> list[RunFolder]:
     runs = split_runs(tiny_config(tree), tmp_path / "regdb", [1, 2, 3])
     return [finish(run) for run in runs]
 

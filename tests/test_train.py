@@ -22,7 +22,7 @@ from jreid.config_json import from_json, to_json
 from jreid.evaluation.files.features_file import score_file
 from jreid.evaluation.files.results_file import read_results
 from jreid.run.build import build_run as train_build
-from jreid.training.reporter import Reporter
+from jreid.run.reporter import Reporter
 from jreid.training.scalars import DivergedError
 
 ROOT = pathlib.Path(__file__).parent.parent

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from jreid.training.reporter import make_reporter
+from jreid.run.reporter import make_reporter
 from jreid.training.weights_and_biases import WeightsAndBiases
 
 BLOCK, HEADER = 32768, 7  # bytes of LevelDB's log format, in which wandb writes

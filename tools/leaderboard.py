@@ -28,7 +28,7 @@ from jreid.config_json import from_json  # noqa: E402
 from jreid.evaluation.files.results_file import read_results  # noqa: E402
 from jreid.evaluation.mean_of_scores import mean_over_seeds  # noqa: E402
 from jreid.evaluation.score import Score  # noqa: E402
-from jreid.run.run_folders import Run  # noqa: E402
+from jreid.run.run_folders import RunFolder  # noqa: E402
 from jreid.run.workdir import CONFIG, read_config  # noqa: E402
 from tools import leaderboard_page  # noqa: E402
 from tools.system_cost import images_per_step, measured_cost  # noqa: E402
@@ -147,7 +147,7 @@ def is_finished(run: Planned) -> bool:
             f"{run.folder} is a run that differs in {', '.join(changed)}: give another "
             "--runs, or remove it"
         )
-    there = Run(run.folder, stored)
+    there = RunFolder(run.folder, stored)
     done = there.newest_step() and there.newest_step() >= there.last_step()
     return bool(done) and (run.folder / "results.json").is_file()
 

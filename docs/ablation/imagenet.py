@@ -2,8 +2,9 @@
 
     python -m jreid.train --config docs/ablation/imagenet.py:hc
 
-The schedule keeps its shape: warm-up and drops at the same parts of the whole. Network, losses, batches, optimiser and rates are those of
-`sysu:hc`; augmentations those of `demo:hc`. Not for systems of phases.
+The schedule keeps its shape: warm-up and drops at the same parts of the whole. Network,
+losses, batches, optimiser and rates are those of `sysu:hc`, augmentations those of
+`demo:hc`. Not for systems of phases.
 """
 
 import dataclasses

@@ -24,7 +24,6 @@ from jreid.run.workdir import CONFIG, METRICS, read_config
 from jreid.shapes import Float
 
 RESULTS, FEATURES, CALIBRATION = "results.json", "features.npz", "calibration.json"
-TRANSLATIONS = "translations.png"
 
 
 @dataclass(frozen=True)

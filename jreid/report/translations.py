@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from jreid.report.html import Markup, element, note, picture, section
-from jreid.report.run_folder import TRANSLATIONS, ReportedRun
+from jreid.report.run_folder import ReportedRun
+from jreid.run.workdir import TRANSLATIONS
 
 
 def translation_section(runs: Sequence[ReportedRun]) -> Markup:

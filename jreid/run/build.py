@@ -1,6 +1,6 @@
 """A run, built and checked before anything of it is written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,12 @@ from jreid.run.embedder import Embedder
 from jreid.run.images import RunImages
 from jreid.training.after_training import after_training
 from jreid.training.between_epochs import after_hook, labels_of, with_labels
-from jreid.training.build import build_system, classes_of
+from jreid.training.build import (
+    build_system,
+    classes_of,
+    optimizers_of,
+    schedules,
+)
 from jreid.training.learner import System
 from jreid.training.plan import PlannedPhase, epoch_of, plan, segments
 from jreid.training.state import TrainState
@@ -25,10 +30,13 @@ class Run:
 
     config: Config
     images: RunImages
+    classes: int
     phases: tuple[PlannedPhase, ...]
     images_per_step: int
     mesh: Mesh
     system: System
+    optimizers: Mapping[str, Any]
+    rates: Mapping[str, Any]
     embedder: Embedder
     state: TrainState
 
@@ -87,5 +95,16 @@ def build_run(config: Config, images: RunImages) -> Run:
     classes = classes_of(config, len(images.identities))
     system = build_system(config, classes, phases, mesh)
     state = with_labels(config.between_epochs, system.init(config.seed), images.labels)
-    embedder = Embedder(config, system.embed, mesh)
-    return Run(config, images, phases, count, mesh, system, embedder, state)
+    return Run(
+        config=config,
+        images=images,
+        classes=classes,
+        phases=phases,
+        images_per_step=count,
+        mesh=mesh,
+        system=system,
+        optimizers=optimizers_of(config),
+        rates=schedules(config, phases),
+        embedder=Embedder(config, system.embed, mesh),
+        state=state,
+    )

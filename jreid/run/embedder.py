@@ -6,7 +6,6 @@ from collections.abc import Callable
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float
 
 from jreid.config import Config
 from jreid.data.datasets import MODALITY_NAMES, Images
@@ -14,9 +13,8 @@ from jreid.processes.distributed import is_main
 from jreid.processes.sharding import own_rows, to_devices, to_host
 from jreid.progress import Progress
 from jreid.run import results
+from jreid.run.results import Features
 from jreid.training.state import TrainState
-
-Features = dict[str, Float[np.ndarray, "n d"]]
 
 
 class Embedder:

@@ -13,7 +13,7 @@ from jreid.evaluation.protocols.protocol import GalleryOptions
 from jreid.parts import check
 from jreid.run.about import kind_of_feature
 from jreid.run.mean_of_runs import score_runs
-from jreid.run.run_folders import Run, find_runs
+from jreid.run.run_folders import RunFolder, find_runs
 from jreid.run.workdir import read_config
 from jreid.user_files import load_file
 
@@ -43,7 +43,7 @@ def evaluate_runs(options: Options) -> None:
     results.print_report(scores, about, out or run.folder, tested_on)
 
 
-def scored_run(folder: Path, options: Options) -> tuple[Run, Any]:
+def scored_run(folder: Path, options: Options) -> tuple[RunFolder, Any]:
     """A run with the config to score it by, and the data set, if it is another one.
 
     Raises:
@@ -69,7 +69,7 @@ def scored_run(folder: Path, options: Options) -> tuple[Run, Any]:
         check(config.evaluation, "config.evaluation")
         check(config.embedding, "config.embedding")
         protocol.check(config.evaluation)
-    return Run(folder, config, words), tested_on
+    return RunFolder(folder, config, words), tested_on
 
 
 def _other_words(config: Config, options: Options) -> Iterator[str]:

@@ -5,12 +5,12 @@ from pathlib import Path
 from jreid.config import Config
 from jreid.run import results
 from jreid.run.begin import say
-from jreid.run.run_folders import Run, Scored
+from jreid.run.run_folders import RunFolder, Scored
 
 
 def scores_of_finished(config: Config, workdir: Path) -> Scored | None:
     """What its results.json holds, if all steps are done and it is of the last one."""
-    run = Run(workdir, config)
+    run = RunFolder(workdir, config)
     try:
         if config.checkpoint.step >= 0 or run.newest_step() < run.last_step():
             return None

@@ -17,13 +17,13 @@ from jreid.evaluation.files.results_file import make_folder, write_results
 from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
 from jreid.evaluation.protocols.regdb import mean_title
 from jreid.run.about import about_run
-from jreid.run.run_folders import Run, Scored
+from jreid.run.run_folders import RunFolder, Scored
 
 # Besides what may differ when a run is continued, of which the evaluation may not.
 _MAY_DIFFER = ("config.name", "config.seed", "config.data.split")
 
 
-def in_order(runs: Sequence[Run]) -> list[Run]:
+def in_order(runs: Sequence[RunFolder]) -> list[RunFolder]:
     """The runs by split, or by seed if they are of one split or have none.
 
     Raises ValueError, naming the runs, if they make no mean.
@@ -43,17 +43,17 @@ def in_order(runs: Sequence[Run]) -> list[Run]:
     return ordered
 
 
-def _are_splits(runs: Sequence[Run]) -> bool:
+def _are_splits(runs: Sequence[RunFolder]) -> bool:
     """Whether a mean is over splits, be it of one, and not over seeds."""
     splits = {run.split for run in runs}
     return len(splits) > 1 or (len(runs) == 1 and None not in splits)
 
 
-def _number(run: Run, what: str) -> int:
+def _number(run: RunFolder, what: str) -> int:
     return run.config.seed if what == "seed" else run.split or 0
 
 
-def _check_alike(one: Run, other: Run) -> None:
+def _check_alike(one: RunFolder, other: RunFolder) -> None:
     changes = [
         f"{path.removeprefix('config.')} is {here} and {there}"
         for path, here, there, free in differences(one.config, other.config)
@@ -68,7 +68,7 @@ def _check_alike(one: Run, other: Run) -> None:
         )
 
 
-def check_finished(runs: Sequence[Run]) -> None:
+def check_finished(runs: Sequence[RunFolder]) -> None:
     """Raises ValueError naming the runs whose newest checkpoint is not their last."""
     behind = [
         f"{run.folder} is at step {run.newest_step()} of {run.last_step()}"
@@ -83,7 +83,7 @@ def check_finished(runs: Sequence[Run]) -> None:
 
 
 def score_runs(
-    runs: Sequence[Run],
+    runs: Sequence[RunFolder],
     *,
     step: int | None = None,
     out: Path | None = None,
@@ -138,7 +138,11 @@ def score_runs(
 
 
 def _scores(
-    runs: Sequence[Run], what: str, step: int | None, out: Path | None, tested_on: Any
+    runs: Sequence[RunFolder],
+    what: str,
+    step: int | None,
+    out: Path | None,
+    tested_on: Any,
 ) -> Iterator[Scored]:
     for run in runs:
         stored = None if tested_on else run.stored_scores(step)
@@ -154,7 +158,7 @@ def _scores(
 
 
 def _about_mean(
-    runs: Sequence[Run], what: str, step: int | None, tested_on: Any, content: str
+    runs: Sequence[RunFolder], what: str, step: int | None, tested_on: Any, content: str
 ) -> dict[str, Any]:
     config = copy.deepcopy(runs[0].config)
     if what == "split":

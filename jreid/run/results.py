@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jreid.config import Config
 from jreid.data.datasets import Images
@@ -18,7 +19,6 @@ from jreid.evaluation.rank_lists import (
     all_rank_lists,
     example_rank_lists,
 )
-from jreid.evaluation.rank_sheet import save_rank_sheet
 from jreid.evaluation.rank_trials import TableProgress
 from jreid.evaluation.score import Score
 from jreid.evaluation.score_features import (
@@ -28,9 +28,10 @@ from jreid.evaluation.score_features import (
 )
 from jreid.progress import counted_tables
 from jreid.run.about import about_run
+from jreid.run.rank_sheet import save_rank_sheet
 from jreid.whole_files import replacing, write_text
 
-Features = dict[str, np.ndarray]  # name -> float32 [n d]; the first is the headline
+Features = dict[str, Float[np.ndarray, "n d"]]  # by name; the first is the headline
 
 
 def score(

@@ -21,7 +21,7 @@ Scored = tuple[list[Score], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """A run's folder, with the config to score it by."""
 
     folder: Path

@@ -16,7 +16,7 @@ from types import FrameType
 from jreid.config import Config
 from jreid.evaluation.protocols.regdb import SPLITS
 from jreid.run.mean_of_runs import score_runs
-from jreid.run.run_folders import Run
+from jreid.run.run_folders import RunFolder
 from jreid.stopping import SIGNALS
 
 
@@ -101,17 +101,17 @@ def train_all(
     return train_splits(runs, own, prefix.with_name(f"{prefix.name}-mean"))
 
 
-def split_runs(config: Config, prefix: Path, splits: Sequence[int]) -> list[Run]:
+def split_runs(config: Config, prefix: Path, splits: Sequence[int]) -> list[RunFolder]:
     """The run of each split, in the folders `prefix`-1, `prefix`-2, ..."""
     runs = []
     for split in splits:
         own = copy.deepcopy(config)
         own.data.split = split
-        runs.append(Run(prefix.with_name(f"{prefix.name}-{split}"), own))
+        runs.append(RunFolder(prefix.with_name(f"{prefix.name}-{split}"), own))
     return runs
 
 
-def train_splits(runs: Sequence[Run], arguments: Sequence[str], out: Path) -> int:
+def train_splits(runs: Sequence[RunFolder], arguments: Sequence[str], out: Path) -> int:
     """Trains the runs that are not finished, then scores all; returns the exit code.
 
     Args:
@@ -145,7 +145,7 @@ def train_splits(runs: Sequence[Run], arguments: Sequence[str], out: Path) -> in
     return 0
 
 
-def _finished(run: Run) -> bool:
+def _finished(run: RunFolder) -> bool:
     try:
         return run.newest_step() >= run.last_step()
     except (OSError, ValueError):  # training_set.json: training it will say so

@@ -11,7 +11,7 @@ import numpy as np
 
 from jreid.config import Config
 from jreid.data.datasets import MODALITY_NAMES, Images
-from jreid.report.run_folder import TRANSLATIONS
+from jreid.run.workdir import TRANSLATIONS
 from jreid.shapes import Int, UInt8
 from jreid.training.build import build_translate
 from jreid.training.state import TrainState

@@ -15,6 +15,7 @@ from jreid.whole_files import write_text
 CONFIG = "config.json"
 TRAINING_SET = "training_set.json"
 METRICS = "metrics.jsonl"  # a line of scalars for every few steps
+TRANSLATIONS = "translations.png"  # of a network that makes images
 LOCK = "lock"
 
 

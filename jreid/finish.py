@@ -10,7 +10,6 @@ from jreid.run import results
 from jreid.run.about import about_run
 from jreid.run.build import Run
 from jreid.run.translations import save_translations
-from jreid.training.build import classes_of
 from jreid.whole_files import write_text
 
 REPORT = "report.html"
@@ -34,8 +33,7 @@ def finish(config: Config, workdir: Path, run: Run) -> None:
     about = about_run(config, step, content=content)
     scores = results.write_report(config, workdir, step, features, test, None, about)
     results.print_report(scores, about, workdir)
-    classes = classes_of(config, len(run.images.identities))
-    if made := save_translations(config, workdir, state, test, classes):
+    if made := save_translations(config, workdir, state, test, run.classes):
         print(made)
     page = report_page([open_run(workdir, read=test.read)])
     write_text(workdir / REPORT, page)
