@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import narrow
 import numpy as np
 
-from jreid.models.aligned import MODALITIES
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.models.content_style import ContentStyleNetwork
 from jreid.training.forward import make_forward
 from jreid.training.learner import Work
@@ -68,7 +68,7 @@ def shown(config):
     """Images as generators give them to the later players."""
     rng = np.random.default_rng(2)
     shape = (SLOTS, *getattr(config.network, "size", config.size), 3)
-    names = [f"{kind}{m}" for kind in ("", "made_") for m in MODALITIES]
+    names = [f"{kind}{m}" for kind in ("", "made_") for m in MODALITY_NAMES]
     return {n: jnp.tanh(jnp.float32(rng.normal(size=shape))) for n in names}
 
 

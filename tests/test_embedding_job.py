@@ -10,6 +10,7 @@ import pyarrow.parquet as parquet
 import pytest
 from stub_network import SIZE, Stub, embed, read
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.run import embedding_job as jobs
 from jreid.run import image_list
 from jreid.run.embedding_batches import embed_shards
@@ -20,7 +21,7 @@ from jreid.run.embedding_shards import (
     shard_path,
     write_shard,
 )
-from jreid.run.image_list import MODALITIES, index_list, list_folder
+from jreid.run.image_list import index_list, list_folder
 
 
 def write_list(folder, lines):
@@ -41,7 +42,7 @@ def stored(out, images):
     return [row for path in paths for row in parquet.read_table(path).to_pylist()]
 
 
-MIXED = [f"img{n}.jpg\t{MODALITIES[n % 3 == 0]}" for n in range(23)]
+MIXED = [f"img{n}.jpg\t{MODALITY_NAMES[n % 3 == 0]}" for n in range(23)]
 
 
 def test_every_image_has_its_row_in_the_order_of_the_list(tmp_path):

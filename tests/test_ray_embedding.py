@@ -10,10 +10,11 @@ import time
 import pytest
 from stub_network import SIZE, Stub
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.run import ray_embedding
 from jreid.run.embedding_batches import embed_shards
 from jreid.run.embedding_shards import finish_job, missing_shards, write_shard
-from jreid.run.image_list import MODALITIES, index_list
+from jreid.run.image_list import index_list
 from jreid.run.ray_embedding import embed_by_ray, joined, workers_of
 
 pytestmark = [
@@ -23,7 +24,7 @@ pytestmark = [
 ]
 STORE = 80 * 1024**2  # bytes, about the least that Ray takes
 LINES = [
-    f"{'bad' if n % 29 == 0 else 'img'}{n}.jpg\t{MODALITIES[n % 3 == 0]}\n"
+    f"{'bad' if n % 29 == 0 else 'img'}{n}.jpg\t{MODALITY_NAMES[n % 3 == 0]}\n"
     for n in range(200)
 ]
 

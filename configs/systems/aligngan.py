@@ -33,6 +33,7 @@ from typing import Any
 from jreid.config import Config
 from jreid.configs.demo import small
 from jreid.data.augmentations import Flip
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.sampling import PerModality
 from jreid.data.views import View
 from jreid.losses.cosine_triplet import CosineTriplet
@@ -47,13 +48,12 @@ from jreid.training.phases import Phase
 from jreid.training.players import Player
 from jreid.training.schedules import Steps
 
-MODALITIES = ("visible", "infrared")
 REID = "encoder|embedder"
 
 
 def aligngan(data: Any) -> Config:
     """Pixels and features aligned by generators in turn with an encoder (ICCV 2019)."""
-    views = {m: View(STEM, (Flip(0.5),), modality=m) for m in MODALITIES}
+    views = {m: View(STEM, (Flip(0.5),), modality=m) for m in MODALITY_NAMES}
     return Config(
         name="aligngan",
         data=data,
@@ -132,8 +132,8 @@ def players() -> dict[str, Player]:
 def _distance(weight, kind):
     return ImageDistance(
         weight,
-        on=tuple(f"images.{kind}_{m}" for m in MODALITIES),
-        target=tuple(f"images.{m}" for m in MODALITIES),
+        on=tuple(f"images.{kind}_{m}" for m in MODALITY_NAMES),
+        target=tuple(f"images.{m}" for m in MODALITY_NAMES),
     )
 
 

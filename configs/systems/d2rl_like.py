@@ -39,6 +39,7 @@ from typing import Any
 from jreid.config import Config
 from jreid.configs.demo import small
 from jreid.data.augmentations import Flip, PadCrop
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.regdb import RegDB
 from jreid.data.sampling import PerModality
 from jreid.data.views import View
@@ -47,7 +48,6 @@ from jreid.losses.identity import Identity
 from jreid.losses.image_distance import ImageDistance
 from jreid.losses.least_squares import LeastSquares
 from jreid.models.multispectral import (
-    MODALITIES,
     SCALES,
     LatentCoder,
     MultispectralNetwork,
@@ -70,7 +70,7 @@ def d2rl_like(data: Any) -> Config:
         name="d2rl_like",
         data=data,
         size=(256, 128),
-        views={modality: View(modality, pipe) for modality in MODALITIES},
+        views={modality: View(modality, pipe) for modality in MODALITY_NAMES},
         sampling=PerModality(identities=8, images=4),
         network=MultispectralNetwork(trunk=ResNet(last_stride=1)),
         pretrained="weights/resnet50.npz",
@@ -118,7 +118,7 @@ def players() -> dict[str, Player]:
 
 def _translated():
     codes = tuple(
-        (f"codes.{kind}{m}", 1.0) for kind in ("", "again_") for m in MODALITIES
+        (f"codes.{kind}{m}", 1.0) for kind in ("", "again_") for m in MODALITY_NAMES
     )
     return {
         "fool": LeastSquares(on=_judgements("made")),
@@ -135,15 +135,17 @@ def _told():
 
 def _judgements(kind):
     return tuple(
-        (f"judgements.{kind}_{m}_{s}", 1.0) for m in MODALITIES for s in range(SCALES)
+        (f"judgements.{kind}_{m}_{s}", 1.0)
+        for m in MODALITY_NAMES
+        for s in range(SCALES)
     )
 
 
 def _distance(weight, kind):
     return ImageDistance(
         weight,
-        on=tuple(f"images.{kind}_{m}" for m in MODALITIES),
-        target=tuple(f"images.{m}" for m in MODALITIES),
+        on=tuple(f"images.{kind}_{m}" for m in MODALITY_NAMES),
+        target=tuple(f"images.{m}" for m in MODALITY_NAMES),
     )
 
 

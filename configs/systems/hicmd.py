@@ -40,6 +40,7 @@ from typing import Any
 from jreid.config import Config
 from jreid.configs.demo import small
 from jreid.data.augmentations import Flip
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.regdb import RegDB
 from jreid.data.sampling import PerModality
 from jreid.data.views import View
@@ -49,7 +50,6 @@ from jreid.losses.image_distance import ImageDistance
 from jreid.losses.least_squares import LeastSquares
 from jreid.losses.squared_cosine_triplet import SquaredCosineTriplet
 from jreid.models.disentangled import (
-    MODALITIES,
     SCALES,
     Discriminator,
     DisentangledNetwork,
@@ -73,7 +73,7 @@ def hicmd(data: Any) -> Config:
         name="hicmd",
         data=data,
         size=(256, 128),
-        views={m: View(m, (Flip(0.5),)) for m in MODALITIES},
+        views={m: View(m, (Flip(0.5),)) for m in MODALITY_NAMES},
         sampling=PerModality(identities=4, images=1),
         steps_per_epoch=1000,
         network=DisentangledNetwork(),
@@ -95,7 +95,7 @@ def players() -> dict[str, Player]:
             {
                 "real": LeastSquares(40.0, on=_judged("real")),
                 "fake": LeastSquares(20.0, on=made, target=0.0),
-                "penalty": GradientPenalty(0.4, on=_sizes("slopes", MODALITIES)),
+                "penalty": GradientPenalty(0.4, on=_sizes("slopes", MODALITY_NAMES)),
             },
             "discriminators",
             adam,

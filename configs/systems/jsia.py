@@ -34,6 +34,7 @@ from typing import Any
 from jreid.config import Config
 from jreid.configs.demo import small
 from jreid.data.augmentations import Flip
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.sampling import PerModality
 from jreid.data.views import View
 from jreid.losses.agreement import Agreement
@@ -43,7 +44,6 @@ from jreid.losses.identity import Identity
 from jreid.losses.image_distance import ImageDistance
 from jreid.losses.least_squares import LeastSquares
 from jreid.models.content_style import (
-    MODALITIES,
     SCALES,
     STEM,
     ContentStyleNetwork,
@@ -76,7 +76,7 @@ def _config(name, data, alone, rate, reconstructs):
         name=name,
         data=data,
         size=(256, 128),
-        views={m: View(STEM, (Flip(0.5),), modality=m) for m in MODALITIES},
+        views={m: View(STEM, (Flip(0.5),), modality=m) for m in MODALITY_NAMES},
         sampling=PerModality(identities=3, images=3),
         steps_per_epoch=200,
         network=ContentStyleNetwork(
@@ -133,15 +133,17 @@ def _pairs(real, made):
 
 def _judgements(kind):
     return tuple(
-        (f"judgements.{kind}_{m}_{s}", 1.0) for m in MODALITIES for s in range(SCALES)
+        (f"judgements.{kind}_{m}_{s}", 1.0)
+        for m in MODALITY_NAMES
+        for s in range(SCALES)
     )
 
 
 def _distance(weight, what, kind):
     return ImageDistance(
         weight,
-        on=tuple(f"{what}.{kind}{m}" for m in MODALITIES),
-        target=tuple(f"{what}.{m}" for m in MODALITIES),
+        on=tuple(f"{what}.{kind}{m}" for m in MODALITY_NAMES),
+        target=tuple(f"{what}.{m}" for m in MODALITY_NAMES),
     )
 
 

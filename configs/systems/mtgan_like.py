@@ -31,6 +31,7 @@ from typing import Any
 from jreid.config import Config
 from jreid.configs.demo import small
 from jreid.data.augmentations import Flip, PadCrop
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.regdb import RegDB
 from jreid.data.sampling import PerModality
 from jreid.data.views import View
@@ -39,7 +40,7 @@ from jreid.losses.identity import Identity
 from jreid.losses.image_distance import ImageDistance
 from jreid.losses.least_squares import LeastSquares
 from jreid.models.aligned import Generator, PatchDiscriminator
-from jreid.models.counterparts import BRANCHES, MODALITIES, CounterpartNetwork
+from jreid.models.counterparts import BRANCHES, CounterpartNetwork
 from jreid.models.embedding import Embedding
 from jreid.models.resnet import ResNet
 from jreid.training.optimizers import Adam
@@ -58,7 +59,7 @@ def mtgan_like(data: Any) -> Config:
         name="mtgan_like",
         data=data,
         size=(256, 128),
-        views={modality: View(modality, pipe) for modality in MODALITIES},
+        views={modality: View(modality, pipe) for modality in MODALITY_NAMES},
         sampling=PerModality(identities=8, images=4),
         network=CounterpartNetwork(trunk=ResNet(last_stride=1)),
         pretrained="weights/resnet50.npz",
@@ -69,7 +70,7 @@ def mtgan_like(data: Any) -> Config:
         phases=(
             Phase(
                 making,
-                players=("generators", *MODALITIES),
+                players=("generators", *MODALITY_NAMES),
                 sampling=PerModality(identities=4, images=4),
                 schedule=Steps(epochs=making, warmup=0, drops=()),
             ),
@@ -89,7 +90,7 @@ def mtgan_like(data: Any) -> Config:
 def players() -> dict[str, Player]:
     """In the order of their turns; see the phases."""
     adam = Adam(lr=2e-4, beta1=0.5, beta2=0.999, weight_decay=0.0, groups=())
-    made = tuple((f"judgements.made_{m}", 1.0) for m in MODALITIES)
+    made = tuple((f"judgements.made_{m}", 1.0) for m in MODALITY_NAMES)
     logits, features = (
         tuple((f"{kind}.{branch}", 1.0) for branch in BRANCHES)
         for kind in ("logits", "features")
@@ -110,15 +111,15 @@ def players() -> dict[str, Player]:
         },
         "reid",
     )
-    judges = {m: _judge(m, adam) for m in MODALITIES}
+    judges = {m: _judge(m, adam) for m in MODALITY_NAMES}
     return {"generators": generators, **judges, "encoder": encoder}
 
 
 def _distance(weight, kind):
     return ImageDistance(
         weight,
-        on=tuple(f"images.{kind}_{m}" for m in MODALITIES),
-        target=tuple(f"images.{m}" for m in MODALITIES),
+        on=tuple(f"images.{kind}_{m}" for m in MODALITY_NAMES),
+        target=tuple(f"images.{m}" for m in MODALITY_NAMES),
     )
 
 

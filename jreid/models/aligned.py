@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from jreid.bounds import at_least, between
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.models.resnet import ResNet
 
 STEM = "any"
-MODALITIES = ("visible", "infrared")
 ROLES = (
     "encoder_alone",
     "encoder",
@@ -95,10 +95,10 @@ class AlignedNetwork:
                     f"players, {', '.join(ROLES)}, and judgements, {', '.join(JUDGED)}"
                 )
             of = getattr(critic, "of", None)
-            if of not in MODALITIES or not hasattr(critic, "make"):
+            if of not in MODALITY_NAMES or not hasattr(critic, "make"):
                 raise ValueError(
                     f"critics.{name} is {critic!r}; it needs make(rngs, dtype) and of, "
-                    f"one of {', '.join(MODALITIES)}"
+                    f"one of {', '.join(MODALITY_NAMES)}"
                 )
 
     def player_names(self) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ class AlignedNetwork:
             "images": tuple(
                 f"{kind}{modality}"
                 for kind in ("", "made_", "cycle_", "same_")
-                for modality in MODALITIES
+                for modality in MODALITY_NAMES
             ),
         }
         return tuple(f"{kind}.{n}" for kind, names in kinds.items() for n in names)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from jreid.bounds import at_least
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.models.resnet import ResNet
 
 STEM = "any"
-MODALITIES = ("visible", "infrared")
 KINDS = ("", "made_", "same_", "cycle_")
 SCALES = 2  # at which a discriminator looks at an image
 
@@ -89,10 +89,10 @@ class ContentStyleNetwork:
 
     def check(self) -> None:
         """Raises ValueError naming a field that does not fit the others."""
-        if self.reconstructs not in MODALITIES:
+        if self.reconstructs not in MODALITY_NAMES:
             raise ValueError(
                 f"reconstructs is {self.reconstructs!r}; allowed are "
-                f"{', '.join(MODALITIES)}"
+                f"{', '.join(MODALITY_NAMES)}"
             )
         halvings = max(self.style.halvings, self.discriminator.levels + SCALES - 1)
         if min(self.size) < 2**halvings or any(side % 2 for side in self.size):
@@ -111,16 +111,16 @@ class ContentStyleNetwork:
         kinds = {
             "features": ("v1",),
             "embeddings": ("v1",),
-            "logits": ("v1", *(f"{k}{m}" for k in KINDS[:2] for m in MODALITIES)),
+            "logits": ("v1", *(f"{k}{m}" for k in KINDS[:2] for m in MODALITY_NAMES)),
             "judgements": tuple(
                 f"{k}_{m}_{s}"
                 for k in ("real", "made")
-                for m in MODALITIES
+                for m in MODALITY_NAMES
                 for s in scales
             ),
-            "images": tuple(f"{k}{m}" for k in KINDS for m in MODALITIES),
-            "contents": tuple(f"{k}{m}" for k in KINDS[:2] for m in MODALITIES),
-            "styles": tuple(f"{k}{m}" for k in KINDS[:2] for m in MODALITIES),
+            "images": tuple(f"{k}{m}" for k in KINDS for m in MODALITY_NAMES),
+            "contents": tuple(f"{k}{m}" for k in KINDS[:2] for m in MODALITY_NAMES),
+            "styles": tuple(f"{k}{m}" for k in KINDS[:2] for m in MODALITY_NAMES),
         }
         return tuple(f"{kind}.{n}" for kind, names in kinds.items() for n in names)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.models.aligned import Generator, PatchDiscriminator
 from jreid.models.pooling import Average
 from jreid.models.resnet import ResNet
 from jreid.models.two_stream import Branch, TwoStream
 
-MODALITIES = ("visible", "infrared")
 BRANCHES = ("own", "made", "mean")
 """Of the image itself, of its made counterpart, and the mean of both."""
 
@@ -36,11 +36,11 @@ class CounterpartNetwork:
     def reid(self) -> TwoStream:
         """The part of the network of two streams."""
         branches = (Branch("v1", Average()),)
-        return TwoStream(branches=branches, trunk=self.trunk, stems=MODALITIES)
+        return TwoStream(branches=branches, trunk=self.trunk, stems=MODALITY_NAMES)
 
     def player_names(self) -> tuple[str, ...]:
         """The players whose turns the module knows."""
-        return ("generators", *MODALITIES, "encoder")
+        return ("generators", *MODALITY_NAMES, "encoder")
 
     def names(self) -> tuple[str, ...]:
         """What a term can stand on, though not in every player's turn."""
@@ -48,18 +48,18 @@ class CounterpartNetwork:
             "features": BRANCHES,
             "embeddings": BRANCHES,
             "logits": BRANCHES,
-            "judgements": ("real", "made", *(f"made_{m}" for m in MODALITIES)),
+            "judgements": ("real", "made", *(f"made_{m}" for m in MODALITY_NAMES)),
             "images": tuple(
                 f"{kind}{modality}"
                 for kind in ("", "made_", "cycle_", "same_")
-                for modality in MODALITIES
+                for modality in MODALITY_NAMES
             ),
         }
         return tuple(f"{kind}.{n}" for kind, names in kinds.items() for n in names)
 
     def stem_names(self) -> tuple[str, ...]:
         """The stems that a view can name; a view's stem is its images' modality."""
-        return MODALITIES
+        return MODALITY_NAMES
 
     def torch_names(self) -> dict[str, str]:
         """Our subtrees and theirs in a file of pretrained weights."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from jreid.bounds import at_least, between
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.device_augmentations import EraseNormalised
 from jreid.models.resnet import ResNet
 
-MODALITIES = ("visible", "infrared")
 GROUPS = 4
 """Of the codes, one for each residual block of the decoder."""
 SCALES = 3
@@ -122,19 +122,19 @@ class DisentangledNetwork:
                 for name in by_modality([f"{kind}_" for kind in JUDGED])
                 for size in sizes
             ),
-            "slopes": tuple(f"{m}_{size}" for m in MODALITIES for size in sizes),
+            "slopes": tuple(f"{m}_{size}" for m in MODALITY_NAMES for size in sizes),
         }
         return tuple(f"{kind}.{n}" for kind, names in kinds.items() for n in names)
 
     def stem_names(self) -> tuple[str, ...]:
         """The stems that a view can name."""
-        return MODALITIES
+        return MODALITY_NAMES
 
     def torch_names(self) -> dict[str, str]:
         """Our subtrees and theirs in a file of pretrained weights."""
         encoders = {
             f"attributes/{modality}/{part}": part
-            for modality in MODALITIES
+            for modality in MODALITY_NAMES
             for part in ("stem", "trunk")
         }
         return encoders | {"reid/trunk": "trunk"}
@@ -149,5 +149,5 @@ class DisentangledNetwork:
 def by_modality(prefixes) -> tuple[str, ...]:
     """Each prefix before the name of each modality."""
     return tuple(
-        f"{prefix}{modality}" for prefix in prefixes for modality in MODALITIES
+        f"{prefix}{modality}" for prefix in prefixes for modality in MODALITY_NAMES
     )

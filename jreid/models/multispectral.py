@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from jreid.bounds import at_least
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.models.resnet import ResNet
 
-MODALITIES = ("visible", "infrared")
 CHANNELS = 4
 """Of the images that are told apart: red, green, blue, infrared."""
 KINDS = ("", "made_", "same_", "cycle_")
@@ -94,17 +94,19 @@ class MultispectralNetwork:
             "judgements": tuple(
                 f"{kind}_{m}_{scale}"
                 for kind in ("real", "made")
-                for m in MODALITIES
+                for m in MODALITY_NAMES
                 for scale in range(SCALES)
             ),
-            "images": tuple(f"{kind}{m}" for kind in KINDS for m in MODALITIES),
-            "codes": tuple(f"{kind}{m}" for kind in ("", "again_") for m in MODALITIES),
+            "images": tuple(f"{kind}{m}" for kind in KINDS for m in MODALITY_NAMES),
+            "codes": tuple(
+                f"{kind}{m}" for kind in ("", "again_") for m in MODALITY_NAMES
+            ),
         }
         return tuple(f"{kind}.{n}" for kind, names in kinds.items() for n in names)
 
     def stem_names(self) -> tuple[str, ...]:
         """What a view can name: the modality of its images."""
-        return MODALITIES
+        return MODALITY_NAMES
 
     def torch_names(self) -> dict[str, str]:
         """Our subtrees and theirs in a file of pretrained weights."""

@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from jreid.run.image_list import MODALITIES, ImageList
+from jreid.data.datasets import MODALITY_NAMES
+from jreid.run.image_list import ImageList
 from jreid.shapes import Float, UInt8
 
 Pixels = UInt8[np.ndarray, "n h w 3"]
@@ -81,7 +82,7 @@ def batches_of(
         batch_size: the most images of a batch.
     """
     batches = []
-    for modality in MODALITIES:
+    for modality in MODALITY_NAMES:
         mine = [row for row, (_, own) in enumerate(rows) if own == modality]
         for start in range(0, len(mine), batch_size):
             numbers = tuple(mine[start : start + batch_size])

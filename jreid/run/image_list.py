@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.image_folders import PassedOver, is_folder, is_image
 from jreid.data.image_folders import entries as image_entries
 from jreid.data.modality_words import MODALITY_WORDS
 from jreid.whole_files import replacing
-
-MODALITIES = ("visible", "infrared")
 
 
 @dataclass(frozen=True)
@@ -89,12 +88,12 @@ def _parse(line: bytes, modality: str) -> tuple[str, str]:
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text; is this a list of images?") from None
     word = MODALITY_WORDS.get(given.strip().lower())
-    modality = given.strip() or modality if word is None else MODALITIES[word]
+    modality = given.strip() or modality if word is None else MODALITY_NAMES[word]
     if not path.strip() or "\0" in path:
         raise ValueError(
             f"{line[:80]!r} has no path; write `path` or `path<TAB>modality`"
         )
-    if modality not in MODALITIES:
+    if modality not in MODALITY_NAMES:
         raise ValueError(
             f"the modality is {modality!r}; write visible or infrared after a tab, or "
             "give --modality for all images"
@@ -139,7 +138,7 @@ def list_folder(
 
 def _modality_of(parts: Sequence[str]) -> str:
     """The modality that one of the folders on a path is named by, if only one is."""
-    named = {part.lower() for part in parts} & {*MODALITIES}
+    named = {part.lower() for part in parts} & {*MODALITY_NAMES}
     return named.pop() if len(named) == 1 else ""
 
 

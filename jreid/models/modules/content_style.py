@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.rows import joined
-from jreid.models.content_style import MODALITIES, SCALES
+from jreid.models.content_style import SCALES
 from jreid.models.content_style import ContentStyleNetwork as Part
 from jreid.models.modules.adapters import LUMINANCE
 from jreid.models.modules.content_decoder import StyleDecoder
@@ -75,10 +76,10 @@ class ContentStyleNetwork(nnx.Module):
         part.check()
         made: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.encoder = Encoder(part, classes, **made)
-        self.styles = nnx.Dict({m: Style(part, **made) for m in MODALITIES})
+        self.styles = nnx.Dict({m: Style(part, **made) for m in MODALITY_NAMES})
         judge = part.discriminator
         self.discriminators = nnx.Dict(
-            {m: Scales(judge, SCALES, **made) for m in MODALITIES}
+            {m: Scales(judge, SCALES, **made) for m in MODALITY_NAMES}
         )
         self.size = tuple(part.size)
         self.reconstructs = part.reconstructs
@@ -101,7 +102,7 @@ class ContentStyleNetwork(nnx.Module):
             for modality, style in self.styles.items():
                 style.remember(outputs["styles"][modality])
             return outputs
-        outputs = self._generated({m: made[m] for m in MODALITIES})
+        outputs = self._generated({m: made[m] for m in MODALITY_NAMES})
         # each modality has the batch statistics of its own images, as the released has
         vectors = {view: self.encoder.vectors(images[view]) for view in stems}
         features, embeddings = (
@@ -109,7 +110,7 @@ class ContentStyleNetwork(nnx.Module):
         )
         logits = {"v1": self.encoder.classifier(embeddings)}
         for kind in ("", "made_"):
-            for name in (f"{kind}{m}" for m in MODALITIES):
+            for name in (f"{kind}{m}" for m in MODALITY_NAMES):
                 logits[name] = self._logits(made[name])
         heads = {"features": features, "embeddings": embeddings}
         return outputs | {k: {"v1": x} for k, x in heads.items()} | {"logits": logits}
@@ -134,20 +135,20 @@ class ContentStyleNetwork(nnx.Module):
         return {"translated": normalised(made), "cycle": normalised(back)}
 
     def _generated(self, real):
-        contents = {m: self._content(real[m]) for m in MODALITIES}
-        styles = {m: self.styles[m].encoder(real[m]) for m in MODALITIES}
+        contents = {m: self._content(real[m]) for m in MODALITY_NAMES}
+        styles = {m: self.styles[m].encoder(real[m]) for m in MODALITY_NAMES}
         images = dict(real)
         for m, other in OTHER.items():
             decoder = self.styles[m].decoder
             images[f"made_{m}"] = decoder(contents[other], styles[m])
             by = m if m == "visible" else self.reconstructs
             images[f"same_{m}"] = self.styles[by].decoder(contents[m], styles[m])
-        for m in MODALITIES:
+        for m in MODALITY_NAMES:
             fake = images[f"made_{m}"]
             # named by whose content it is: of a made infrared image the visible one's
             contents[f"made_{OTHER[m]}"] = self._content(fake)
             styles[f"made_{m}"] = self.styles[m].encoder(fake)
-        for m in MODALITIES:
+        for m in MODALITY_NAMES:
             again = contents[f"made_{m}"]
             images[f"cycle_{m}"] = self.styles[m].decoder(again, styles[m])
         judged = self._judged(images, "made_")
@@ -157,7 +158,7 @@ class ContentStyleNetwork(nnx.Module):
     def _judged(self, images, kind):
         return {
             f"{kind or 'real_'}{m}_{scale}": judgement
-            for m in MODALITIES
+            for m in MODALITY_NAMES
             for scale, judgement in enumerate(
                 self.discriminators[m](images[f"{kind}{m}"])
             )

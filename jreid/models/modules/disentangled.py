@@ -9,8 +9,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.rows import joined, positions
-from jreid.models.disentangled import GROUPS, MODALITIES
+from jreid.models.disentangled import GROUPS
 from jreid.models.disentangled import DisentangledNetwork as Part
 from jreid.models.modules.attributes import (
     LIT,
@@ -185,7 +186,7 @@ class DisentangledNetwork(nnx.Module):
         No gradient goes through a made image to what made it.
         """
         prototypes, styles = [], []
-        for number, m in enumerate(MODALITIES):
+        for number, m in enumerate(MODALITY_NAMES):
             made = jax.lax.stop_gradient(images[f"cross_{m}"])
             x = jnp.split(real[m], [len(made)])
             x = jnp.concatenate([x[0], made, x[1]])
@@ -201,7 +202,7 @@ class DisentangledNetwork(nnx.Module):
         rows = rows_of_sets(slots)
         place = positions(dict.fromkeys(views, slots))
         each, columns = slots + (slots + 1) // 2, []
-        for number, m in enumerate(MODALITIES):
+        for number, m in enumerate(MODALITY_NAMES):
             content, style, slot, copy = rows
             columns.append(
                 (number * each + content, number * each + style, place[m][slot], copy)
@@ -209,6 +210,6 @@ class DisentangledNetwork(nnx.Module):
         content, style, source, copy = map(np.concatenate, zip(*columns, strict=True))
         halves = self.reid.directions(*codes)
         combined = jnp.concatenate([halves[0][content], halves[1][style]], 1)
-        key = None if rng is None else jax.random.fold_in(rng, len(MODALITIES))
+        key = None if rng is None else jax.random.fold_in(rng, len(MODALITY_NAMES))
         order = {"source": jnp.asarray(source, jnp.int32), "copy": jnp.asarray(copy)}
         return self.reid.heads(combined, key) | order
