@@ -161,6 +161,24 @@ def test_missing_output_is_named():
         make_objective(paper_parts.objective())(outputs, make_batch())
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("logits.z3", "asks for 'z3'; allowed is what"), ("", "on is nothing")],
+)
+def test_a_term_of_ones_own_that_asks_for_what_is_not_there_is_named(asked, said):
+    class Own(Constant):
+        def __call__(self, outputs, batch, rng=None):
+            if not asked:
+                raise ValueError("on is nothing")
+            return outputs["logits"]["z3"].mean()
+
+    objective = make_objective({"mine": Own(1.0, 0)}, "critic")
+    with pytest.raises(ValueError, match=f"^the term critic/mine:? {said}") as told:
+        objective(make_outputs(), make_batch())
+    if asked:
+        assert "features.v1" in str(told.value) and "ids, modality" in str(told.value)
+
+
 def test_useless_weights_are_refused():
     with pytest.raises(ValueError, match="nothing to minimise"):
         make_objective({"a": Constant(0.0, 1.0)})

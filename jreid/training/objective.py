@@ -33,12 +33,15 @@ class Term(Protocol):
 Objective = Callable[..., tuple["jax.Array", dict[str, "jax.Array"]]]
 
 
-def make_objective(terms: Mapping[str, Term]) -> Objective:
+def make_objective(terms: Mapping[str, Term], player: str = "") -> Objective:
     """Returns `objective(outputs, batch, rng=None) -> (total, metrics)`.
 
     The total is the weighted sum in float32. `metrics` holds it as "loss" and the
     unweighted value of every term as "loss/<name>". A term of weight 0 is not computed.
     Each term gets random numbers of its own.
+
+    Args:
+      player: whose terms they are, where several take turns; errors name it.
 
     Raises:
       ValueError: if a weight is not finite, or no term has a weight other than 0.
@@ -61,8 +64,35 @@ def make_objective(terms: Mapping[str, Term]) -> Objective:
         for index, (name, term) in enumerate(terms.items()):
             if term.weight != 0:
                 own = None if rng is None else jax.random.fold_in(rng, index)
-                values[f"loss/{name}"] = value = term(outputs, batch, own)
+                value = _value(
+                    f"{player}/{name}".lstrip("/"), term, outputs, batch, own
+                )
+                values[f"loss/{name}"] = value
                 total = total + (term.weight * value).astype(total.dtype)
         return total, {"loss": total} | values
 
     return objective
+
+
+def _value(name: str, term: Term, outputs: Outputs, batch: Batch, rng: Any) -> Any:
+    """The term's value.
+
+    Raises:
+      ValueError: it asks for what is not there; names the term.
+    """
+    try:
+        return term(outputs, batch, rng)
+    except ValueError as error:
+        raise ValueError(f"the term {name}: {error}") from error
+    except KeyError as error:
+        there = [
+            f"{kind}.{key}"
+            for kind, of_kind in outputs.items()
+            if isinstance(of_kind, Mapping)
+            for key in of_kind
+        ]
+        raise ValueError(
+            f"the term {name} asks for {error}; allowed is what the network returns "
+            f"then, {', '.join(sorted(there))}, and what is known of the batch, "
+            f"{', '.join(sorted(batch))}"
+        ) from error

@@ -64,7 +64,7 @@ def _turn(run, named_player, work, memory, state, batch):
     """One player's update; the step's number stays."""
     name, player, tx = named_player
     mine, others = split_by(player.params, state.params)
-    objective = make_objective(player.objective)
+    objective = make_objective(player.objective, name)
 
     def loss(mine):
         whole = merged(mine, others)
