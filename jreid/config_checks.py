@@ -121,7 +121,7 @@ def _check_objectives(config):
         if name not in known:
             raise ValueError(
                 f"players has {name!r}; allowed with this network are "
-                f"{', '.join(known)}"
+                f"{', '.join(known)}, and others where its player_names() has them"
             )
         _check_terms(f"players.{name}.objective", player.objective, outputs)
     for index, phase in enumerate(config.phases):

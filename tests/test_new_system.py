@@ -3,15 +3,24 @@
 import json
 import pathlib
 import re
+from dataclasses import dataclass
 
+import jax
 import narrow
 import numpy as np
 import pytest
 import tiny
+from test_learner import make_batch, make_system
 
 from jreid import evaluate, parts, train
 from jreid.config_files import load
+from jreid.losses.least_squares import LeastSquares
+from jreid.models.aligned import AlignedNetwork
+from jreid.models.modules import aligned
+from jreid.models.modules.layers import Linear
+from jreid.training.players import Player
 
+SYSTEMS = pathlib.Path(__file__).parent / "systems"
 pytestmark = pytest.mark.usefixtures("systems_built_once")
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "new-system.md"
 
@@ -107,3 +116,82 @@ def test_what_is_no_critic_is_refused(player):
     config.players["generators"].objective["fool_colours"].on = "judgements.colour"
     with pytest.raises(ValueError, match=r"fool_colours.on is 'judgements.colour'"):
         parts.check(config)
+
+
+def test_a_player_without_parameters_is_refused():
+    config = load(str(SYSTEMS / "players.py"))
+    config.players["generator"].params = "generators"  # its path is generator/...
+    with pytest.raises(ValueError, match=r"generator.params is 'generators', with whi"):
+        jax.eval_shape(lambda: make_system(config).init(0))
+
+
+def test_a_player_that_a_network_does_not_know_is_refused(player):
+    config = load(str(player))
+    config.players["people"] = config.players["colours"]
+    with pytest.raises(ValueError, match=r"'people'; allowed .*player_names\(\) has"):
+        parts.check(config)
+
+
+@dataclass(slots=True)
+class CriticOfFeatures(AlignedNetwork):
+    """AlignGAN's network and a critic of features, as the page says in words."""
+
+    def player_names(self):
+        return (*AlignedNetwork.player_names(self), "people")
+
+    def names(self):
+        return (*AlignedNetwork.names(self), "judgements.people")
+
+    def make(self, classes, rngs, dtype):
+        return JudgedFeatures(self, classes, dtype=dtype, rngs=rngs)
+
+
+class JudgedFeatures(aligned.AlignedNetwork):
+    def __init__(self, part, classes, *, dtype, rngs):
+        super().__init__(part, classes, dtype=dtype, rngs=rngs)
+        self.people = Linear(part.trunk.channels()[-1], 1, rngs=rngs)
+
+    def __call__(self, images, stems, rng=None, *, ids, player, made):
+        shown = "encoder" if player == "people" else player
+        own = {"ids": ids, "player": shown, "made": made}
+        outputs = super().__call__(images, stems, rng, **own)
+        if player in ("encoder", "people"):
+            outputs["judgements"]["people"] = self.people(outputs["features"]["v1"])
+        return outputs
+
+
+@pytest.mark.slow
+def test_a_critic_of_features_is_a_network_that_inherits():
+    """Of the shapes of one step alone; both who judges and who is judged feel it."""
+    config = narrow.narrow("aligngan")
+    narrow.shrink(config)
+    network = config.network
+    fields = [
+        name for name in AlignedNetwork.__dataclass_fields__ if name != "translates"
+    ]
+    config.network = CriticOfFeatures(*(getattr(network, name) for name in fields))
+    fool = LeastSquares(on="judgements.people")
+    config.players["encoder"].objective["fool_people"] = fool
+    judge = LeastSquares(on="judgements.people", target=0.0)
+    adam = config.players["visible"].optimizer
+    config.players["people"] = Player({"judge": judge}, "people", adam)
+    config.phases, config.schedule.epochs = config.phases[2:], 1
+    config.phases[0].players += ("people",)
+    config.schedule.drops = ()
+    for one in config.players.values():
+        one.sampling = None
+    parts.check(config)
+    system = make_system(config)
+
+    def step(batch):
+        return system.step(system.init(0), batch, 0)
+
+    state, scalars = jax.eval_shape(step, make_batch())
+    assert {"people/loss/judge", "encoder/loss/fool_people"} < set(scalars)
+    assert state.params["people"].keys() == {"kernel", "bias"}
+    paths = [
+        jax.tree_util.keystr(p)
+        for p, _ in jax.tree.leaves_with_path(state.opt_state["people"])
+    ]
+    assert any("people" in path for path in paths)
+    assert not any("encoder" in path for path in paths)

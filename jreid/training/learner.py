@@ -118,4 +118,13 @@ def make_system(
 
 
 def _own(players: Mapping[str, Player] | None, name: str, params: Tree) -> Tree:
-    return split_by(players[name].params, params)[0] if players else params
+    if not players:
+        return params
+    mine, others = split_by(players[name].params, params)
+    if not mine:
+        top = dict.fromkeys(path.split("/")[0] for path in paths_of(others))
+        raise ValueError(
+            f"config.players.{name}.params is {players[name].params!r}, with which no "
+            f"parameter's path begins; they begin with {', '.join(top)}"
+        )
+    return mine
