@@ -136,6 +136,14 @@ def test_stem_distance():
     same(stem_distance(*arrays(x, MODALITY)), expected)
 
 
+@pytest.mark.parametrize("modality", [0, 1])
+def test_stems_of_one_modality_alone_have_no_distance(modality):
+    """Not that of its vectors to 0, which would draw these there."""
+    x, alone = arrays(drawn_maps(), np.full(B, modality))
+    value, slope = jax.value_and_grad(stem_distance)(x, alone)
+    assert value == 0 and not slope.any()
+
+
 def test_channel_divergence():
     x, total = drawn_maps(), 0.0
     for m in (0, 1):

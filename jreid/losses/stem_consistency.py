@@ -20,13 +20,14 @@ def stem_distance(
     """Euclidean length of the modalities' difference of mean vectors, plus 1e-6 each.
 
     A row's vector is its map's generalised mean over places, (mean x^3 + 1e-12)^(1/3);
-    negative values count as 0.
+    negative values count as 0. Where a modality has no row the distance is 0.
     """
     cubes = jnp.mean(jnp.maximum(widen(maps), 0) ** 3, axis=(1, 2))
     visible, infrared = _shares(modality, cubes.dtype)[..., None]
     vectors = (cubes + 1e-12) ** (1 / 3)
     gap = jnp.sum(vectors * visible, 0) - jnp.sum(vectors * infrared, 0)
-    return jnp.sqrt(jnp.sum((gap + 1e-6) ** 2))
+    both = jnp.any(visible > 0) & jnp.any(infrared > 0)
+    return jnp.where(both, jnp.sqrt(jnp.sum((gap + 1e-6) ** 2)), 0)
 
 
 def channel_divergence(
