@@ -92,7 +92,11 @@ def test_a_player_of_ones_own_plays(player, tmp_path, embedded):
     assert len(own) == 4
     for name in own:
         assert (states[0][name] != states[1][name]).any(), name
-    for line in tiny.metrics(tmp_path / "run"):
+    before, after = (np.concatenate([x[n].ravel() for n in own]) for x in states)
+    way = np.linalg.norm(after - before) / np.linalg.norm(before)
+    lines = tiny.metrics(tmp_path / "run")
+    np.testing.assert_allclose(lines[1]["colours/update_ratio"], way, rtol=1e-3)
+    for line in lines:
         assert line["generators/loss/fool_colours"] > 0
         terms = [line[f"colours/loss/{name}"] for name in ("real", "fake")]
         np.testing.assert_allclose(line["colours/loss"], sum(terms) / 2, rtol=1e-5)

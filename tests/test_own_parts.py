@@ -115,7 +115,7 @@ def test_each_own_term_changes_the_loss_and_moves_its_parts(name):
 
 
 @LONG
-@pytest.mark.parametrize("system", ["cmgan"])
+@pytest.mark.parametrize("system", ["cmcen_adv", "cmgan", "fbp_like"])
 def test_an_adversary_hides_the_modality_by_its_reversal(system):
     """Without it the discriminator learns as it did, and the network nothing of it."""
     config, graph, params, stats = state_of(system)
