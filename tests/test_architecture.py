@@ -52,20 +52,18 @@ run.pretrained run.results
 run.fingerprints
 run.embedder run.images
 run.training_set
-search.extra search.reliability
-search.calibration
-report.*
 run.*
 search.*
 explanation_kind
 explanation
+report.*
 serve.*
 doctor.*
 export.program export.torch_network.resnet export.torch_network.head
 export.torch_network.network
 export.*
 finish
-embed evaluate train prepare explain report.__main__ search.__main__ export.__main__
+embed evaluate train prepare explain search.__main__ export.__main__
 __main__
 """
 LEVELS = {
