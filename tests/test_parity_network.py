@@ -51,7 +51,8 @@ ROWS += ("gem_only", "average_only", "gem_max", "gem_average")
 VARIANTS = {repr(load(f"sysu:{row}").network): row for row in ROWS}.values()
 
 
-LONG = ("ours2", "gem_average")  # of what the others have one by one
+# Of what the others have one by one.
+LONG = ("ours2", "ours3", "gem_only", "gem_average")
 
 
 @pytest.mark.parametrize(
