@@ -251,7 +251,7 @@ def test_regdb_is_trained_and_scored_in_both_directions(tree, tmp_path):
     assert {s["counted"] for s in scores} == {4}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_divergence_names_step_and_term(tree, tmp_path):
     config = tiny.tiny_config(tree)
     config.optimizer.lr = 1e30
