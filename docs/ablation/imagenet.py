@@ -7,6 +7,7 @@ losses, batches, optimiser and rates are those of `sysu:hc`, augmentations those
 `demo:hc`. Not for systems of phases.
 """
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -21,13 +22,10 @@ EPOCHS, STEPS = 24, 5
 
 def get_config(variant: str) -> Config:
     """The system's own config, but for images, length and test."""
-    config, shown = (
-        make(variant, SysuMM01("synvi", train_on_val=False), "imagenet")
-        for _ in range(2)
-    )
+    config = make(variant, SysuMM01("synvi", train_on_val=False), "imagenet")
     if config.phases:
         raise ValueError(f"{variant} has phases, which this does not shorten")
-    config.views, config.size = small(shown).views, (96, 48)
+    config.views, config.size = small(copy.deepcopy(config)).views, (96, 48)
     config.schedule, config.steps_per_epoch = shortened(config.schedule), STEPS
     config.evaluation.draw = "agw"
     config.loading.cache = True
@@ -38,7 +36,7 @@ def shortened(schedule: Any) -> Any:
     """Warm-up and drops at the same parts of the whole."""
     ratio = EPOCHS / schedule.epochs
     warmup = max(1, round(ratio * schedule.warmup)) if schedule.warmup else 0
-    changes = {"epochs": EPOCHS, "warmup": warmup}
+    changes: dict[str, Any] = {"epochs": EPOCHS, "warmup": warmup}
     if isinstance(schedule, Steps):
         drops = {round(ratio * epoch): factor for epoch, factor in schedule.drops}
         changes["drops"] = tuple(sorted(drops.items()))

@@ -35,8 +35,8 @@ class Run:
     images_per_step: int
     mesh: Mesh
     system: System
-    optimizers: Mapping[str, Any]
-    rates: Mapping[str, Any]
+    optimizers: Mapping[str, str]  # by player: the path of its optimiser
+    rates: Mapping[str, Any]  # by player, or "" without: the rate at each step
     embedder: Embedder
     state: TrainState
 
