@@ -16,7 +16,7 @@ from jreid.losses.least_squares import LeastSquares
 from jreid.models.modules.aligned import another_identity
 from jreid.models.modules.generators import TransposedConv, instance_norm
 from jreid.models.modules.keys import WeightKeys
-from jreid.models.modules.translations import made_earlier, normalised, signed
+from jreid.models.modules.translations import normalised, signed
 from jreid.run.translations import first_of_people, save_translations
 from jreid.training.normalisation import grey_levels, normalise
 from jreid.training.state import TrainState
@@ -100,13 +100,6 @@ def test_wrong_pairs_are_rolled_by_one_identity():
     np.testing.assert_array_equal(another_identity(ids), [2, 3, 4, 5, 0, 1])
     mixed = np.array([1, 2, 1, 1, 2, 3])
     assert (mixed[np.asarray(another_identity(jnp.asarray(mixed)))] != mixed).all()
-
-
-def test_who_judges_before_anything_is_made_is_named():
-    image = jnp.ones(3)
-    assert made_earlier({"made_visible": image}, "made_visible", "visible") is image
-    with pytest.raises(ValueError, match=r"visible judges made_visible.*order of conf"):
-        made_earlier({}, "made_visible", "visible")
 
 
 def test_grey_levels_come_back(rng):

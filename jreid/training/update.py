@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jreid.training.made import Made
 from jreid.training.objective import make_objective
 from jreid.training.scalars_by_part import by_part
 from jreid.training.state import TrainState
@@ -45,7 +46,7 @@ def update_players(run, players, txs, work, memory, state, batch):
             continue
         own = batch["players"][name] if player.sampling is not None else batch
         state, values, images = _turn(
-            functools.partial(run, player=name, made=made),
+            functools.partial(run, player=name, made=Made(made, name)),
             (name, player, txs[name]),
             work,
             memory,

@@ -17,7 +17,6 @@ from jreid.models.modules.layers import BatchNorm, Linear
 from jreid.models.modules.pooling import average_pool
 from jreid.models.modules.translations import (
     OTHER,
-    made_earlier,
     signed,
     there_and_back,
     translations,
@@ -106,7 +105,7 @@ class AlignedNetwork(nnx.Module):
         own = dict(self.critics)
         alone = {"visible": "visible", "infrared_alone": "infrared"} | own
         judge, modality = self.discriminators[player], alone[player]
-        fake = judge(made_earlier(made, f"made_{modality}", player))
+        fake = judge(made[f"made_{modality}"])
         return {"judgements": {"real": judge(real[modality]), "made": fake}}
 
     def embed(
@@ -182,8 +181,7 @@ class AlignedNetwork(nnx.Module):
     def _joint(self, real, ids, made):
         judge = self.discriminators["infrared"]
         of_real, of_fake, fake = (
-            made_earlier(made, name, "infrared")
-            for name in ("map_infrared", "map_visible", "made_infrared")
+            made[name] for name in ("map_infrared", "map_visible", "made_infrared")
         )
         return {
             "real": judge(real, of_real),

@@ -64,18 +64,3 @@ def normalised(images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
     """The inverse of `signed`."""
     mean, std = image_statistics(images.ndim, images.dtype)
     return ((images + 1) / 2 - mean) / std
-
-
-def made_earlier(made: Mapping[str, Array], name: str, player: str) -> Array:
-    """What an earlier player's turn has made.
-
-    Raises:
-      ValueError: none has.
-    """
-    if name not in made:
-        raise ValueError(
-            f"the player {player} judges {name}, which no earlier turn of the step has "
-            "made; turns have the order of config.players: put the generators before "
-            f"{player} there, and into each phase that it plays in"
-        )
-    return made[name]
