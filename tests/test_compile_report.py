@@ -237,6 +237,14 @@ def test_what_is_traced_is_the_step_of_a_system(system, batches):
     assert (8, 3) in [leaf.shape for leaf in jax.tree.leaves(params)]  # a classifier
 
 
+@pytest.mark.parametrize(
+    ("spec", "images"),
+    [("sysu", 64), ("sysu:rle", 48), ("sysu:caj", 96), ("sysu:jsia", 18)],
+)
+def test_a_batch_is_the_config_s_own_where_none_is_given(spec, images):
+    assert compile_report.own_batch(load(spec)) == images
+
+
 def test_a_missing_plugin_is_named_with_its_remedy(monkeypatch, capsys):
     monkeypatch.setattr(compile_report, "find_spec", lambda name: None)
     assert compile_report.main([]) == 2

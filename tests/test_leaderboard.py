@@ -14,12 +14,20 @@ from jreid.config_files import load
 from jreid.config_json import from_json
 from jreid.evaluation.files.results_file import write_results
 from jreid.run import results
-from jreid.run.workdir import CONFIG, open_workdir
+from jreid.run.workdir import CONFIG, METRICS, open_workdir
 from tools import leaderboard, leaderboard_page
 from tools.system_cost import Cost, measured_cost
 
 STEPS = 30  # of a run
 ALL = "all-search single-shot"
+REPORT = {
+    "parameters": 24_330_000,
+    "height": 288,
+    "width": 144,
+    "batch": 96,
+    "memory": {"peak": 3_230_000_000},
+    "roofline": {"flops": 1.962e12, "seconds": 9.02e-3},
+}
 NOISE = {"full": 3.0, "mmn": 0.3}  # of test features around their identity's
 
 
@@ -42,6 +50,9 @@ def trained(monkeypatch, tmp_path) -> list:
         (folder / "training_set.json").write_text(text)
         steps = STEPS * given.config.schedule.epochs
         (folder / "checkpoints" / str(steps)).mkdir(parents=True, exist_ok=True)
+        lines = [{"images_per_second": speed} for speed in (90, 210, 190)]
+        text = "\n".join(json.dumps({"step": 1} | line) for line in lines)
+        (folder / METRICS).write_text(text + "\n")
         write_results(folder, scores(given.config, folder.name), {"name": folder.name})
         return SimpleNamespace(returncode=0)
 
@@ -82,6 +93,7 @@ def test_trains_what_is_missing_and_ranks_it(tmp_path, trained, capsys):
     assert float(table[0]["R-1"]) > float(table[1]["R-1"])
     assert (table[0]["published R-1"], table[0]["published mAP"]) == ("70.6", "66.9")
     assert table[1]["published R-1"] == "56.4"
+    assert [line["images/s"] for line in table] == ["190", "190"]
     assert (
         0 < float(table[0]["p to next"].lstrip("<")) <= 1 and not table[1]["p to next"]
     )
@@ -92,6 +104,32 @@ def test_trains_what_is_missing_and_ranks_it(tmp_path, trained, capsys):
     (tmp_path / "runs" / "mmn-seed1" / "results.json").unlink()
     assert run(tmp_path) == 0
     assert trained[4:] == ["mmn-seed1"], "what was stopped is given again"
+
+
+@pytest.mark.slow
+def test_what_a_step_needs_stands_beside_the_scores(tmp_path, trained, capsys):
+    folder = tmp_path / "costs"
+    more = ["--step_costs", str(folder)]
+    assert run(tmp_path, *more, systems=("full",)) == 2
+    assert "full.json does not exist: python tools/step_costs.py --systems full" in (
+        capsys.readouterr().err
+    )
+    folder.mkdir()
+    (folder / "full.json").write_text(json.dumps(REPORT))
+    assert run(tmp_path, *more, systems=("full",)) == 0
+    with (tmp_path / "out" / "leaderboard.csv").open(newline="") as file:
+        line = next(csv.DictReader(file))
+    found = {name[6:]: x for name, x in line.items() if name.startswith("step: ")}
+    assert found == {
+        "M parameters": "24.3",
+        "size": "288 x 144",
+        "batch": "96",
+        "GFLOP": "1,962",
+        "peak GB": "3.2",
+        "ms": "9.0",
+        "ms an image": "0.09",
+    }
+    assert "an estimate" in (tmp_path / "out" / "leaderboard.html").read_text()
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ Needs jax's CUDA plugin, Python 3.12 and 6 GB of disk: pip install "jax[cuda12]"
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -55,7 +56,7 @@ class Options:
     devices: int = 1
     """GPUs that share the batch."""
     batch: int = 64
-    """Images in a batch over all GPUs."""
+    """Images in a batch over all GPUs; 0: as many as the config's own has."""
     classes: int = 395
     """Training identities."""
     embed: bool = False
@@ -86,6 +87,7 @@ def program(arguments: list[str]) -> None:
     """Prints the report."""
     given = parse(arguments)
     config, options = given.config, given.options
+    options.batch = options.batch or own_batch(config)
     check(config, options)
     compiled, parameters, seconds = compile_for_gpu(config, options)
     text = compiled.as_text()
@@ -99,6 +101,7 @@ def program(arguments: list[str]) -> None:
         "batch": options.batch,
         "height": config.size[0],
         "width": config.size[1],
+        "parameters": sum(map(math.prod, parameters)),
         "compile_seconds": round(seconds, 1),
         "memory": memory(compiled.memory_analysis()),
         **census(hlo_text.parse(text), parameters),
@@ -110,15 +113,27 @@ def program(arguments: list[str]) -> None:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
+def own_batch(config: Config) -> int:
+    """Images of a batch of the last phase, as they are drawn of SynVI's."""
+    from jreid.data.sysu_mm01 import SysuMM01
+    from jreid.training.plan import plan
+
+    train = SysuMM01("synvi").read().train
+    phase = plan(config, train)[-1]
+    rows = phase.sampling.make(train, phase.views, config.seed)(0)
+    return len(phase.views) * max(map(len, rows.values()))
+
+
 def check(config: Config, options: Options) -> None:
     """Raises ValueError for a batch that cannot be divided, or files that are not."""
-    columns = 1 if options.embed else len(config.views)
+    views = _views(config)
+    columns = 1 if options.embed else len(views)
     devices, batch = options.devices, options.batch
     if devices < 1 or batch < 1 or batch % (devices * columns):
         raise ValueError(
             f"a batch of {batch} images on {devices} devices; give a multiple of "
             f"{columns} images per device"
-            + f" (one of each view: {', '.join(config.views)})"
+            + f" (one of each view: {', '.join(views)})"
             * (not options.embed)
         )
     if options.compare and not options.compare.is_file():
@@ -126,6 +141,11 @@ def check(config: Config, options: Options) -> None:
     for path in (options.json, options.hlo):
         if path and not path.parent.is_dir():
             raise ValueError(f"the folder of {path} does not exist; make it first")
+
+
+def _views(config):
+    """Those of the last phase."""
+    return (config.phases[-1].views if config.phases else {}) or config.views
 
 
 def gpus(count: int) -> list[Any]:
@@ -172,7 +192,7 @@ def compile_for_gpu(config: Config, options: Options):
 def trace(config: Config, options: Options, mesh: Any):
     """The program traced for the devices of `mesh`, and its parameters' shapes.
 
-    The first phase's step, with columns of equal length.
+    The last phase's step, with columns of equal length.
     """
     import jax
     import jax.numpy as jnp
@@ -200,7 +220,7 @@ def trace(config: Config, options: Options, mesh: Any):
         images = array(options.batch, *config.size, 3, dtype=jnp.uint8)
         traced = system.embed.trace(state.params, state.stats, images, "visible")
         return traced, state.params
-    views = phases[0].views
+    views = phases[-1].views
     count = options.batch // len(views)
     batch: dict[str, Any] = {
         "images": dict.fromkeys(views, array(count, *config.size, 3, dtype=jnp.uint8)),
@@ -209,7 +229,7 @@ def trace(config: Config, options: Options, mesh: Any):
     }
     if config.players:  # what draws for itself does so as large
         batch["players"] = dict.fromkeys(config.players, dict(batch))
-    return system.step.trace(state, batch), state.params
+    return system.step.trace(state, batch, len(phases) - 1), state.params
 
 
 def memory(analysis: Any) -> dict[str, int]:

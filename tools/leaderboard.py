@@ -11,6 +11,8 @@ beside them, the paired test against the next row, and what each system costs.
 """
 
 import importlib
+import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,8 +31,8 @@ from jreid.evaluation.files.results_file import read_results  # noqa: E402
 from jreid.evaluation.mean_of_scores import mean_over_seeds  # noqa: E402
 from jreid.evaluation.score import Score  # noqa: E402
 from jreid.run.run_folders import RunFolder  # noqa: E402
-from jreid.run.workdir import CONFIG, read_config  # noqa: E402
-from tools import leaderboard_page  # noqa: E402
+from jreid.run.workdir import CONFIG, METRICS, read_config  # noqa: E402
+from tools import leaderboard_page, step_costs  # noqa: E402
 from tools.system_cost import images_per_step, measured_cost  # noqa: E402
 
 shipped = importlib.import_module("jreid.configs.systems")  # configs/ of the checkout
@@ -50,6 +52,8 @@ class Options:
     """Folder of the runs."""
     out: Path = Path("leaderboard")
     """Folder of the table."""
+    step_costs: Path | None = None
+    """Folder of reports of tools/step_costs.py, to show what a step needs."""
     train: bool = True
     """Whether to train; --no_train shows what is there."""
 
@@ -100,7 +104,8 @@ def program(arguments: list[str]) -> int:
             trained = [sys.executable, "-m", "jreid.train", *run.words]
             if code := subprocess.run(trained, cwd=ROOT, check=False).returncode:
                 return code
-    rows = [row_of(runs) for runs in plans if all(map(is_finished, runs))]
+    finished = [runs for runs in plans if all(map(is_finished, runs))]
+    rows = [row_of(runs, options.step_costs) for runs in finished]
     if not rows:
         raise ValueError(f"no system of {', '.join(names)} is finished in {plans}")
     synthetic = given.config.data.root == "synvi"
@@ -152,8 +157,12 @@ def is_finished(run: Planned) -> bool:
     return bool(done) and (run.folder / "results.json").is_file()
 
 
-def row_of(runs: Sequence[Planned]) -> "leaderboard_page.Row":
-    """Means over the seeds of one system, and its cost."""
+def row_of(runs: Sequence[Planned], steps: Path | None) -> "leaderboard_page.Row":
+    """Means over the seeds of one system, and its cost.
+
+    Raises:
+      ValueError: the folder `steps` has no report of it.
+    """
     scored = [
         [s for s in read_results(run.folder / "results.json")[1] if _counts(s)]
         for run in runs
@@ -166,7 +175,16 @@ def row_of(runs: Sequence[Planned]) -> "leaderboard_page.Row":
         scores={(score.protocol, score.setting): score for score in means},
         published=shipped.published().get(first.system, {}),
         cost=measured_cost(first.config),
+        speed=statistics.median(x for run in runs for x in speeds(run.folder)),
+        step=step_costs.read(steps, first.system) if steps else None,
     )
+
+
+def speeds(folder: Path) -> list[float]:
+    """Images a second of a run's training, as it logged them."""
+    lines = (folder / METRICS).read_text().splitlines()
+    logged = [json.loads(line).get("images_per_second") for line in lines]
+    return [speed for speed in logged if speed]
 
 
 def _counts(score: Score) -> bool:

@@ -7,23 +7,27 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jreid.evaluation.files.results_file import make_folder
 from jreid.evaluation.score import Score
 from jreid.evaluation.statistics import paired_tests
 from jreid.whole_files import replacing, write_text
+from tools import step_costs
 from tools.system_cost import Cost
 
 Setting = tuple[str, str]  # protocol and setting
 HEADER = (
     *("system", "seeds", "R-1", "R-1 95 %", "mAP", "mINP", "p to next"),
     *("published R-1", "published mAP", "M parameters", "GFLOPs", "width", "M images"),
+    "images/s",
 )
 NOTE = (
     "Percent, means over seeds, not re-ranked; intervals are bootstraps over test "
     "identities. p: paired sign-flip test of R-1 against the next row, two-sided, not "
     "corrected for the number of rows. GFLOPs: of the embedding of one image. M images:"
-    " millions of images seen in training."
+    " millions of images seen in training. images/s: of training, where it ran, the "
+    "median of what was logged."
 )
 SYNTHETIC = (
     "These are scores on SynVI, a small synthetic set, of small networks trained from "
@@ -48,6 +52,8 @@ class Row:
     scores: Mapping[Setting, Score]
     published: Mapping[Setting, tuple[float, float]]  # R-1 and mAP, percent
     cost: Cost
+    speed: float  # images a second of its training
+    step: Mapping[str, Any] | None = None  # compile_report.py's, of its config
 
 
 def write(folder: Path, rows: Sequence[Row], *, synthetic: bool) -> list[Path]:
@@ -55,14 +61,16 @@ def write(folder: Path, rows: Sequence[Row], *, synthetic: bool) -> list[Path]:
     make_folder(folder)
     found = settings(rows)
     tables = {title(x, synthetic=synthetic): cells(rows, x) for x in found}
-    notes = [NOTE, *([SYNTHETIC] if synthetic else [])]
+    steps = any(row.step for row in rows)
+    notes = [NOTE, *[step_costs.NOTE] * steps, *[SYNTHETIC] * synthetic]
+    header = (*HEADER, *[f"step: {name}" for name in step_costs.HEADER] * steps)
     picture = folder / "leaderboard.png"
     with replacing(picture) as temporary:
         draw(temporary, rows, found[0], next(iter(tables)))
     texts = {
-        "html": _html(tables, notes, picture.read_bytes()),
-        "csv": _csv(dict(zip(found, tables.values(), strict=True))),
-        "md": _markdown(tables, notes),
+        "html": _html(header, tables, notes, picture.read_bytes()),
+        "csv": _csv(header, dict(zip(found, tables.values(), strict=True))),
+        "md": _markdown(header, tables, notes),
     }
     paths = [folder / f"leaderboard.{suffix}" for suffix in texts]
     for path, text in zip(paths, texts.values(), strict=True):
@@ -89,6 +97,8 @@ def cells(rows: Sequence[Row], setting: Setting) -> list[tuple[str, ...]]:
     scores = [row.scores[setting] for row in ranked]
     pairs = [(b.by_identity, a.by_identity) for a, b in _neighbours(scores)]
     p_values = [_p(found["R-1"].p_value) for found in paired_tests(pairs)]
+    with_steps = any(row.step for row in rows)
+    without = [""] * (len(step_costs.HEADER) * with_steps)
     lines = []
     for row, score, p in zip(ranked, scores, [*p_values, ""], strict=True):
         low, high = score.interval["R-1"]
@@ -108,6 +118,8 @@ def cells(rows: Sequence[Row], setting: Setting) -> list[tuple[str, ...]]:
                 f"{row.cost.gflops:.2f}",
                 str(row.cost.width),
                 f"{row.cost.images / 1e6:.2f}",
+                f"{row.speed:.0f}",
+                *(step_costs.cells(row.step) if row.step else without),
             )
         )
     return lines
@@ -197,7 +209,7 @@ def _neighbours(scores):
     return list(zip(scores, scores[1:], strict=False))
 
 
-def _html(tables, notes, picture):
+def _html(header, tables, notes, picture):
     data = base64.b64encode(picture).decode()
     parts = [
         f"<!doctype html><meta charset=utf-8><title>Systems</title>"
@@ -206,7 +218,7 @@ def _html(tables, notes, picture):
     parts += [f"<p>{html.escape(note)}</p>" for note in notes]
     for heading, lines in tables.items():
         parts.append(f"<h2>{html.escape(heading)}</h2><table>")
-        for tag, line in [("th", HEADER), *(("td", line) for line in lines)]:
+        for tag, line in [("th", header), *(("td", line) for line in lines)]:
             row = "".join(f"<{tag}>{html.escape(x)}</{tag}>" for x in line)
             parts.append(f"<tr>{row}</tr>")
         parts.append("</table>")
@@ -214,19 +226,19 @@ def _html(tables, notes, picture):
     return "\n".join(parts) + "\n"
 
 
-def _csv(tables):
+def _csv(header, tables):
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("protocol", "setting", *HEADER))
+    writer.writerow(("protocol", "setting", *header))
     for setting, lines in tables.items():
         writer.writerows((*setting, *line) for line in lines)
     return text.getvalue()
 
 
-def _markdown(tables, notes):
+def _markdown(header, tables, notes):
     parts = []
     for heading, lines in tables.items():
-        table = [HEADER, tuple("---" for _ in HEADER), *lines]
+        table = [header, tuple("---" for _ in header), *lines]
         parts.append(f"**{heading}**")
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in table))
     return "\n\n".join([*parts, *notes]) + "\n"

@@ -1,0 +1,60 @@
+"""The table of what a step needs: what it compiles, what it leaves, in which order."""
+
+import json
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+from test_leaderboard import REPORT
+
+from tools import step_costs
+
+SECONDS = {"rle": 0.05, "full": 0.01}
+
+
+@pytest.fixture
+def compiled(monkeypatch) -> list:
+    """Calls of the compiler, which writes made-up reports."""
+    calls, other = [], subprocess.run
+
+    def compile_(words, *rest, **more):
+        if "compile_report.py" not in str(words[1:2]):
+            return other(words, *rest, **more)
+        calls.append(words[2:])
+        name = words[words.index("--config") + 1].partition(":")[2]
+        roofline = REPORT["roofline"] | {"seconds": SECONDS.get(name, 1.0)}
+        if name in SECONDS:
+            with open(words[words.index("--json") + 1], "w") as file:
+                json.dump(REPORT | {"roofline": roofline}, file)
+        return SimpleNamespace(returncode=0 if name in SECONDS else 2)
+
+    monkeypatch.setattr(subprocess, "run", compile_)
+    return calls
+
+
+def run(tmp_path, *systems):
+    words = ["--config", "llcm", "--config.precision=bfloat16", "--systems", *systems]
+    return step_costs.main([*words, "--out", str(tmp_path / "out")])
+
+
+def test_compiles_what_is_missing_and_shows_the_cheapest_first(
+    tmp_path, compiled, capsys
+):
+    assert run(tmp_path, "rle") == 0
+    assert run(tmp_path, "rle", "full") == 0
+    specs = [words[words.index("--config") + 1] for words in compiled]
+    assert specs == ["llcm:rle", "llcm:full"]
+    for words in compiled:
+        assert words[words.index("--batch") + 1] == "0"
+        assert "--config.precision=bfloat16" in words
+    text = (tmp_path / "out" / "step_costs.md").read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows] == ["| system", "| ---", "| full", "| rle"]
+    assert rows[2][1:6] == ["24.3", "288 x 144", "96", "1,962", "3.2"]
+    assert rows[3][6:] == ["50.0", "0.52 |"]
+    assert text.strip() in capsys.readouterr().out
+
+
+def test_what_does_not_compile_ends_it_and_keeps_the_others(tmp_path, compiled):
+    assert run(tmp_path, "full", "mmn", "rle") == 2
+    assert (tmp_path / "out" / "full.json").is_file() and len(compiled) == 2
