@@ -27,7 +27,7 @@ from tools.documented_commands import ROOT, Command, commands_of, documents
 LIMIT = 1200  # seconds for one command
 # Pattern -> why a command that matches is not run.
 LEFT_OUT = {
-    r"cuda12|compile_report": "needs 6 GB of CUDA's libraries",
+    r"cuda12|compile_report|step_costs": "needs 6 GB of CUDA's libraries",
     r"^curl ": "downloads: a stand-in lies there",
     r"distributed|^mpirun|/data/|/shared/": "needs several machines",
     r"search-demo|jreid\.search |benchmark_search": "needs a trained run",
