@@ -105,6 +105,7 @@ def small_pmt(config: Config) -> Config:
     config.network = VisionTransformer(
         config.size, patch=12, stride=8, width=96, blocks=4, heads=4, hidden=192
     )
+    config.optimizer.lr = 3e-3  # nothing is pretrained
     for phase, epochs in zip(config.phases, (2, 4), strict=True):
         phase.epochs = epochs
     return config
