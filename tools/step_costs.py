@@ -13,7 +13,7 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -99,7 +99,7 @@ def read(folder: Path, system: str) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def cells(report: dict[str, Any]) -> Sequence[str]:
+def cells(report: Mapping[str, Any]) -> Sequence[str]:
     """A report's figures as HEADER names them."""
     seconds = report["roofline"]["seconds"]
     return (
