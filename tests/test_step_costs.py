@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from test_leaderboard import REPORT
 
+from jreid.config_files import load
 from tools import step_costs
 
 SECONDS = {"rle": 0.05, "full": 0.01}
@@ -23,17 +24,21 @@ def compiled(monkeypatch) -> list:
         calls.append(words[2:])
         name = words[words.index("--config") + 1].partition(":")[2]
         roofline = REPORT["roofline"] | {"seconds": SECONDS.get(name, 1.0)}
+        config = load(f"llcm:{name}")
+        own = {"config": config.name, "precision": "bfloat16", "roofline": roofline}
+        own |= {"height": config.size[0], "width": config.size[1]}
         if name in SECONDS:
             with open(words[words.index("--json") + 1], "w") as file:
-                json.dump(REPORT | {"roofline": roofline}, file)
+                json.dump(REPORT | own, file)
         return SimpleNamespace(returncode=0 if name in SECONDS else 2)
 
     monkeypatch.setattr(subprocess, "run", compile_)
     return calls
 
 
-def run(tmp_path, *systems):
-    words = ["--config", "llcm", "--config.precision=bfloat16", "--systems", *systems]
+def run(tmp_path, *systems, precision="bfloat16"):
+    words = ["--config", "llcm", f"--config.precision={precision}"]
+    words += ["--systems", *systems]
     return step_costs.main([*words, "--out", str(tmp_path / "out")])
 
 
@@ -50,7 +55,7 @@ def test_compiles_what_is_missing_and_shows_the_cheapest_first(
     text = (tmp_path / "out" / "step_costs.md").read_text()
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows] == ["| system", "| ---", "| full", "| rle"]
-    assert rows[2][1:6] == ["24.3", "288 x 144", "96", "1,962", "3.2"]
+    assert rows[2][1:6] == ["24.3", "384 x 144", "96", "1,962", "3.2"]
     assert rows[3][6:] == ["50.0", "0.52 |"]
     assert text.strip() in capsys.readouterr().out
 
@@ -58,3 +63,10 @@ def test_compiles_what_is_missing_and_shows_the_cheapest_first(
 def test_what_does_not_compile_ends_it_and_keeps_the_others(tmp_path, compiled):
     assert run(tmp_path, "full", "mmn", "rle") == 2
     assert (tmp_path / "out" / "full.json").is_file() and len(compiled) == 2
+
+
+def test_a_report_of_another_config_is_not_shown(tmp_path, compiled, capsys):
+    assert run(tmp_path, "full") == 0
+    assert run(tmp_path, "full", precision="float32") == 2
+    error = capsys.readouterr().err
+    assert "full.json is of precision bfloat16, not of float32: give another" in error

@@ -169,20 +169,22 @@ def row_of(runs: Sequence[Planned], steps: Path | None) -> "leaderboard_page.Row
     ]
     means = mean_over_seeds(scored, [run.seed for run in runs])
     first = runs[0]
+    logged = [speed for run in runs for speed in speeds(run.folder)]
     return leaderboard_page.Row(
         system=first.system,
         seeds=len(runs),
         scores={(score.protocol, score.setting): score for score in means},
         published=shipped.published().get(first.system, {}),
         cost=measured_cost(first.config),
-        speed=statistics.median(x for run in runs for x in speeds(run.folder)),
+        speed=statistics.median(logged) if logged else None,
         step=step_costs.read(steps, first.system) if steps else None,
     )
 
 
 def speeds(folder: Path) -> list[float]:
-    """Images a second of a run's training, as it logged them."""
-    lines = (folder / METRICS).read_text().splitlines()
+    """Images a second of a run's training, as it logged them; none where it did not."""
+    path = folder / METRICS
+    lines = path.read_text().splitlines() if path.is_file() else []
     logged = [json.loads(line).get("images_per_second") for line in lines]
     return [speed for speed in logged if speed]
 

@@ -52,7 +52,7 @@ class Row:
     scores: Mapping[Setting, Score]
     published: Mapping[Setting, tuple[float, float]]  # R-1 and mAP, percent
     cost: Cost
-    speed: float  # images a second of its training
+    speed: float | None  # images a second of its training, where they were logged
     step: Mapping[str, Any] | None = None  # compile_report.py's, of its config
 
 
@@ -118,7 +118,7 @@ def cells(rows: Sequence[Row], setting: Setting) -> list[tuple[str, ...]]:
                 f"{row.cost.gflops:.2f}",
                 str(row.cost.width),
                 f"{row.cost.images / 1e6:.2f}",
-                f"{row.speed:.0f}",
+                "" if row.speed is None else f"{row.speed:.0f}",
                 *(step_costs.cells(row.step) if row.step else without),
             )
         )

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from jreid import command_line, ending  # noqa: E402
+from jreid.config import Config  # noqa: E402
 from jreid.evaluation.files.results_file import make_folder  # noqa: E402
 from jreid.whole_files import write_text  # noqa: E402
 
@@ -67,9 +68,12 @@ def program(arguments: list[str]) -> int:
     make_folder(options.out)
     base = spec.partition(":")[0]
     for name in names:
-        if not path_of(options.out, name).is_file():
-            words = ["--config", f"{base}:{name}", *overrides, "--batch", "0"]
-            words += ["--json", str(path_of(options.out, name))]
+        path, words = path_of(options.out, name), ["--config", f"{base}:{name}"]
+        words += overrides
+        if path.is_file():
+            check_same(path, parse(words).config)
+        else:
+            words += ["--batch", "0", "--json", str(path)]
             compiler = [sys.executable, str(ROOT / "tools" / "compile_report.py")]
             if code := subprocess.run([*compiler, *words], check=False).returncode:
                 return code
@@ -82,6 +86,19 @@ def program(arguments: list[str]) -> int:
 def path_of(folder: Path, system: str) -> Path:
     """Where a system's report is."""
     return folder / f"{system}.json"
+
+
+def check_same(path: Path, config: Config) -> None:
+    """Raises ValueError where a report is of another config than this one."""
+    stored = json.loads(path.read_text())
+    asked = {"config": config.name, "precision": config.precision}
+    asked |= {"height": config.size[0], "width": config.size[1]}
+    for key, value in asked.items():
+        if stored[key] != value:
+            raise ValueError(
+                f"{path} is of {key} {stored[key]}, not of {value}: give another "
+                "--out, or remove it"
+            )
 
 
 def read(folder: Path, system: str) -> dict[str, Any]:
