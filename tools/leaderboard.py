@@ -96,7 +96,7 @@ def program(arguments: list[str]) -> int:
             "config.data.split is 0, all ten splits; the table takes one: give "
             "--config.data.split=1 to 10"
         )
-    names = tuple(shipped.systems()) if options.systems == ("all",) else options.systems
+    names = step_costs.named(options.systems)
     draw = given.config.evaluation.draw
     plans = [list(planned(name, given.words, options, draw)) for name in names]
     for run in [run for runs in plans for run in runs]:

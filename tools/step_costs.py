@@ -64,7 +64,7 @@ def program(arguments: list[str]) -> int:
     """Compiles what is missing and prints the table."""
     given = parse(arguments)
     options, (_, spec, *overrides) = given.options, given.words
-    names = tuple(shipped.systems()) if options.systems == ("all",) else options.systems
+    names = named(options.systems)
     make_folder(options.out)
     base = spec.partition(":")[0]
     for name in names:
@@ -81,6 +81,11 @@ def program(arguments: list[str]) -> int:
     write_text(options.out / "step_costs.md", text)
     print(text)
     return 0
+
+
+def named(systems: tuple[str, ...]) -> tuple[str, ...]:
+    """These, or every system for "all"."""
+    return tuple(shipped.systems()) if systems == ("all",) else systems
 
 
 def path_of(folder: Path, system: str) -> Path:
