@@ -2,9 +2,10 @@
 
     python -m jreid.train --config docs/ablation/imagenet.py:hc
 
-The schedule keeps its shape: warm-up and drops at the same parts of the whole. Network,
-losses, batches, optimiser and rates are those of `sysu:hc`, augmentations those of
-`demo:hc`. Not for systems of phases.
+The schedule keeps its shape: warm-up and drops at the same parts of the whole, and the
+phases theirs of it, each at least an epoch of five steps. Network, losses, batches,
+optimiser and rates are those of `sysu:hc`, augmentations those of `demo:hc`. Not for
+systems of clusters, whose epochs cannot be so short.
 """
 
 import copy
@@ -13,7 +14,7 @@ from typing import Any
 
 from jreid.config import Config
 from jreid.configs.demo import small
-from jreid.configs.systems import make
+from jreid.configs.systems import demos, make
 from jreid.data.sysu_mm01 import SysuMM01
 from jreid.training.schedules import Steps
 
@@ -23,20 +24,29 @@ EPOCHS, STEPS = 24, 5
 def get_config(variant: str) -> Config:
     """The system's own config, but for images, length and test."""
     config = make(variant, SysuMM01("synvi", train_on_val=False), "imagenet")
-    if config.phases:
-        raise ValueError(f"{variant} has phases, which this does not shorten")
-    config.views, config.size = small(copy.deepcopy(config)).views, (96, 48)
-    config.schedule, config.steps_per_epoch = shortened(config.schedule), STEPS
+    if hasattr(config.between_epochs, "classes"):
+        raise ValueError(f"{variant} needs longer epochs than five steps to cluster")
+    shown = demos().get(variant, small)(copy.deepcopy(config))
+    config.views, config.size = shown.views, shown.size
+    if hasattr(config.network, "size"):  # of its images, beside the config's
+        config.network.size = shown.network.size
+    for phase, brief in zip(config.phases, shown.phases, strict=True):
+        phase.views = brief.views
+        phase.epochs = max(1, round(EPOCHS / config.schedule.epochs * phase.epochs))
+        if phase.schedule is not None:
+            phase.schedule = shortened(phase.schedule, phase.epochs)
+    epochs = sum(phase.epochs for phase in config.phases) or EPOCHS
+    config.schedule, config.steps_per_epoch = shortened(config.schedule, epochs), STEPS
     config.evaluation.draw = "agw"
     config.loading.cache = True
     return config
 
 
-def shortened(schedule: Any) -> Any:
+def shortened(schedule: Any, epochs: int) -> Any:
     """Warm-up and drops at the same parts of the whole."""
-    ratio = EPOCHS / schedule.epochs
+    ratio = epochs / schedule.epochs
     warmup = max(1, round(ratio * schedule.warmup)) if schedule.warmup else 0
-    changes: dict[str, Any] = {"epochs": EPOCHS, "warmup": warmup}
+    changes = {"epochs": epochs, "warmup": warmup}
     if isinstance(schedule, Steps):
         drops = {round(ratio * epoch): factor for epoch, factor in schedule.drops}
         changes["drops"] = tuple(sorted(drops.items()))
