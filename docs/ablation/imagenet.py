@@ -30,6 +30,10 @@ def get_config(variant: str) -> Config:
     config.views, config.size = shown.views, shown.size
     if hasattr(config.network, "size"):  # of its images, beside the config's
         config.network.size = shown.network.size
+    branches = (getattr(x.network, "branches", ()) for x in (config, shown))
+    for branch, brief in zip(*branches, strict=True):
+        if hasattr(branch.pool, "size"):  # of the last map
+            branch.pool.size = brief.pool.size
     for phase, brief in zip(config.phases, shown.phases, strict=True):
         phase.views = brief.views
         phase.epochs = max(1, round(EPOCHS / config.schedule.epochs * phase.epochs))
@@ -46,7 +50,7 @@ def shortened(schedule: Any, epochs: int) -> Any:
     """Warm-up and drops at the same parts of the whole."""
     ratio = epochs / schedule.epochs
     warmup = max(1, round(ratio * schedule.warmup)) if schedule.warmup else 0
-    changes = {"epochs": epochs, "warmup": warmup}
+    changes: dict[str, Any] = {"epochs": epochs, "warmup": warmup}
     if isinstance(schedule, Steps):
         drops = {round(ratio * epoch): factor for epoch, factor in schedule.drops}
         changes["drops"] = tuple(sorted(drops.items()))
