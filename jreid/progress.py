@@ -67,6 +67,11 @@ class Progress:
             self._shown = now
             self._show()
 
+    def restart(self, per_step: int) -> None:
+        """Measures the speed anew, of steps of another kind."""
+        self.per_step = per_step
+        self._samples.clear()
+
     def message(self, text: str) -> None:
         """Writes a line of its own above the bar."""
         self._erase()
@@ -129,6 +134,8 @@ class Progress:
 
     def _speed(self) -> float:
         """Steps per second over the last samples, 0 while it is unknown."""
+        if not self._samples:
+            return 0.0
         (start, first), (end, last) = self._samples[0], self._samples[-1]
         return (last - first) / (end - start) if end > start else 0.0
 

@@ -111,19 +111,21 @@ def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
     ):
         vote = StopVote(run.mesh)
         run.state, start = resume(saved, run.state, config.checkpoint.step)
-        window = ScalarWindow(start + 1, run.images_per_step, listed, run.optimizers)
+        window = ScalarWindow(start + 1, listed, run.optimizers)
         with make_reporter(
             workdir,
             total_steps=stop,
             first_step=start + 1,
-            images_per_step=run.images_per_step,
             writers=config.log.writers,
         ) as reporter:
             params = run.state.params
             reporter.message(first_message(workdir, start, stop, params, about))
             batches = window.timed(run.batches(start, stop))
             for step, (phase, batch) in enumerate(batches, start + 1):
-                window.add(run.step(step, phase, batch))
+                images = run.images_per_step[phase.number]
+                window.add(run.step(step, phase, batch), images)
+                if step - 1 in (start, phase.first):
+                    reporter.steps_of(images)
                 stopping = vote(interrupt.number)  # the same in every process
                 saving = phase.ends_epoch(step, config.checkpoint.every_epochs)
                 saving = saving or stopping or step == stop

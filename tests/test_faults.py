@@ -115,9 +115,9 @@ PLAYERS = {"maker": "players.maker.optimizer", "critic": "optimizer"}
 
 def told(steps, every=5, **options):
     """What is said of these steps' scalars, looked at after so many."""
-    window = ScalarWindow(1, 8, players=PLAYERS, **options)
+    window = ScalarWindow(1, players=PLAYERS, **options)
     for number, scalars in enumerate(steps, 1):
-        window.add({name: jnp.float32(value) for name, value in scalars.items()})
+        window.add({name: jnp.float32(x) for name, x in scalars.items()}, 8)
         if number % every == 0:
             window.means()
     return window
@@ -205,20 +205,34 @@ def test_a_wait_that_the_device_did_not_notice_is_not_counted(monkeypatch, ready
             now[0] += 3
             yield None
 
-    window = ScalarWindow(1, 8)
+    window = ScalarWindow(1)
     stream = window.timed(batches())
     next(stream)  # nothing runs yet: the device waits
     window._steps.append({"loss": OnDevice(ready)})  # type: ignore[dict-item]
     next(stream)
     now[0] += 4
-    window._steps = [{"loss": np.float32(1)}]  # type: ignore[list-item]
+    window._steps = []
+    window.add({"loss": jnp.float32(1)}, 8)
     means = window.means()
     assert means["input_wait"] == (0.6 if ready else 0.3)
     assert means["images_per_second"] == 0.8
 
 
+def test_steps_of_other_phases_count_their_own_images(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    window = ScalarWindow(1)
+    for step, images in enumerate((18, 18, 82), 1):
+        window.add({"loss": jnp.float32(step)}, images)
+    now[0] += 2
+    assert window.means()["images_per_second"] == 59
+    window.add({"loss": jnp.float32(4)}, 82)
+    now[0] += 2
+    assert window.means()["images_per_second"] == 41
+
+
 def test_metrics_on_a_full_disk_name_the_file(tmp_path):
-    reporter = make_reporter(tmp_path, total_steps=2, first_step=1, images_per_step=1)
+    reporter = make_reporter(tmp_path, total_steps=2, first_step=1)
     assert isinstance(reporter, Reporter)
     reporter._metrics.close()
     reporter._metrics = open("/dev/full", "a")  # noqa: SIM115

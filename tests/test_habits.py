@@ -178,12 +178,12 @@ def test_scores_are_written_where_nobody_reads_the_table(tmp_path):
 
 
 def test_a_term_that_cannot_act_is_told_once(caplog):
-    window = ScalarWindow(1, 8)
+    window = ScalarWindow(1)
     with caplog.at_level(logging.WARNING):
         for value in (0.0, 0.0):
             for step in range(3):
                 terms = {"loss": 1.0, "loss/wrt": value, "loss/id": step * 1.0}
-                window.add({name: jnp.array(term) for name, term in terms.items()})
+                window.add({name: jnp.array(term) for name, term in terms.items()}, 8)
             window.means()
     (told,) = caplog.messages
     assert told.startswith("loss/wrt was 0 in each of the first 3 steps")

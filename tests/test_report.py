@@ -35,9 +35,7 @@ def read_lines(workdir):
 
 def reporter(workdir, first_step=1, **options) -> Reporter:
     options = {"stream": io.StringIO(), **options}
-    made = make_reporter(
-        workdir, total_steps=10, first_step=first_step, images_per_step=64, **options
-    )
+    made = make_reporter(workdir, total_steps=10, first_step=first_step, **options)
     assert isinstance(made, Reporter)
     return made
 
@@ -108,8 +106,7 @@ def test_parameter_table():
 def test_importing_loads_no_tensorflow(tmp_path):
     code = (
         "import sys, jreid.run.reporter as r; r.parameter_table({});"
-        f"r.make_reporter({str(tmp_path)!r}, total_steps=1, first_step=1,"
-        " images_per_step=1).close();"
+        f"r.make_reporter({str(tmp_path)!r}, total_steps=1, first_step=1).close();"
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -159,6 +156,23 @@ def test_lines_where_there_is_no_terminal(clock):
     ]
 
 
+def test_a_phase_of_larger_batches_has_a_speed_and_an_end_of_its_own(tmp_path, clock):
+    stream = io.StringIO()
+    with make_reporter(
+        tmp_path, total_steps=300, first_step=1, stream=stream
+    ) as report:
+        for step in range(1, 201):
+            if step in (1, 101):
+                clock[0] += 100  # compiling, which is not counted
+                report.steps_of(18 if step == 1 else 82)
+            report.step(step)
+            clock[0] += 0.25 if step < 101 else 2.0
+    lines = [x for x in stream.getvalue().splitlines() if x.startswith("train ")]
+    assert lines[2] == "train  27%  step 81/300  72.0 images/s  ETA 0:55"
+    assert lines[3] == "train  34%  step 101/300"
+    assert lines[4] == "train  35%  step 106/300  41.0 images/s  ETA 6:28"
+
+
 @pytest.mark.parametrize(
     ("begins", "ends"),  # Sat 28 Nov 2026 UTC, 12:00:00 and 23:40:00
     [(1795867200, "12:34"), (1795909200, "Sun 29 Nov 00:14")],
@@ -170,7 +184,7 @@ def test_a_training_says_once_when_it_will_end(
     monkeypatch.setenv("TZ", "UTC")
     end_time.time.tzset()
     stream = io.StringIO()
-    options = {"total_steps": 1000, "images_per_step": 64, "stream": stream}
+    options = {"total_steps": 1000, "stream": stream}
     with make_reporter(tmp_path, first_step=1, **options) as report:
         clock[0] += 60  # compiling, which is not counted
         for step in range(1, 40):
@@ -186,9 +200,7 @@ def test_a_training_says_once_when_it_will_end(
 
 def test_no_end_is_told_of_what_is_too_short_to_measure(tmp_path, clock):
     stream = io.StringIO()
-    with make_reporter(
-        tmp_path, total_steps=21, first_step=1, images_per_step=64, stream=stream
-    ) as report:
+    with make_reporter(tmp_path, total_steps=21, first_step=1, stream=stream) as report:
         for step in range(1, 22):
             report.step(step)
             clock[0] += 1.0

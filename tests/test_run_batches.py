@@ -1,17 +1,19 @@
-"""What a step's batch holds where players draw for themselves."""
+"""What a step's batch holds where players draw for themselves, and how many."""
 
 import pathlib
 from dataclasses import dataclass
 
+import narrow
 import numpy as np
 import pytest
 import tiny
 
 from jreid import config_files
 from jreid.processes.sharding import data_mesh
-from jreid.run.batches import batches
+from jreid.run.batches import batches, images_per_step
 from jreid.run.images import read_images
 from jreid.training.plan import Segment, plan
+from tools.system_cost import images_seen
 
 PLAYERS = pathlib.Path(__file__).parent / "systems" / "players.py"
 
@@ -64,3 +66,34 @@ def test_players_of_equal_samplings_have_seeds_of_their_own(config):
     np.testing.assert_array_equal(generator["ids"], discriminator["ids"])
     differ = generator["images"] != discriminator["images"]
     assert differ.any(axis=(1, 2, 3)).sum() >= 2  # augmented anew, of four
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, expected",  # narrow's samplings: 3 identities x 2 images of each modality
+    [
+        ("full", (12,)),
+        ("jsia", (12, 12 + 12)),  # the encoder, which draws for itself, comes later
+        ("aligngan", (6, 12, 12 + 12)),  # a first phase of visible images
+        ("hicmd", (6,)),  # an image of each
+    ],
+)
+def test_images_of_a_step_are_those_of_its_batches(name, expected, config):
+    system = narrow.narrow(name)
+    system.data.root, system.loading.workers = config.data.root, 1
+    images = read_images(system)
+    phases = plan(system, images.train)
+    told = tuple(images_per_step(system, images.train, phase) for phase in phases)
+    counted = []
+    for phase in phases:
+        segment = Segment(phase, phase.first, phase.first + 1)
+        (batch,) = batches(system, images, segment, data_mesh())
+        drawn = [batch] if "images" in batch else []
+        drawn += batch.get("players", {}).values()
+        counted.append(sum(len(x) for each in drawn for x in each["images"].values()))
+    assert told == tuple(counted) == expected
+    steps = [phase.last - phase.first for phase in phases]
+    assert images_seen(system) == np.dot(steps, expected)
+    system.steps = steps[0] + 1
+    if len(steps) > 1:
+        assert images_seen(system) == steps[0] * expected[0] + expected[1]

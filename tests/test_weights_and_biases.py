@@ -54,7 +54,6 @@ def report(workdir, first_step, scalars, writer):
         workdir,
         total_steps=9,
         first_step=first_step,
-        images_per_step=64,
         writers=(writer,),
         stream=io.StringIO(),
     ) as made:

@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from jreid.evaluation.score import Score  # noqa: E402
 from jreid.run.run_folders import RunFolder  # noqa: E402
 from jreid.run.workdir import CONFIG, METRICS, read_config  # noqa: E402
 from tools import leaderboard_page, step_costs  # noqa: E402
-from tools.system_cost import images_per_step, measured_cost  # noqa: E402
+from tools.system_cost import images_seen, measured_cost  # noqa: E402
 
 shipped = importlib.import_module("jreid.configs.systems")  # configs/ of the checkout
 
@@ -130,8 +130,8 @@ def planned(
         if config.evaluation.draw != draw:  # one protocol for all
             own.append(f"--config.evaluation.draw={draw}")
         if options.images:
-            step = images_per_step(config, config.data.read().train)
-            steps = options.images / step / config.schedule.epochs
+            once = replace(config, steps_per_epoch=1)
+            steps = options.images / images_seen(once)
             own.append(f"--config.steps_per_epoch={max(1, round(steps))}")
         config = parse(Nothing, arguments=own).config
         yield Planned(system, seed, folder, config, [*own, "--workdir", str(folder)])

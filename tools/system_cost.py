@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jreid.config import Config
-from jreid.data.datasets import Images
 from jreid.processes.sharding import data_mesh
+from jreid.run.batches import images_per_step
 from jreid.run.leaves import named_leaves
 from jreid.training.build import build_embed, network_maker
+from jreid.training.plan import plan
 from jreid.training.state import abstract_params_and_stats
 
 
@@ -26,13 +27,19 @@ class Cost:
     parameters: int  # without the classifiers of its training identities
     gflops: float  # of the embedding of one image
     width: int  # numbers of an embedding
-    images: int  # seen in training, rows of all views
+    images: int  # seen in training, of all views and players
 
 
-def images_per_step(config: Config, train: Images) -> int:
-    """Rows of a batch of the training images, of all views."""
-    rows = config.sampling.make(train, config.views, config.seed)(0)
-    return sum(len(view) for view in rows.values())
+def images_seen(config: Config) -> int:
+    """Images in the steps of a whole training, of all views and players."""
+    train = config.data.read().train
+    phases = plan(config, train)
+    stop = min(config.steps or phases[-1].last, phases[-1].last)
+    return sum(
+        max(0, min(phase.last, stop) - phase.first)
+        * images_per_step(config, train, phase)
+        for phase in phases
+    )
 
 
 def measured_cost(config: Config) -> Cost:
@@ -41,9 +48,6 @@ def measured_cost(config: Config) -> Cost:
     image = jax.ShapeDtypeStruct((1, *config.size, 3), jnp.uint8)
     embed: Any = build_embed(config, 1)
     program = embed.lower(params, stats, image, modality="visible")
-    train = config.data.read().train
-    steps = config.steps_per_epoch or config.sampling.steps_per_epoch(train)
-    steps = config.steps or steps * config.schedule.epochs
     leaves = named_leaves(params)
     return Cost(
         parameters=sum(
@@ -53,5 +57,5 @@ def measured_cost(config: Config) -> Cost:
         ),
         gflops=program.cost_analysis()["flops"] / 1e9,
         width=program.out_info["fused"].shape[1],
-        images=steps * images_per_step(config, train),
+        images=images_seen(config),
     )

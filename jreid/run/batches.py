@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jreid.config import Config
-from jreid.data.datasets import MODALITY_NAMES
+from jreid.data.datasets import MODALITY_NAMES, Images
 from jreid.data.rows import groups, joined
 from jreid.processes.sharding import own_rows
 from jreid.run.images import RunImages
@@ -35,7 +35,7 @@ def batches(
     drawn = {
         name: _columns(config, images, segment, sampler, mesh, labels, seed)
         for name, (sampler, seed) in _draws(
-            config, images, segment.phase, labels
+            config, images.train, segment.phase, labels
         ).items()
     }
     for _ in range(segment.first, segment.last):
@@ -43,7 +43,7 @@ def batches(
         yield batch.pop("", {}) | ({"players": batch} if batch else {})
 
 
-def _draws(config, images, phase: PlannedPhase, labels):
+def _draws(config, train: Images, phase: PlannedPhase, labels=None):
     """Sampler and seed of the phase as "", and of each player that draws for itself.
 
     With seeds of their own, players of equal samplings still see other images, and
@@ -57,7 +57,7 @@ def _draws(config, images, phase: PlannedPhase, labels):
     if not parts or len(parts) < len(phase.players or config.players):
         parts = {"": (phase.sampling, config.seed)} | parts
     return {
-        name: (part.make(images.train, phase.views, seed, labels), seed)
+        name: (part.make(train, phase.views, seed, labels), seed)
         for name, (part, seed) in parts.items()
     }
 
@@ -85,20 +85,25 @@ def _columns(config, images, segment, sampler, mesh, labels, seed):
         yield {name: batch[name] for name in ("images", "ids", "modality")}
 
 
+def images_per_step(config: Config, train: Images, phase: PlannedPhase) -> int:
+    """Images in a step of the phase: of all views, and of every player's own batch."""
+    return sum(map(sum, _columns_lengths(config, train, phase)))
+
+
+def _columns_lengths(config, train, phase):
+    """Of each batch that a step of the phase draws, the lengths of its columns."""
+    drawn = [
+        sampler(phase.first) for sampler, _ in _draws(config, train, phase).values()
+    ]
+    return [[len(rows[view]) for view in phase.views] for rows in drawn]
+
+
 def check_batches(
     config: Config, images: RunImages, phases: Sequence[PlannedPhase], devices: int
-) -> int:
-    """The images of a step, of the first phase.
-
-    Raises ValueError if no batch can be drawn, or not divided over the devices.
-    """
-    counts = []
+) -> None:
+    """Raises ValueError if no batch can be drawn, or not divided over the devices."""
     for phase in phases:
-        count = 0
-        for sampler, _ in _draws(config, images, phase, None).values():
-            rows = sampler(phase.first)
-            lengths = [len(rows[view]) for view in phase.views]
-            count += sum(lengths)
+        for lengths in _columns_lengths(config, images.train, phase):
             if groups(lengths) % devices:
                 raise ValueError(
                     f"a batch has {groups(lengths)} groups of images (the greatest "
@@ -106,8 +111,6 @@ def check_batches(
                     f"{devices} devices cannot share evenly; choose other numbers with "
                     "--config.sampling.identities= and --config.sampling.images="
                 )
-        counts.append(count)
-    return counts[0]
 
 
 def batch_files(
@@ -115,7 +118,7 @@ def batch_files(
 ) -> dict[str, Any]:
     """The files in the batch of `step`, counted from 1 as in the log: JSON values."""
     listed = []
-    for player, (sampler, _) in _draws(config, images, phase, None).items():
+    for player, (sampler, _) in _draws(config, images.train, phase).items():
         rows = sampler(step - 1)
         columns = [rows[view] for view in phase.views]
         names = [np.full(len(rows[view]), view) for view in phase.views]

@@ -32,7 +32,7 @@ class Run:
     images: RunImages
     classes: int
     phases: tuple[PlannedPhase, ...]
-    images_per_step: int
+    images_per_step: tuple[int, ...]  # of each phase
     mesh: Mesh
     system: System
     optimizers: Mapping[str, str]  # by player: the path of its optimiser
@@ -91,7 +91,7 @@ def build_run(config: Config, images: RunImages) -> Run:
     Raises ValueError if no batch can be drawn, or not divided over the devices.
     """
     mesh, phases = data_mesh(), plan(config, images.train)
-    count = run_batches.check_batches(config, images, phases, mesh.devices.size)
+    run_batches.check_batches(config, images, phases, mesh.devices.size)
     classes = classes_of(config, len(images.identities))
     system = build_system(config, classes, phases, mesh)
     state = with_labels(config.between_epochs, system.init(config.seed), images.labels)
@@ -100,7 +100,9 @@ def build_run(config: Config, images: RunImages) -> Run:
         images=images,
         classes=classes,
         phases=phases,
-        images_per_step=count,
+        images_per_step=tuple(
+            run_batches.images_per_step(config, images.train, phase) for phase in phases
+        ),
         mesh=mesh,
         system=system,
         optimizers=optimizers_of(config),

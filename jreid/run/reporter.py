@@ -28,6 +28,8 @@ class SilentReporter:
 
     def step(self, step: int) -> None: ...
 
+    def steps_of(self, images: int) -> None: ...
+
     def message(self, text: str) -> None: ...
 
     def __enter__(self) -> "SilentReporter":
@@ -76,6 +78,10 @@ class Reporter:
         if told := self._end_time.after(step):
             self.message(told)
 
+    def steps_of(self, images: int) -> None:
+        """Says before the first step of a phase is told how many images each has."""
+        self._progress.restart(images)
+
     def message(self, text: str) -> None:
         """Shows a line without spoiling the progress bar."""
         self._progress.message(text)
@@ -119,7 +125,6 @@ def make_reporter(
     *,
     total_steps: int,
     first_step: int,
-    images_per_step: int,
     writers: Sequence[Any] = (),
     stream: io.TextIOBase | None = None,
 ) -> Reporter | SilentReporter:
@@ -132,7 +137,6 @@ def make_reporter(
         total_steps: the number of the run's last step.
         first_step: the number of the first step that this process will do. Lines of
             metrics.jsonl from this step on are dropped, so that no step occurs twice.
-        images_per_step: images of all modalities, for images per second.
         writers: parts; see `training.writers`.
         stream: of the progress line; standard error by default.
 
@@ -148,9 +152,7 @@ def make_reporter(
         for part in writers
         if getattr(part, "enabled", True)
     }
-    progress = Progress(
-        total_steps, "train", per_step=images_per_step, unit="images", stream=stream
-    )
+    progress = Progress(total_steps, "train", unit="images", stream=stream)
     return Reporter(workdir, made, progress)
 
 

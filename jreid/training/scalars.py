@@ -24,7 +24,6 @@ class ScalarWindow:
     def __init__(
         self,
         first_step: int,
-        images_per_step: int,
         explain: Callable[[int], str] | None = None,
         players: Mapping[str, str] | None = None,
     ):
@@ -32,7 +31,6 @@ class ScalarWindow:
 
         Args:
           first_step: its number.
-          images_per_step: of all modalities, for images per second.
           explain: gives what the error of a diverged step says besides.
           players: in the order of their turns, with the path of each one's optimiser.
         """
@@ -40,7 +38,7 @@ class ScalarWindow:
         self._players = dict(players or {})
         self._still = dict.fromkeys(self._players, 0)  # steps without a gradient
         self._leaps: dict[str, str] = {}  # what threw a player away, earliest first
-        self._images_per_step = images_per_step
+        self._images = 0
         self._steps: list[dict[str, jax.Array]] = []
         self._reported = False
         self.restart_clock()
@@ -67,11 +65,15 @@ class ScalarWindow:
                 self._waited += time.monotonic() - start
             yield batch
 
-    def add(self, scalars: dict[str, jax.Array]) -> None:
-        """Notes one step; waits for the step before it, so that one is in flight."""
+    def add(self, scalars: dict[str, jax.Array], images: int) -> None:
+        """Notes one step of so many images, which count for the speed.
+
+        Waits for the step before it, so that one is in flight.
+        """
         if self._steps:
             jax.block_until_ready(self._steps[-1])
         self._steps.append(scalars)
+        self._images += images
 
     def means(self) -> dict[str, float]:
         """Means since the last call; waits for the device.
@@ -97,13 +99,12 @@ class ScalarWindow:
         if not self._reported:
             self._reported = True
             _warn_of_idle_terms(fetched)
-        images = len(fetched) * self._images_per_step
-        self._first_step += len(fetched)
-        self._steps = []
         speed = {
-            "images_per_second": images / seconds,
+            "images_per_second": self._images / seconds,
             "input_wait": min(self._waited / seconds, 1.0),
         }
+        self._first_step += len(fetched)
+        self._steps, self._images = [], 0
         self.restart_clock()
         return means | speed
 
