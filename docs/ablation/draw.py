@@ -1,4 +1,4 @@
-"""Draws stability.png and recipe.png from curves.json, in the folder of this file."""
+"""Draws stability.png and recipe.png of curves.json, imagenet.png of imagenet.json."""
 
 import json
 import math
@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 HERE = Path(__file__).parent
 CURVES = json.loads((HERE / "curves.json").read_text())["curves"]
+IMAGENET = json.loads((HERE / "imagenet.json").read_text())["runs"]
 CHANCE = math.log(200)
 FORMS = {
     "stab-full-linear-s0": "a further Linear to z (VSD's code)",
@@ -73,6 +74,52 @@ def recipe() -> None:
     figure.savefig(HERE / "recipe.png", dpi=100)
 
 
+def imagenet() -> None:
+    """Rank-1 rates and identity losses of 120 steps from ImageNet weights."""
+    runs = sorted(IMAGENET.items(), key=lambda run: run[1]["R-1"])
+    figure, (rates, losses) = plt.subplots(
+        1, 2, figsize=(11, 0.8 + 0.24 * len(runs)), width_ratios=(1, 1.2)
+    )
+    for place, (name, run) in enumerate(runs):
+        curve = [(int(step), _identity(x)) for step, x in run.get("losses", {}).items()]
+        curve = [(step, loss) for step, loss in curve if loss is not None]
+        colour = plt.get_cmap("tab20")(place % 20) if curve else "black"
+        low, high = run["R-1 95 %"]
+        rates.plot((low, high), (place, place), color=colour)
+        rates.plot(run["R-1"], place, "o", color=colour)
+        if curve:
+            # several heads' losses may be one term: chance is so many times ln 200
+            heads = max(1, round(curve[0][1] / CHANCE))
+            steps, values = zip(*curve, strict=True)
+            losses.plot(
+                steps,
+                [value / heads for value in values],
+                color=colour,
+                label=name.replace("@lr", ", lr ."),
+            )
+    rates.axvline(IMAGENET["untrained"]["R-1"], color="grey", linewidth=0.8)
+    rates.set_yticks(
+        range(len(runs)), [name.replace("@lr", ", lr .") for name, _ in runs]
+    )
+    rates.set_xlabel("R-1 and its 95 % interval")
+    losses.axhline(CHANCE, color="grey", linewidth=0.8, linestyle=":")
+    losses.set_ylim(0, 2 * CHANCE)
+    losses.set_xlabel("step")
+    losses.set_title("identity loss of a head", fontsize=10)
+    losses.legend(
+        frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), reverse=True
+    )
+    figure.tight_layout()
+    figure.savefig(HERE / "imagenet.png", dpi=100)
+
+
+def _identity(scalars: dict[str, float]) -> float | None:
+    """The identity loss of the fused or first head, if the step had any."""
+    found = [name for name in scalars if "loss/identity" in name]
+    return scalars[min(found, key=len)] if found else None
+
+
 if __name__ == "__main__":
     stability()
     recipe()
+    imagenet()
