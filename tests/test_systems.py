@@ -404,6 +404,14 @@ def test_branches_and_adversaries_that_do_not_fit_are_refused():
         network.check()
 
 
+@pytest.mark.parametrize("spec", ["sysu:fbp_like", "llcm:fbp_like", "demo:fbp_like"])
+def test_masks_that_triplets_would_close_learn_slowly(spec):
+    groups = load(spec).optimizer.groups
+    for name in ("pool/prototypes", "pool/positions", "classifier/scores"):
+        assert lr_factor(groups, f"branches/parts/{name}") == 0.01
+    assert lr_factor(groups, "branches/parts/classifier/kernel") == 1
+
+
 def test_pretrained_weights_reach_every_residual_block():
     """The blocks of a stage that tails cut are counted from 0 in them."""
     names = load("sysu:dpmbn_like").network.torch_names()

@@ -17,9 +17,11 @@ the global vector and on the parts' side by side; a perceptron (1000, 500, 2) on
 global vector through a gradient reversal of .05; all other weights 1. Batches,
 augmentation, optimiser and schedule are AGW's. Scores learn at a hundredth of the rate:
 at all of it a part that is easier by .2 nats would be up by 3 after a hundred steps, a
-share of four fifths, and the others would hardly learn. A test vector is the global one
-and the parts', each at length 1. A map of another size than 18 x 9 needs
-`network.branches.1.pool.size`. On LLCM, where nothing is published, it is the same.
+share of four fifths, and the others would hardly learn. So do prototypes: at all of it
+the triplets, whose distances are large at first, close every mask within sixty steps,
+and the parts are 0 from then on. A test vector is the global one and the parts', each at
+length 1. A map of another size than 18 x 9 needs `network.branches.1.pool.size`. On
+LLCM, where nothing is published, it is the same.
 """
 
 from typing import Any
@@ -48,7 +50,8 @@ from jreid.training.schedules import Steps
 
 PARTS = 6
 VECTORS = (("features.global", 1.0), ("features.parts", 1.0))
-SCORES = ("branches/parts/classifier/scores", 0.01)  # and their share of the rate
+SCORES = "branches/parts/classifier/scores"
+SLOW = (f"{SCORES}|branches/parts/pool", 0.01)  # and their share of the rate
 VISIBLE, INFRARED = (0, 0), (1, 0)  # modality and copy of rows
 
 
@@ -76,7 +79,7 @@ def fbp_like(data: Any) -> Config:
         pretrained="weights/resnet50.npz",
         objective={
             "identity": Identity(on="logits.global"),
-            "identity_parts": PartIdentity(on="logits.parts", scores=SCORES[0]),
+            "identity_parts": PartIdentity(on="logits.parts", scores=SCORES),
             "triplet": BatchHardTriplet(on=VECTORS, margin=0.3),
             "triplet_cross": CrossBatchHard(on=VECTORS, margin=0.3),
             "triplet_within": BatchHardAmong(
@@ -85,17 +88,17 @@ def fbp_like(data: Any) -> Config:
             "spread": PrototypeSpread(0.25, on="masks.parts"),
             "modality": TellModality(on="logits.modality"),
         },
-        optimizer=SGD(lr=0.1, weight_decay=5e-4, groups=(SCORES, ("stems|trunk", 0.1))),
+        optimizer=SGD(lr=0.1, weight_decay=5e-4, groups=(SLOW, ("stems|trunk", 0.1))),
         schedule=Steps(epochs=81, warmup=10, drops=((20, 0.1), (50, 0.01))),
         embedding=Embedding(embeddings=1.0),
     )
 
 
 def small_fbp(config: Config) -> Config:
-    """Made small for the demo, whose last map is 6 x 3; scores stay slow."""
+    """Made small for the demo, whose last map is 6 x 3; what is slow stays so."""
     config = small(config)
     config.network.branches[1].pool.size = (6, 3)
-    config.optimizer.groups = (SCORES,)
+    config.optimizer.groups = (SLOW,)
     return config
 
 

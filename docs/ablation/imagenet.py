@@ -4,8 +4,9 @@
 
 The schedule keeps its shape: warm-up and drops at the same parts of the whole, and the
 phases theirs of it, each at least an epoch of five steps. Network, losses, batches,
-optimiser and rates are those of `sysu:hc`, augmentations those of `demo:hc`. Not for
-systems of clusters, whose epochs cannot be so short.
+optimiser and rates are those of `sysu:hc`, augmentations those of `demo:hc`, and so are
+the networks that make and judge images, which no weights are for. Not for systems of
+clusters, whose epochs cannot be so short.
 """
 
 import copy
@@ -19,6 +20,7 @@ from jreid.data.sysu_mm01 import SysuMM01
 from jreid.training.schedules import Steps
 
 EPOCHS, STEPS = 24, 5
+IMAGES_OWN = ("generator", "style", "decoder", "coder", "discriminator")
 
 
 def get_config(variant: str) -> Config:
@@ -30,6 +32,9 @@ def get_config(variant: str) -> Config:
     config.views, config.size = shown.views, shown.size
     if hasattr(config.network, "size"):  # of its images, beside the config's
         config.network.size = shown.network.size
+    for part in IMAGES_OWN:
+        if hasattr(shown.network, part):
+            setattr(config.network, part, getattr(shown.network, part))
     branches = (getattr(x.network, "branches", ()) for x in (config, shown))
     for branch, brief in zip(*branches, strict=True):
         if hasattr(branch.pool, "size"):  # of the last map
