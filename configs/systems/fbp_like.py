@@ -19,8 +19,8 @@ augmentation, optimiser and schedule are AGW's. Scores learn at a hundredth of t
 at all of it a part that is easier by .2 nats would be up by 3 after a hundred steps, a
 share of four fifths, and the others would hardly learn. So do prototypes: at all of it
 the triplets, whose distances are large at first, close every mask within sixty steps,
-and the parts are 0 from then on. A test vector is the global one and the parts', each at
-length 1. A map of another size than 18 x 9 needs `network.branches.1.pool.size`. On
+and the parts are 0 from then on. A test vector is the global one and the parts', each
+at length 1. A map of another size than 18 x 9 needs `network.branches.1.pool.size`. On
 LLCM, where nothing is published, it is the same.
 """
 
