@@ -65,6 +65,7 @@ from jreid.run.reporter import first_message, make_reporter  # noqa: E402
 from jreid.run.training_set import write_training_set  # noqa: E402
 from jreid.run.workdir import open_workdir, require_shared  # noqa: E402
 from jreid.training.build import rates_at  # noqa: E402
+from jreid.training.plan import stop_of  # noqa: E402
 from jreid.training.scalars import ScalarWindow  # noqa: E402
 
 
@@ -103,7 +104,7 @@ def train(config: Config, workdir: Path, begun: Begun | None = None) -> int:
 
 def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
     """Takes the steps that are left; returns 0, or the code of a signal."""
-    stop = min(config.steps or run.last_step, run.last_step)
+    stop = stop_of(config, run.phases)
     listed = partial(list_batch, config, workdir, run.images, run.phases)
     with (
         Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as saved,

@@ -16,7 +16,7 @@ from jreid.processes.sharding import data_mesh
 from jreid.run.batches import images_per_step
 from jreid.run.leaves import named_leaves
 from jreid.training.build import build_embed, network_maker
-from jreid.training.plan import plan
+from jreid.training.plan import plan, stop_of
 from jreid.training.state import abstract_params_and_stats
 
 
@@ -34,7 +34,7 @@ def images_seen(config: Config) -> int:
     """Images in the steps of a whole training, of all views and players."""
     train = config.data.read().train
     phases = plan(config, train)
-    stop = min(config.steps or phases[-1].last, phases[-1].last)
+    stop = stop_of(config, phases)
     return sum(
         max(0, min(phase.last, stop) - phase.first)
         * images_per_step(config, train, phase)

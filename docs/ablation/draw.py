@@ -80,7 +80,9 @@ def imagenet() -> None:
     figure, (rates, losses) = plt.subplots(
         1, 2, figsize=(11, 0.8 + 0.24 * len(runs)), width_ratios=(1, 1.2)
     )
+    names: list[str] = []
     for place, (name, run) in enumerate(runs):
+        names.append(name.replace("@lr", ", lr ."))
         curve = [(int(step), _identity(x)) for step, x in run.get("losses", {}).items()]
         curve = [(step, loss) for step, loss in curve if loss is not None]
         colour = plt.get_cmap("tab20")(place % 20) if curve else "black"
@@ -95,12 +97,10 @@ def imagenet() -> None:
                 steps,
                 [value / heads for value in values],
                 color=colour,
-                label=name.replace("@lr", ", lr ."),
+                label=names[-1],
             )
     rates.axvline(IMAGENET["untrained"]["R-1"], color="grey", linewidth=0.8)
-    rates.set_yticks(
-        range(len(runs)), [name.replace("@lr", ", lr .") for name, _ in runs]
-    )
+    rates.set_yticks(range(len(runs)), names)
     rates.set_xlabel("R-1 and its 95 % interval")
     losses.axhline(CHANCE, color="grey", linewidth=0.8, linestyle=":")
     losses.set_ylim(0, 2 * CHANCE)

@@ -100,10 +100,16 @@ def _columns_lengths(config, train, phase):
 
 def check_batches(
     config: Config, images: RunImages, phases: Sequence[PlannedPhase], devices: int
-) -> None:
-    """Raises ValueError if no batch can be drawn, or not divided over the devices."""
+) -> tuple[int, ...]:
+    """The images in a step of each phase.
+
+    Raises ValueError if no batch can be drawn, or not divided over the devices.
+    """
+    counts = []
     for phase in phases:
-        for lengths in _columns_lengths(config, images.train, phase):
+        drawn = _columns_lengths(config, images.train, phase)
+        counts.append(sum(map(sum, drawn)))
+        for lengths in drawn:
             if groups(lengths) % devices:
                 raise ValueError(
                     f"a batch has {groups(lengths)} groups of images (the greatest "
@@ -111,6 +117,7 @@ def check_batches(
                     f"{devices} devices cannot share evenly; choose other numbers with "
                     "--config.sampling.identities= and --config.sampling.images="
                 )
+    return tuple(counts)
 
 
 def batch_files(

@@ -21,7 +21,7 @@ from jreid.data.datasets import INFRARED, VISIBLE, Dataset, Images, drop_unpaire
 from jreid.data.views import modalities_of
 from jreid.machine_memory import available_memory
 from jreid.run.workdir import saved_steps
-from jreid.training.plan import plan
+from jreid.training.plan import plan, stop_of
 
 GIGABYTE = 1e9
 NEEDED = ("jax", "flax", "optax", "orbax")  # by what is imported next
@@ -115,7 +115,7 @@ def _count(images: Images) -> str:
 
 def _length(config: Config, train: Images) -> str:
     phases = plan(config, train)
-    steps = min(config.steps or phases[-1].last, phases[-1].last)
+    steps = stop_of(config, phases)
     epochs = config.schedule.epochs
     return f"{steps} steps, of {phases[-1].last} in {epochs} epochs"
 

@@ -91,7 +91,7 @@ def build_run(config: Config, images: RunImages) -> Run:
     Raises ValueError if no batch can be drawn, or not divided over the devices.
     """
     mesh, phases = data_mesh(), plan(config, images.train)
-    run_batches.check_batches(config, images, phases, mesh.devices.size)
+    counts = run_batches.check_batches(config, images, phases, mesh.devices.size)
     classes = classes_of(config, len(images.identities))
     system = build_system(config, classes, phases, mesh)
     state = with_labels(config.between_epochs, system.init(config.seed), images.labels)
@@ -100,9 +100,7 @@ def build_run(config: Config, images: RunImages) -> Run:
         images=images,
         classes=classes,
         phases=phases,
-        images_per_step=tuple(
-            run_batches.images_per_step(config, images.train, phase) for phase in phases
-        ),
+        images_per_step=counts,
         mesh=mesh,
         system=system,
         optimizers=optimizers_of(config),

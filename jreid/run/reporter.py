@@ -79,7 +79,7 @@ class Reporter:
             self.message(told)
 
     def steps_of(self, images: int) -> None:
-        """Says before the first step of a phase is told how many images each has."""
+        """To be called before `step` or `scalars` of the first step of so many."""
         self._progress.restart(images)
 
     def message(self, text: str) -> None:

@@ -90,6 +90,12 @@ def plan(config: Any, images: Any) -> tuple[PlannedPhase, ...]:
     return tuple(phases)
 
 
+def stop_of(config: Any, phases: Sequence[PlannedPhase]) -> int:
+    """The number of the last step to take, counted from 1: config.steps cuts a run."""
+    last = phases[-1].last
+    return min(config.steps or last, last)
+
+
 def segments(
     phases: Sequence[PlannedPhase], start: int, stop: int, *, by_epoch: bool
 ) -> Iterator[Segment]:
