@@ -269,6 +269,21 @@ def test_steps_per_epoch_of_pairs_count_each_identitys_rarer_modality():
     assert PerModality(12, 5, epoch="pairs").steps_per_epoch(regdb) == 34
 
 
+def test_an_epoch_of_identities_has_each_once():
+    images = listed(dict.fromkeys(range(11), (3, 2)) | {20: (4, 0), 21: (0, 4)})
+    part = PerModality(3, 2, epoch="identities")
+    assert part.steps_per_epoch(images) == 3  # and two identities are left out
+    draw, turns = part.make(images, TWO, 5), []
+    for turn in range(4):
+        steps = range(3 * turn, 3 * turn + 3)
+        seen = np.concatenate([images.ids[draw(step)["visible"]] for step in steps])
+        assert len(set(seen)) == 9 and set(seen) <= set(range(11))
+        turns.append(tuple(seen))
+    assert len(set(turns)) == 4
+    regdb = listed(dict.fromkeys(range(206), (10, 10)))
+    assert PerModality(8, 4, epoch="identities").steps_per_epoch(regdb) == 25
+
+
 def test_steps_per_epoch_by_identity_count_every_image():
     assert ByIdentity(3, 5).steps_per_epoch(IMAGES) == 48 // 15 + 1
 

@@ -11,18 +11,19 @@ Published in its README (R-1 / mAP, not re-ranked, not yet reproduced here):
     RegDB visible to infrared 73.2 / 71.6, infrared to visible 71.8 / 70.1
 
 Ours is the released form, in which the divergence is called on probabilities and is
-none; `vsd_eq8` has the same network and weights with the paper's divergence. The
-released code trains on two GPUs with batch statistics of each half, ours are of the
-whole batch; it keeps the best epoch on the test set from the 100th, ours is the last;
-its RegDB score is of eight of the ten splits. SYSU-MM01's galleries are the official
-ones. On LLCM, where nothing is published, it is as on SYSU-MM01.
+none; across modalities it is between the shared network's outputs on the two inputs.
+`vsd_eq8` has the same network and weights with the paper's divergence. The released
+code trains on two GPUs with batch statistics of each half, ours are of the whole batch;
+it keeps the best epoch on the test set from the 100th, ours is the last; its RegDB
+score is of eight of the ten splits. SYSU-MM01's galleries are the official ones. An
+epoch has each training identity once. On LLCM, where nothing is published, it is as on
+SYSU-MM01.
 """
 
 from typing import Any
 
 from jreid.config import Config
 from jreid.data.augmentations import Flip
-from jreid.data.llcm import LLCM
 from jreid.data.regdb import RegDB
 from jreid.data.sampling import PerModality
 from jreid.data.sysu_mm01 import SysuMM01
@@ -37,15 +38,13 @@ from jreid.models.mutual import BRANCHES, STEM, MutualNetwork
 from jreid.training.optimizers import Adam
 from jreid.training.schedules import Steps
 
-# Batches of an epoch, which has each training identity once
-EPOCHS = {SysuMM01: 395 // 16, RegDB: 206 // 8, LLCM: 713 // 16}
 SHARES = dict(zip(BRANCHES, (0.5, 0.5, 0.25, 0.25), strict=True))
-# student: teacher and weight; self-distillation within a network, then across
+# student, teacher and weight: within a network, then across the shared one's inputs
 DISTILLED = (
     ("infrared", "infrared", 2.0),
     ("visible", "visible", 2.0),
-    ("infrared", "visible_shared", 1.0),
-    ("visible", "infrared_shared", 1.0),
+    ("infrared_shared", "visible_shared", 1.0),
+    ("visible_shared", "infrared_shared", 1.0),
 )
 
 
@@ -90,8 +89,11 @@ def system(data: Any, distillation: type) -> Config:
             modality: View(STEM, pipe, modality=modality)
             for modality in ("visible", "infrared")
         },
-        sampling=PerModality(identities=8 if isinstance(data, RegDB) else 16, images=4),
-        steps_per_epoch=EPOCHS.get(type(data), 0),
+        sampling=PerModality(
+            identities=8 if isinstance(data, RegDB) else 16,
+            images=4,
+            epoch="identities",
+        ),
         network=MutualNetwork(),
         pretrained="weights/resnet50.npz",
         objective=objective,

@@ -30,10 +30,11 @@ class PerModality:
     """P, identities in a batch."""
     images: int = 4
     """K, images per identity in every view."""
-    epoch: Literal["larger", "pairs"] = "larger"
+    epoch: Literal["larger", "pairs", "identities"] = "larger"
     """larger: in an epoch are as many batches as the larger modality fills; pairs: as
     many as are filled by K images of each modality, of every identity for as long as
-    its rarer modality lasts (MPANet)."""
+    its rarer modality lasts (MPANet); identities: each identity is in one batch, the
+    last ones that fill none apart (VSD)."""
 
     def check(self) -> None:
         """Raises ValueError for a field that is not allowed."""
@@ -75,7 +76,7 @@ class PerModality:
 
         def sample(step: int) -> dict[str, np.ndarray]:
             rng = np.random.default_rng([seed, step])
-            chosen = rng.choice(len(shared), self.identities, replace=False)
+            chosen = self._chosen(rng, len(shared), seed, step)
             drawn: dict[str, list] = {name: [] for name in families(views)}
             for identity in (shared[i] for i in chosen):
                 for names, rows in zip(shown.values(), candidates, strict=True):
@@ -84,14 +85,25 @@ class PerModality:
 
         return sample
 
+    def _chosen(self, rng, there: int, seed: int, step: int) -> Int[np.ndarray, " p"]:
+        if self.epoch != "identities":
+            return rng.choice(there, self.identities, replace=False)
+        turn, place = divmod(step, there // self.identities)
+        order = np.random.default_rng([seed, 0, turn]).permutation(there)
+        return order[place * self.identities :][: self.identities]
+
     def steps_per_epoch(self, images: Images) -> int:
         """Batches after which the larger modality has been drawn once on average.
 
         floor(N / (P K)) + 1 with N the larger of the two counts (AGW `utils.py` and
         `train.py`): 696 on SYSU-MM01 with P = 8, K = 4; 65 on RegDB, 86 with P = 6.
         With `epoch` "pairs", the sum of floor(n / K) over identities, n the smaller of
-        their two counts, over P: 34 on RegDB with P = 12, K = 5.
+        their two counts, over P: 34 on RegDB with P = 12, K = 5. With "identities",
+        floor(identities / P): 24 on SYSU-MM01 with P = 16.
         """
+        if self.epoch == "identities":
+            there = [set(images.ids[images.modality == m]) - {-1} for m in (0, 1)]
+            return max(len(set.intersection(*there)) // self.identities, 1)
         if self.epoch == "pairs":
             numbers = np.unique(images.ids, return_inverse=True)[1]
             counts = [

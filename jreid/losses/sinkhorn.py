@@ -21,14 +21,14 @@ def sinkhorn_distance(
 ) -> Float[jax.Array, ""]:
     """Cost of moving the rows of x to those of y, all of equal weight (VSD's code).
 
-    The cost of two rows is the sum of their absolute differences. Log-domain rounds
+    The cost of two rows is their squared Euclidean distance. Log-domain rounds
     u += epsilon (log mu - LSE_j M), v += epsilon (log nu - LSE_i M) with
     M = (-C + u + v) / epsilon end when the sum of |changes of u| is below `tolerance`;
     the value is the sum of exp(M) C, the gradient goes through the rounds. 1e-8 is
     added to the masses and 1e-6 to the sums before their logarithms.
     """
     x, y = widen(x), widen(y)
-    cost = jnp.sum(jnp.abs(x[:, None, :] - y[None, :, :]), axis=2)
+    cost = jnp.sum(jnp.square(x[:, None, :] - y[None, :, :]), axis=2)
     log_mu, log_nu = (
         jnp.log(jnp.asarray(1 / n + 1e-8, cost.dtype)) for n in cost.shape
     )
