@@ -78,6 +78,39 @@ def test_released_gradients_are_the_released_sums():
     np.testing.assert_allclose(ours[1], expected_t, atol=1e-12)
 
 
+def test_iterations_are_the_released_ones():
+    """Maps after three: S is the metric at an iteration's start, counted from 1."""
+    x, ids, modality = features(4, 3, 3)
+    learned = hcml.learn(x, ids, modality, dimensions=3, iterations=3, tolerance=0.0)
+    problem, within = hcml.make_problem((x - x.mean(0)) @ learned.basis, ids, modality)
+    v = t = np.eye(3)
+    fista = hcml.Fista(np.eye(3))
+    for number in (1, 2, 3):
+        s = fista.start.copy()
+        metric = fista.step(problem, v, t)
+        a, b = problem.infrared @ v, problem.visible @ t
+        g = np.zeros((4, 4))
+        for k, j in itertools.product(range(4), range(4)):
+            margin = problem.signs[k, j] * (
+                (a[k] - b[j]) @ s @ (a[k] - b[j]) - problem.offset
+            )
+            g[k, j] = problem.weights[k, j] * problem.signs[k, j]
+            g[k, j] /= 1 + np.exp(-margin)
+        rows = np.diag(g.sum(1))
+        mixed = problem.infrared.T @ g @ b @ s
+        of_v = s @ problem.infrared.T @ rows @ a - mixed - mixed.T
+        mixed = problem.visible.T @ g @ a @ s
+        of_t = s @ problem.visible.T @ rows @ b - mixed - mixed.T
+        rate = 0.1 * 0.95**number
+        new = v - rate * (0.2 * hcml.within_gradient(within[1], v) + of_v)
+        t = t - rate * (0.2 * hcml.within_gradient(within[0], t, new) + of_t)
+        v = new
+    for ours, ending in ((learned.maps[1], v), (learned.maps[0], t)):
+        np.testing.assert_allclose(
+            ours @ ours.T, ending @ metric @ ending.T, rtol=1e-9, atol=1e-12
+        )
+
+
 def test_within_gradient_matches_differences():
     _, within, v, _, _ = small_problem()
 

@@ -63,7 +63,8 @@ def learn(
       exact: descend along the true gradient; released, it is not (see
         `cross_gradients`), and its numbers were made with that.
       iterations: at most.
-      tolerance: relative change of the objective at which it ends.
+      tolerance: relative change of the objective, after the metric's step and before
+        the maps', at which it ends.
 
     Raises:
       ValueError: no identity, or one, has both modalities.
@@ -76,11 +77,11 @@ def learn(
     infrared_map = visible_map = metric = np.eye(x.shape[1])
     fista = Fista(metric)
     value = objective(problem, infrared_map, visible_map, metric)
-    for step in range(iterations):
+    for step in range(1, iterations + 1):
+        start = fista.start
         metric = fista.step(problem, infrared_map, visible_map)
-        cross = cross_gradients(
-            problem, infrared_map, visible_map, fista.start, exact=exact
-        )
+        last, value = value, objective(problem, infrared_map, visible_map, metric)
+        cross = cross_gradients(problem, infrared_map, visible_map, start, exact=exact)
         rate = 0.1 * 0.95**step
         inside = 0.2 * within_gradient(within[1], infrared_map)
         new_infrared = infrared_map - rate * (inside + cross[0])
@@ -91,7 +92,6 @@ def learn(
             new_infrared,
             visible_map - rate * (inside + cross[1]),
         )
-        last, value = value, objective(problem, infrared_map, visible_map, metric)
         if abs(last - value) < tolerance * abs(last):
             break
     root = _root(metric)
