@@ -76,7 +76,7 @@ def test_mix_leaves_a_grey_image():
 
 def naive_patches(image, rng, part):
     """The image with its rectangles, each drawn by NumPy."""
-    image, product = image / 255, np.ones(3)
+    image, product = image / 255, np.ones(image.shape)
     for _ in range(100):
         size = rng.uniform(*part.area) * H * W
         aspect = rng.uniform(*part.aspect)
@@ -88,7 +88,7 @@ def naive_patches(image, rng, part):
         for c in range(3):
             factor = rng.beta(part.beta, part.beta) / patch[..., c].max()
             patch[..., c] *= factor
-            product[c] *= factor
+            product[top : top + h, left : left + w, c] *= factor
         if product.min() < part.threshold:
             break
     return np.round(image * 255)

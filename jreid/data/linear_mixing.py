@@ -57,9 +57,9 @@ class LinearPatches:
     """Rectangles whose channels are multiplied, each by its own factor (radical, RRLE).
 
     A factor is Beta(beta, beta) / (the channel's maximum in the rectangle), so no value
-    leaves the range. Rectangles follow until the product of the factors of some channel
-    is below the threshold. One that does not fit into the image is skipped. A grey
-    image becomes coloured.
+    leaves the range. Rectangles follow until the product of the factors that a pixel's
+    channel got is below the threshold somewhere, as in the released code. One that does
+    not fit into the image is skipped. A grey image becomes coloured.
     """
 
     p: float = 0.5
@@ -67,7 +67,7 @@ class LinearPatches:
     beta: float = 0.4
     """Both parameters of the Beta distribution, above 0."""
     threshold: float = 0.1
-    """Of the running product, at which it ends."""
+    """Of a pixel's running product, at which it ends."""
     area: tuple[float, float] = (0.02, 0.4)
     """Least and greatest fraction of the image, uniform between."""
     aspect: tuple[float, float] = (0.3, 1 / 0.3)
@@ -92,14 +92,14 @@ class LinearPatches:
                     (turn < _MOST) & (tf.reduce_min(product) >= self.threshold)
                 ),
                 lambda turn, x, product: self._turn(own, turn, x, product),
-                (tf.constant(0), floats, tf.ones(3)),
+                (tf.constant(0), floats, tf.ones_like(floats)),
             )
             return tf.cast(tf.round(floats * 255), tf.uint8)
 
         return sometimes(self.p, image, seed, patched)
 
     def _turn(self, seed, turn, image, product):
-        """One rectangle: the turn's number, the image and the running product."""
+        """One rectangle: the turn's number, the image and each pixel's product."""
         box_seed, factor_seed = split(numbered(seed, turn), 2)
         inside = rectangle(
             box_seed, tf.shape(image), self.area, self.aspect, attempts=1
@@ -115,5 +115,5 @@ class LinearPatches:
         return (
             turn + 1,
             changed,
-            tf.where(tf.reduce_any(inside), product * factors, product),
+            tf.where(inside, product * factors, product),
         )
