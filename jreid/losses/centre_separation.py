@@ -15,6 +15,8 @@ from jreid.losses.primitives import (
 from jreid.losses.standing import On, check_weight_and_on, shared
 from jreid.shapes import Bool, Float, Int
 
+_NONE = 1e-12  # squared distance without a gradient
+
 
 def centre_separation(
     features: Float[jax.Array, "b d"],
@@ -36,7 +38,9 @@ def centre_separation(
     """
     features, same = widen(features), equal(ids)
     centres = group_means(features, same)
-    away = jnp.diagonal(euclidean_distances(features, centres))
+    # Not by products, whose rounding a row near its centre would not survive.
+    squared = jnp.sum(jnp.square(features - centres), axis=1)
+    away = jnp.sqrt(jnp.where(squared > _NONE, squared, _NONE))
     pulled = jnp.mean(jax.nn.relu(away - inner))
     hinge = jax.nn.relu(outer - euclidean_distances(centres, centres))
     return pulled + _mean_over_identities(hinge, same, ~same)

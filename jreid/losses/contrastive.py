@@ -9,7 +9,7 @@ from jreid.bounds import at_least
 from jreid.lazy import jax, jnp
 from jreid.losses.directions import unit_rows
 from jreid.losses.pairs import mean_of_pairs, modalities_paired, partners
-from jreid.losses.primitives import equal, widen
+from jreid.losses.primitives import EXACT, equal, widen
 from jreid.losses.standing import On, check_weight_and_on, shared
 from jreid.shapes import Bool, Float, Int
 
@@ -18,9 +18,9 @@ def contrastive(
     features: Float[jax.Array, "r d"],
     ids: Int[jax.Array, " r"],
     pairs: Bool[jax.Array, "r r"],
+    modality: Int[jax.Array, " r"] | None = None,
     *,
     margin: float = 0.5,
-    normalise: str = "row",
 ) -> Float[jax.Array, ""]:
     """Half the mean over pairs of d^2 (same identity) or ([margin - d]+)^2 (others).
 
@@ -28,12 +28,17 @@ def contrastive(
       features: features of all rows.
       ids: identity of each row.
       pairs: whether rows i and j are a pair.
+      modality: of each row. Given, each dimension has length 1 over the rows of a
+        modality, as in TONE's released code; else each row has length 1.
       margin: in distances of the normalised features.
-      normalise: "row", each to length 1, or "batch", each dimension over the rows, as
-        TONE's released code does.
     """
     features = widen(features)
-    x = unit_rows(features) if normalise == "row" else unit_rows(features.T).T
+    if modality is None:
+        x = unit_rows(features)
+    else:
+        own = equal(modality).astype(features.dtype)
+        squared = jnp.matmul(own, jnp.square(features), precision=EXACT)
+        x = features * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))
     squared = jnp.sum(jnp.square(x - partners(pairs, x)), axis=1)
     apart = squared > 1e-12
     distances = jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1)), 0)
@@ -52,7 +57,8 @@ class Contrastive:
     margin: float = 0.5
     """In distances of the normalised features."""
     normalise: Literal["row", "batch"] = "row"
-    """row: every vector to length 1; batch: every dimension, as released."""
+    """row: every vector to length 1; batch: every dimension over a modality's rows, as
+    released."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
@@ -62,6 +68,7 @@ class Contrastive:
     def __call__(self, outputs, batch, rng=None) -> Float[jax.Array, ""]:
         """The term's value, not yet weighted."""
         pairs = modalities_paired(batch)
+        modality = batch["modality"] if self.normalise == "batch" else None
         return shared(
             self.on,
             outputs,
@@ -69,7 +76,7 @@ class Contrastive:
                 features,
                 batch["ids"],
                 pairs,
+                modality,
                 margin=self.margin,
-                normalise=self.normalise,
             ),
         )
