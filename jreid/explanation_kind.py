@@ -13,11 +13,11 @@ def kind_of(network: TwoStream, embedding: Embedding, vector: str) -> tuple[Kind
     """How a network's vectors are explained, and whether the shares are a sum.
 
     Args:
-        vector: "fused", or the name of a branch.
+        vector: "fused", "plain", or the name of a branch.
     """
     used = (
         {vector}
-        if vector != "fused"
+        if vector not in ("fused", "plain")
         else set(embedding.names) or {branch.name for branch in network.branches}
     )
     for branch in reversed(network.branches):

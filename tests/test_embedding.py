@@ -53,6 +53,18 @@ def test_weights_are_those_of_a_sum_of_similarities():
         np.testing.assert_allclose(similarities(found[key]), expected, atol=1e-5)
 
 
+def test_plain_is_what_follows_the_neck_without_the_mirrored_image():
+    outputs, mirrored = make_outputs(), make_outputs(1)
+    part = Embedding(0.5, 0.5, normalise="kind", flip=True, plain=True)
+    found = part(outputs, mirrored)
+    assert list(found) == ["fused", "plain", "v1", "v2"]
+    for row in range(4):
+        raw = np.concatenate([outputs["embeddings"][n][row] for n in ("v1", "v2")])
+        np.testing.assert_allclose(found["plain"][row], unit(raw), rtol=1e-5)
+    without = Embedding(0.5, 0.5, normalise="kind", flip=True)(outputs, mirrored)
+    assert all((found[name] == without[name]).all() for name in without)
+
+
 def test_the_whole_alone_can_be_normalised_or_nothing():
     outputs = make_outputs()
     for row in range(4):

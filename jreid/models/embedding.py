@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from jreid.bounds import at_least
@@ -40,6 +40,9 @@ class Embedding:
     brought to length 1 again; released code often leaves them as they are."""
     measure: Literal["cosine", "product", "euclidean"] = "cosine"
     """By which two vectors are compared."""
+    plain: bool = False
+    """Whether "plain" is scored beside it: the vectors after the neck, without the
+    mirrored image's."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
@@ -53,7 +56,7 @@ class Embedding:
     def __call__(
         self, outputs: Mapping[str, Any], mirrored: Mapping[str, Any] | None = None
     ) -> dict[str, Float[jax.Array, "b d"]]:
-        """The vectors by name: "fused", of all branches, then each branch's own.
+        """The vectors by name: "fused", of all branches, "plain", each branch's own.
 
         Args:
           outputs: of the network's `embed`.
@@ -81,7 +84,13 @@ class Embedding:
         else:
             names = list(vectors)
             fused = self._of_views([s for v in views for s in self._seen(v, names)])
-        return {"fused": fused} | vectors
+        beside = {}
+        if self.plain:
+            alone = replace(
+                self, features=0.0, embeddings=1.0, normalise="kind", plain=False
+            )
+            beside["plain"] = alone(outputs)["fused"]
+        return {"fused": fused} | beside | vectors
 
     def _seen(self, outputs, names):
         """What is added up: the pieces of an image, or those of each of its copies.

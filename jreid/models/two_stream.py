@@ -188,10 +188,10 @@ class TwoStream:
 
     def _check_branch(self, index, branch, widths):
         name, earlier = branch.name, list(widths)
-        if name in ("", "fused", *earlier) or "." in name or "/" in name:
+        if name in ("", "fused", "plain", *earlier) or "." in name or "/" in name:
             raise ValueError(
                 f"branches.{index}.name is {name!r}; allowed is a new name without "
-                "dot and slash, other than 'fused'"
+                "dot and slash, other than 'fused' and 'plain'"
             )
         if (branch.tail or self.tails) and branch.tail not in self.tails:
             raise ValueError(
