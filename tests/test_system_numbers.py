@@ -13,6 +13,7 @@ from jreid.data.datasets import Images
 from jreid.data.views import modality_of
 
 COUNTS = {"sysu": (22_258, 11_909), "regdb": (2_060, 2_060), "llcm": (16_946, 13_975)}
+IDENTITIES = {"sysu": 395, "regdb": 206, "llcm": 713}
 CROP = "PadCrop Flip"
 ENHANCED = f"{CROP} LinearMix LinearPatches Erase"
 GREYED = "PadCrop Grey Flip LinearMix LinearPatches Erase"  # a border of 0 stays grey
@@ -67,11 +68,11 @@ BATCHES = {
         *2 * ("Flip PadCrop EraseNormalised",),
     ),
     "sysu:cmcen": ((288, 144), 8, 4, 81, 696, CROP, CROP),
-    "sysu:bdtr": ((288, 144), 64, 1, 80, 348, CROP, CROP),
-    "sysu:tone": ((288, 144), 64, 1, 80, 348, CROP, CROP),  # pairs
-    "sysu:hcml": ((288, 144), 64, 1, 80, 348, CROP, CROP),
-    "sysu:mac_like": ((288, 144), 8, 4, 80, 696, CROP, CROP),
-    "sysu:mace_like": ((288, 144), 8, 4, 80, 696, CROP, CROP),
+    "sysu:bdtr": ((288, 144), 64, 1, 81, 348, CROP, CROP),
+    "sysu:tone": ((288, 144), 64, 1, 81, 348, CROP, CROP),  # pairs
+    "sysu:hcml": ((288, 144), 64, 1, 81, 348, CROP, CROP),
+    "sysu:mac_like": ((288, 144), 8, 4, 81, 696, CROP, CROP),
+    "sysu:mace_like": ((288, 144), 8, 4, 81, 696, CROP, CROP),
     "sysu:dfe_like": ((384, 128), 4, 8, 61, 696, CROP, CROP),
     "sysu:dpmbn_like": ((384, 128), 8, 4, 80, 696, CROP, CROP),
 }
@@ -172,7 +173,9 @@ NUMBERS = {
         "objective.mutual.rounds": 100,
         "objective.mutual.tolerance": 0.1,
         "objective.vsd_visible.weight": 2.0,
-        "objective.vcd_visible.weight": 1.0,
+        "objective.vcd_visible_shared.weight": 1.0,
+        "objective.vcd_visible_shared.teacher": "logits.infrared_shared",
+        "objective.vcd_visible_shared.on": "logits.z_visible_shared",
         "evaluation.draw": "official",
     },
     "sysu:mcja": {
@@ -250,6 +253,10 @@ NUMBERS = {
         "objective.contrastive.margin": 0.5,
         "objective.contrastive.normalise": "row",
     },
+    "sysu:adca": {"between_epochs.eps": 0.6},
+    "regdb:adca": {"between_epochs.eps": 0.3},
+    "sysu:pgm": {"between_epochs.eps": 0.6},
+    "regdb:pgm": {"between_epochs.eps": 0.3},
     "sysu:tone_batch": {"objective.contrastive.normalise": "batch"},
     "sysu:hcml": {
         "after_training.dimensions": 600,
@@ -286,7 +293,7 @@ NUMBERS = {
 def images(data):
     """As many training images of each modality as the data set has."""
     modality = np.repeat([0, 1], COUNTS[data])
-    ids = np.arange(len(modality)) % 395
+    ids = np.arange(len(modality)) % IDENTITIES[data]
     return Images(np.empty(len(modality), "U1"), ids, ids, modality)
 
 
@@ -342,3 +349,21 @@ def test_mcjas_masks(data, masks):
     gates = load(f"{data}:mcja").network.trunk.after
     assert sorted(gates) == ["2.2", "2.3", "3.3", "3.4", "3.5"]
     assert {gate.masks for gate in gates.values()} == {masks}
+
+
+RESIZED_AS_AGW = (
+    *("agw", "baseline", "caj", "caj_plus", "dscnet", "adca", "pgm", "rle", "strong"),
+    *("hctri", "hc", "deen", "pdm", "mmn", "ddag", "cmcen", "cmcen_adv"),
+)
+
+
+@pytest.mark.parametrize("system", RESIZED_AS_AGW)
+def test_released_code_of_agws_family_resizes_with_lanczos(system):
+    assert load(f"sysu:{system}").resize == "lanczos"
+
+
+@pytest.mark.parametrize(("data", "more"), [("sysu", 1), ("regdb", 0)])
+def test_pgm_changes_infrared_colours_in_its_first_stage_on_sysu_alone(data, more):
+    config = load(f"{data}:pgm")
+    first, plain = (x["infrared"] for x in (config.phases[0].views, config.views))
+    assert len(first.pipe) == len(plain.pipe) + more

@@ -48,7 +48,7 @@ def on_agw_trunk(data: Any, sampling: Any, objective: dict[str, Any]) -> Config:
         pretrained="weights/resnet50.npz",
         objective={"identity": Identity(on="logits.v1")} | objective,
         optimizer=SGD(lr=0.1, weight_decay=5e-4, groups=(("stems|trunk", 0.1),)),
-        schedule=Steps(epochs=80, warmup=10, drops=((20, 0.1), (50, 0.01))),
+        schedule=Steps(epochs=81, warmup=10, drops=((20, 0.1), (50, 0.01))),
         embedding=Embedding(features=1.0, embeddings=0.0),
     )
 

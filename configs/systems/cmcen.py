@@ -46,6 +46,7 @@ def cmcen(data: Any) -> Config:
         name="cmcen",
         data=data,
         size=(288, 144),
+        resize="lanczos",
         views={"visible": View("visible", pipe), "infrared": View("infrared", pipe)},
         sampling=PerModality(identities=8, images=4),
         network=TwoStream(

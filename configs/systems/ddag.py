@@ -48,6 +48,7 @@ def ddag(data: Any) -> Config:
         name="ddag",
         data=data,
         size=(288, 144),
+        resize="lanczos",
         views={"visible": View("visible", pipe), "infrared": View("infrared", pipe)},
         sampling=PerModality(identities=8, images=4),
         network=GraphTwoStream(

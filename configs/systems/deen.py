@@ -55,6 +55,7 @@ def deen(data: Any) -> Config:
         name="deen",
         data=data,
         size=(384, 144),
+        resize="lanczos",
         views={
             modality: View(modality, pipe, device=(erase,))
             for modality in ("visible", "infrared")

@@ -11,7 +11,8 @@ of stage 3; three copies of the rest make a global vector, one with two stripes 
 with three, eight vectors in all. Assumed: a stem for each modality and the rest shared;
 maximum pooling, a reduction to 256, stride 2 in the copy without stripes; cross-entropy
 on all eight, batch-hard triplets over both modalities with margin 1.2 on the three
-global ones, all of weight 1; 384 x 128, 8 x 4, SGD .01, 80 epochs, drops at 40 and 60.
+global ones, all of weight 1; 384 x 128, 8 x 4, SGD .01 for all weights from the first
+epoch on, 80 epochs, drops at 40 and 60.
 """
 
 from typing import Any
@@ -61,8 +62,8 @@ def dpmbn_like(data: Any) -> Config:
                 on=tuple((f"features.{name}", 1.0) for name in STRIPES), margin=1.2
             ),
         },
-        optimizer=SGD(lr=0.01, weight_decay=5e-4, groups=(("stems|trunk|tails", 0.1),)),
-        schedule=Steps(epochs=80, warmup=10, drops=((40, 0.1), (60, 0.01))),
+        optimizer=SGD(lr=0.01, weight_decay=5e-4, groups=()),
+        schedule=Steps(epochs=80, warmup=0, drops=((40, 0.1), (60, 0.01))),
         embedding=Embedding(features=1.0, embeddings=0.0, normalise="whole"),
     )
 

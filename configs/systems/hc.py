@@ -10,8 +10,9 @@ paper 56.96 / 54.95 on SYSU-MM01, which is known from memory and not verified.
 
 Ours is the released form: no stage is shared, only the six stripes' linear maps and
 classifiers are. The released crop does nothing, as its images have the crop's size, so
-there is none; the rate falls at epoch 30 and, for the last epoch alone, at 60. On LLCM,
-where nothing is published, it is the same.
+there is none. Every rate falls at epoch 30 and, for the last epoch alone, at 60, where
+the released script leaves those of the last four stripes' maps and of all classifiers
+as they are. On LLCM, where nothing is published, it is the same.
 """
 
 from typing import Any
@@ -42,6 +43,7 @@ def hc(data: Any) -> Config:
         name="hc",
         data=data,
         size=(288, 144),
+        resize="lanczos",
         views={"visible": View("visible", pipe), "infrared": View("infrared", pipe)},
         sampling=PerModality(identities=4, images=8),
         network=TwoStream(

@@ -69,6 +69,7 @@ def system(
         name="hctri",
         data=data,
         size=(288, 144),
+        resize="lanczos",
         views={"visible": View("visible", pipe), "infrared": View("infrared", pipe)},
         sampling=sampling,
         network=TwoStream(

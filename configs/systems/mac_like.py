@@ -53,7 +53,7 @@ def with_own_classifiers(data: Any, objective: dict[str, Any]) -> Config:
         }
         | objective,
         optimizer=SGD(lr=0.1, weight_decay=5e-4, groups=(("stems|trunk", 0.1),)),
-        schedule=Steps(epochs=80, warmup=10, drops=((20, 0.1), (50, 0.01))),
+        schedule=Steps(epochs=81, warmup=10, drops=((20, 0.1), (50, 0.01))),
         embedding=Embedding(embeddings=1.0),
     )
 

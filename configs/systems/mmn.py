@@ -47,6 +47,7 @@ def mmn(data: Any) -> Config:
         name="mmn",
         data=data,
         size=(384, 192),
+        resize="lanczos",
         views={
             modality: View(modality, pipe, device=(erase,))
             for modality in ("visible", "infrared")

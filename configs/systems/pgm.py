@@ -10,11 +10,11 @@ Published (R-1 / mAP, not re-ranked, not verified, not yet reproduced here):
     RegDB visible to infrared 69.5 / 65.4
 
 As ADCA, with non-local blocks, a memory that keeps more of the old, and colour jitter
-on the second visible view, in the first stage on infrared too. In the second stage
-clusters are matched by the least total cost, those that are left over once more;
-images are also contrasted with their cluster's partner, in even epochs the visible
-ones, in odd ones the infrared ones, with weight 0.25, and move it. On SYSU-MM01 a
-cluster then follows the least similar of its images alone, on RegDB all; RegDB has
+on the second visible view, in the first stage, but for RegDB's, on infrared too. In the
+second stage clusters are matched by the least total cost, those that are left over once
+more; images are also contrasted with their cluster's partner, in even epochs the
+visible ones, in odd ones the infrared ones, with weight 0.25, and move it. On SYSU-MM01
+a cluster then follows the least similar of its images alone, on RegDB all; RegDB has
 stages of 30 epochs.
 
 Ours is the released form; its main script leaves the second stage as a comment. What
@@ -30,7 +30,7 @@ from dataclasses import replace
 from typing import Any
 
 from jreid.config import Config
-from jreid.configs.systems.adca import adca, small_adca, stage
+from jreid.configs.systems.adca import adca, reach, small_adca, stage
 from jreid.configs.systems.agw import agw
 from jreid.data.colour_jitter import ColourJitter
 from jreid.data.regdb import RegDB
@@ -48,14 +48,18 @@ def pgm(data: Any) -> Config:
     config.name = "pgm"
     config.network.trunk = agw(data).network.trunk
     config.views["channel"] = jittered(config.views["channel"])
-    first = config.views | {"infrared": jittered(config.views["infrared"])}
+    first = dict(config.views)
+    if not regdb:
+        first["infrared"] = jittered(first["infrared"])
     alone = dict(config.objective)
     config.objective["cross"] = CrossClusterContrast(0.25, cross_from=epochs)
     drops = ((10, 0.1), (20, 0.01)) if regdb else ((20, 0.1), (40, 0.01))
     config.schedule.epochs = 2 * epochs
     config.phases = (stage(epochs, drops), stage(epochs, drops))
     config.phases[0].objective, config.phases[0].views = alone, first
-    config.between_epochs = MatchedClusters(classes=2000, match_from=epochs)
+    config.between_epochs = MatchedClusters(
+        classes=2000, eps=reach(data), match_from=epochs
+    )
     config.memory = CrossClusterMemory(
         classes=2000, keep=0.2, cross_from=epochs, hardest=not regdb
     )
