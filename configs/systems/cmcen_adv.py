@@ -13,9 +13,10 @@ perceptron (1024, 512, 1) on the maximum of the last map, at a tenth of the rate
 squared distance of identities' mean logits above .1 has the weight .001; a penalty on
 the scales of the exchanged channels is computed and not added. Assumed: binary
 cross-entropy through a gradient reversal of .05, where the code has two optimisers and
-a penalty on the gradients of scalars; 1e-4 for the penalty. The penalty is what makes
-scales fall below the threshold sooner than weight decay alone. All else is cmcen.py.
-On LLCM, where nothing is published, it is the same.
+a penalty on the gradients of scalars; 1e-4 for the penalty, on all scales, where the
+code computes it of half of each modality's. The penalty is what makes scales
+fall below the threshold sooner than weight decay alone. All else is cmcen.py. On LLCM,
+where nothing is published, it is the same.
 """
 
 from typing import Any

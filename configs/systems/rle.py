@@ -105,8 +105,9 @@ def strong(data: Any) -> Config:
     """RLE with one plain test vector: our recommendation for real data.
 
     Features and embeddings count alike, and the mean with the mirrored image is of
-    length 1; beside it "plain" are the embeddings alone, without mirror image. Expected is what RLE's paper reports, 75.4 / 72.4 on SYSU-MM01, whose test
-    rule is not stated; nothing is published on LLCM.
+    length 1; beside it "plain" is scored, the embeddings alone without mirror image.
+    Expected is what RLE's paper reports, 75.4 / 72.4 on SYSU-MM01, whose test rule is
+    not stated; nothing is published on LLCM.
     """
     config = rle(data)
     config.embedding = Embedding(0.5, 0.5, normalise="kind", flip=True, plain=True)
