@@ -21,8 +21,8 @@ into the normalised image.
 Ours deviates: bfloat16 or float32 where theirs is half precision with scaled losses;
 theirs reports the best mAP on the test images of every second epoch, ours the last
 epoch's. The weights with half of the rate begin and end at half of it, where theirs
-have the others' floor. An augmented image is rounded to whole grey levels. On LLCM, where nothing is
-published, it is as on SYSU-MM01.
+have the others' floor. An augmented image is rounded to whole grey levels. On LLCM,
+where nothing is published, it is as on SYSU-MM01.
 """
 
 from typing import Any
