@@ -14,12 +14,15 @@ import tensorflow as tf
 from jreid.data.augmentations import (
     IMAGENET_MEAN,
     LUMINANCE,
+    AspectLaw,
     Erase,
     Flip,
     Grey,
     PadCrop,
     RandomChannel,
+    aspects_of,
     augment,
+    rectangle,
 )
 from jreid.data.device_augmentations import EraseNormalised
 
@@ -212,6 +215,59 @@ def test_erase_normalised_overwrites_one_rectangle_of_the_allowed_size():
         heights.add(h)
         tops.add(rows[0])
     assert len(heights) > 10 and len(tops) > 10
+
+
+def naive_ratios(aspect, law, area, shape, count):
+    """Height / width of rectangles drawn anew until they fit, by NumPy in a loop."""
+    (h, w), rng, found = shape, np.random.default_rng(1), []
+    while len(found) < count:
+        size = h * w * rng.uniform(*area)
+        if law == "uniform":
+            ratio = rng.uniform(*aspect)
+        else:
+            ratio = np.exp(rng.uniform(*np.log(aspect)))
+        height, width = round(np.sqrt(size * ratio)), round(np.sqrt(size / ratio))
+        if height < h and width < w:
+            found.append(height / width)
+    return np.array(found)
+
+
+def sides(inside):
+    """Height / width of the rectangle of each image of truth values."""
+    return inside.any(2).sum(1) / inside.any(1).sum(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", ["uniform", "log-uniform"])
+def test_ratios_have_their_law_on_the_device_and_in_tf_data(law):
+    """Shares below every ratio, in an image which the widest do not fit."""
+    count, area, aspect = 1200, (0.02, 0.33), (0.3, 3.3)
+    naive = np.sort(naive_ratios(aspect, law, area, (60, 30), 10_000))
+    erased = on_device(EraseNormalised(1.0, area, aspect, aspect_law=law), count)
+
+    def boxed(image, seed):
+        inside = rectangle(seed, tf.shape(image), area, aspect, aspect_law=law)
+        return tf.where(inside, tf.zeros_like(image), image)
+
+    image = np.full((60, 30, 3), 5, np.uint8)
+    for images in (erased, results(boxed, image, count)):
+        inside = (images != 5).any(3)
+        drawn = np.sort(sides(inside[inside.any((1, 2))]))
+        assert len(drawn) > 0.99 * count
+        below = (np.searchsorted(x, naive, "right") / len(x) for x in (drawn, naive))
+        # of Kolmogorov's distance, the 0.999-quantile; the two laws are 0.2 apart
+        assert np.abs(np.subtract(*below)).max() < 1.95 * (1 / count + 1e-4) ** 0.5
+
+
+def test_ratios_by_their_quantiles():
+    u, rng = np.linspace(0, 1, 21), np.random.default_rng(0)
+    laws: dict[AspectLaw, np.ndarray] = {
+        "uniform": rng.uniform(0.3, 3.3, 100_000),
+        "log-uniform": np.exp(rng.uniform(np.log(0.3), np.log(3.3), 100_000)),
+    }
+    for law, drawn in laws.items():
+        found = aspects_of(u, (0.3, 3.3), law)
+        np.testing.assert_allclose(found, np.quantile(drawn, u), atol=0.03)
 
 
 def test_erase_normalised_fills_rectangles_with_noise():

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jreid.bounds import between
 from jreid.data.stateless import sometimes, split, uniform
 from jreid.lazy import tf
 from jreid.shapes import Int, UInt8
+
+AspectLaw = Literal["uniform", "log-uniform"]
 
 IMAGENET_MEAN = (124, 116, 104)  # of the channels r, g, b, rounded
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow and CAJ weigh r, g, b
@@ -181,6 +183,14 @@ class RandomChannel:
         return sometimes(self.p, image, seed, exchanged)
 
 
+def aspects_of(u: Any, aspect: tuple[float, float], law: AspectLaw) -> Any:
+    """Ratios between two bounds, by this law, of numbers uniform in [0, 1)."""
+    least, greatest = aspect
+    if law == "log-uniform":
+        return least * (greatest / least) ** u
+    return least + (greatest - least) * u
+
+
 def check_rectangle(area: tuple[float, float], aspect: tuple[float, float]) -> None:
     """Raises ValueError unless rectangles of these ranges can be drawn."""
     if not 0 < area[0] <= area[1] <= 1:
@@ -200,18 +210,19 @@ def rectangle(
     area: tuple[float, float],
     aspect: tuple[float, float],
     attempts: int = _ERASING_ATTEMPTS,
+    aspect_law: AspectLaw = "uniform",
 ) -> tf.Tensor:
     """Boolean [h w 1], true inside the first of some random rectangles that fits.
 
-    Areas, as fractions of the image, and ratios height / width are uniform between
-    their bounds. It is true nowhere if none fits.
+    Areas, as fractions of the image, are uniform between their bounds, ratios height /
+    width or their logarithms. It is true nowhere if none fits.
     """
     h, w = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
     u = uniform(seed, (4, attempts))
     areas = h * w * (area[0] + (area[1] - area[0]) * u[0])
-    aspects = aspect[0] + (aspect[1] - aspect[0]) * u[1]
-    heights = tf.round(tf.sqrt(areas * aspects))
-    widths = tf.round(tf.sqrt(areas / aspects))
+    ratios = aspects_of(u[1], aspect, aspect_law)
+    heights = tf.round(tf.sqrt(areas * ratios))
+    widths = tf.round(tf.sqrt(areas / ratios))
     fits = (heights < h) & (widths < w)
     first = tf.argmax(tf.cast(fits, tf.int32))  # 0 where none fits
     height = tf.where(tf.reduce_any(fits), heights[first], 0.0)

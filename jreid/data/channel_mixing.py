@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jreid.bounds import between
-from jreid.data.augmentations import check_rectangle, rectangle
+from jreid.data.augmentations import AspectLaw, check_rectangle, rectangle
 from jreid.data.stateless import sometimes, split, uniform
 from jreid.lazy import tf
 from jreid.shapes import Int, UInt8
@@ -74,7 +74,10 @@ class ChannelCutMix:
     area: tuple[float, float] = (0.02, 0.33)
     """Least and greatest fraction of the image, uniform between."""
     aspect: tuple[float, float] = (0.3, 1 / 0.3)
-    """Least and greatest height / width, uniform between."""
+    """Least and greatest height / width."""
+    aspect_law: AspectLaw = "uniform"
+    """How height / width is drawn between its bounds; log-uniform: its logarithm is
+    uniform, as MCJA has it."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
@@ -89,7 +92,10 @@ class ChannelCutMix:
         def mixed(own: tf.Tensor) -> tf.Tensor:
             channel_seed, box_seed = split(own, 2)
             pair = tf.argsort(uniform(channel_seed, (3,)))[:2]
-            inside = rectangle(box_seed, tf.shape(image), self.area, self.aspect)
+            inside = rectangle(
+                *(box_seed, tf.shape(image), self.area, self.aspect),
+                aspect_law=self.aspect_law,
+            )
             behind, before = (tf.gather(image, pair[k], axis=-1) for k in (0, 1))
             return _three_times(tf.where(tf.squeeze(inside, -1), before, behind))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jreid.data.augmentations import check_rectangle
+from jreid.data.augmentations import AspectLaw, aspects_of, check_rectangle
 from jreid.lazy import jax, jnp
 from jreid.shapes import Bool, Float
 
@@ -24,10 +24,13 @@ class EraseNormalised:
     area: tuple[float, float] = (0.02, 0.4)
     """Least and greatest fraction of the image, uniform between."""
     aspect: tuple[float, float] = (0.3, 1 / 0.3)
-    """Least and greatest height / width, uniform between."""
+    """Least and greatest height / width."""
     value: Literal["noise"] | tuple[float, float, float] = (0.0, 0.0, 0.0)
     """In units of the normalised images; CAJ's is 0.4914 0.4822 0.4465; noise: of every
     pixel and channel its own, ~ N(0, 1), as SAAI has it."""
+    aspect_law: AspectLaw = "uniform"
+    """How height / width is drawn between its bounds; log-uniform: its logarithm is
+    uniform, as in torchvision's RandomErasing, whose ratio is height / width too."""
 
     def check(self) -> None:
         """Raises ValueError for a field that is not allowed."""
@@ -42,7 +45,9 @@ class EraseNormalised:
         coin_rng, box_rng = jax.random.split(rng)
         n, h, w, _ = images.shape
         heads = jax.random.uniform(coin_rng, (n, 1, 1, 1)) < self.p
-        inside = _rectangles(box_rng, (n, h, w), self.area, self.aspect)
+        inside = _rectangles(
+            box_rng, (n, h, w), self.area, self.aspect, self.aspect_law
+        )
         return jnp.where(heads & inside[..., None], self._fill(rng, images), images)
 
     def _fill(self, rng, images):
@@ -57,14 +62,15 @@ def _rectangles(
     shape: tuple[int, int, int],
     area: tuple[float, float],
     aspect: tuple[float, float],
+    aspect_law: AspectLaw,
 ) -> Bool[jax.Array, "n h w"]:
     """True inside the first of ten random rectangles that fits, if one does."""
     n, h, w = shape
     u = jax.random.uniform(rng, (n, _ATTEMPTS, 4))
     areas = h * w * (area[0] + (area[1] - area[0]) * u[..., 0])
-    aspects = aspect[0] + (aspect[1] - aspect[0]) * u[..., 1]
-    heights = jnp.round(jnp.sqrt(areas * aspects))
-    widths = jnp.round(jnp.sqrt(areas / aspects))
+    ratios = aspects_of(u[..., 1], aspect, aspect_law)
+    heights = jnp.round(jnp.sqrt(areas * ratios))
+    widths = jnp.round(jnp.sqrt(areas / ratios))
     fits = (heights < h) & (widths < w)
     drawn = jnp.stack([heights, widths, u[..., 2], u[..., 3]], axis=-1)
     first = jnp.argmax(fits, axis=1)[:, None, None]
