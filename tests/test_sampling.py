@@ -2,6 +2,8 @@
 
 import collections
 import itertools
+import json
+import pathlib
 import subprocess
 import sys
 import zlib
@@ -286,6 +288,33 @@ def test_an_epoch_of_identities_has_each_once():
 
 def test_steps_per_epoch_by_identity_count_every_image():
     assert ByIdentity(3, 5).steps_per_epoch(IMAGES) == 48 // 15 + 1
+
+
+def test_steps_per_epoch_of_groups_are_those_of_one_pass_over_them():
+    """Of MCJA: RegDB has 206 identities of 10 + 10 images; SYSU-MM01's are counted."""
+    regdb = listed(dict.fromkeys(range(206), (10, 10)))
+    assert ByIdentity(4, 32).steps_per_epoch(regdb) == 33
+    assert ByIdentity(4, 32, epoch="groups").steps_per_epoch(regdb) == 51
+    groups = 11 // 2 + 13 // 2 + 12 // 2 + 6 // 2 + 6 // 2
+    assert ByIdentity(3, 2, epoch="groups").steps_per_epoch(IMAGES) == groups // 3
+    # each identity has one group, two of them with an image too few
+    assert ByIdentity(2, 7, epoch="groups").steps_per_epoch(IMAGES) == 5 // 2
+    assert ByIdentity(5, 50, epoch="groups").steps_per_epoch(IMAGES) == 1
+    assert ByIdentity(8, 50, epoch="groups").steps_per_epoch(IMAGES) == 1
+
+    stored = pathlib.Path(__file__).parent / "data" / "sysu_mm01_train.json"
+    counts = np.array(list(json.loads(stored.read_text())["images"].values())).sum(0)
+    sysu = listed({i: (count, 0) for i, count in enumerate(counts)})
+    steps = ByIdentity(8, 16, epoch="groups").steps_per_epoch(sysu)
+    assert steps == 243
+    rng = np.random.default_rng(0)
+    for _ in range(5):  # the released sampler, which ends with less than a batch left
+        left, drawn = [max(count // 16, 1) for count in counts], 0
+        while np.count_nonzero(left) >= 8:
+            for i in rng.choice(np.flatnonzero(left), 8, replace=False):
+                left[i] -= 1
+            drawn += 1
+        assert steps - 1 <= drawn <= steps
 
 
 def test_readers_and_samplers_import_neither_tensorflow_nor_jax():
