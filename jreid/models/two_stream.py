@@ -27,6 +27,9 @@ class Project:
     """Whether the linear map has one."""
     scale_std: float = 0.0
     """Standard deviation of the BatchNorm's scale at the start, around 1."""
+    init: Literal["fan_out", "fan_in"] = "fan_out"
+    """The fan of the weights' Kaiming-normal start; AGW's family has fan_out for linear
+    maps (HC) and fan_in for convolutions (HC-Tri)."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
@@ -42,12 +45,14 @@ class Project:
 
 @dataclass(slots=True)
 class Classifier:
-    """A linear map to the training identities, weights ~ N(0, 0.001)."""
+    """A linear map to the training identities."""
 
     bias: bool = False
     """Whether it has one, which starts at 0."""
     slope: float = 1.0
     """Of a leaky ReLU before it, for negative values; 1: none."""
+    init: Literal["normal", "uniform"] = "normal"
+    """normal: weights ~ N(0, 0.001); uniform: torch's default, within +-1 / sqrt(d)."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
@@ -80,7 +85,10 @@ class Branch:
     neck: bool = True
     """Whether there is a BatchNorm without bias; without it the embedding is u."""
     neck_of: Literal["all", "modality"] = "all"
-    """all: one neck for all rows; modality: each modality has its own (SAAI)."""
+    """all: one neck for all rows; modality: each modality has its own (SAAI), whose
+    scales start at 1."""
+    scale_std: float = 0.01
+    """Standard deviation of the scale of a neck for all rows at the start, around 1."""
     classifier: Any = field(default_factory=Classifier)
     """What makes its logits of its embedding: a Classifier, a HiddenClassifier, parts'
     PartClassifiers; or none, where no term needs logits."""
@@ -94,6 +102,7 @@ class Branch:
     def check(self) -> None:
         """Raises ValueError naming a field that holds another kind of part."""
         makes_module("pool", self.pool)
+        at_least("scale_std", self.scale_std, 0)
         if self.project is not None:
             makes_module("project", self.project)
         cut = self.project is None and hasattr(self.pool, "vectors")

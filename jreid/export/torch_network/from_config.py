@@ -74,8 +74,9 @@ def _place(place: str) -> tuple[int, int]:
 
 def _branch(part: BranchPart) -> Branch:
     pool = part.pool
-    plain = part.own is None and part.classifier == Classifier() and not part.shares
-    plain = plain and part.neck_of == "all"
+    plain = part.own is None and not part.shares and part.neck_of == "all"
+    # however it started
+    plain = plain and part.classifier in (Classifier(), Classifier(init="uniform"))
     if part.project is not None or not part.neck or part.added != "whole" or not plain:
         raise refused(f"network.branches ({part.name})", part)
     if isinstance(pool, GeM):

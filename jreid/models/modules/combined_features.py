@@ -9,6 +9,7 @@ from jreid.losses.directions import unit_rows
 from jreid.models import disentangled as parts
 from jreid.models.modules.channels import at_least_float32
 from jreid.models.modules.dropout import dropped
+from jreid.models.modules.initialisers import around_one
 from jreid.models.modules.layers import BatchNorm, Linear, kaiming_normal
 from jreid.models.modules.pooling import average_pool
 
@@ -28,11 +29,7 @@ class CombinedFeatures(nnx.Module):
         # kaiming's fan out, as theirs
         init = kaiming_normal
         self.hidden = Linear(inputs, part.hidden, kernel_init=init, rngs=rngs)
-        self.norm = BatchNorm(
-            part.hidden,
-            scale_init=lambda *a: 1 + nnx.initializers.normal(0.02)(*a),
-            rngs=rngs,
-        )
+        self.norm = BatchNorm(part.hidden, scale_init=around_one(0.02), rngs=rngs)
         self.embedding = Linear(part.hidden, part.features, kernel_init=init, rngs=rngs)
         self.classifier = Linear(part.hidden, classes, kernel_init=small, rngs=rngs)
         self.dropout = part.dropout

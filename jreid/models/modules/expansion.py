@@ -8,10 +8,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jreid.models.modules.dropout import dropped
-from jreid.models.modules.initialisers import torch_conv
+from jreid.models.modules.initialisers import kaiming_fan_in, torch_conv
 
 DILATIONS = (1, 2, 3)
-kaiming_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 class DilatedConv(nnx.Module):
@@ -34,7 +33,10 @@ class DilatedConv(nnx.Module):
 
 
 class DilatedMean(nnx.Module):
-    """Mean of three dilated convolutions, `between` where given, ReLU, 1 x 1."""
+    """Mean of three dilated convolutions, `between` where given, ReLU, 1 x 1.
+
+    All weights start Kaiming-normal by the fan in; the last bias, torch's default.
+    """
 
     def __init__(self, channels: int, between: Any = None, *, dtype, rngs: nnx.Rngs):
         inner = channels // 4
@@ -43,7 +45,7 @@ class DilatedMean(nnx.Module):
             [DilatedConv(channels, inner, d, **options) for d in DILATIONS]
         )
         self.between = between
-        self.out = torch_conv(inner, channels, **options)
+        self.out = torch_conv(inner, channels, kernel_init=kaiming_fan_in, **options)
 
     def __call__(self, x: Float[Array, "r h w c"]) -> Float[Array, "r h w c"]:
         y = sum(conv(x) for conv in self.convs) / len(self.convs)

@@ -10,19 +10,21 @@ from jaxtyping import Array, Float
 from jreid.extremes import largest
 from jreid.models.modules.channels import at_least_float32
 from jreid.models.modules.initialisers import torch_conv
+from jreid.models.modules.layers import Conv
 
 
 class ModalityAlleviation(nnx.Module):
     """m = sigmoid(second(relu(first(mean of x)))), 1 x 1 without biases.
 
-    The instance norm (epsilon 1e-5, biased variance) has no weights.
+    The instance norm (epsilon 1e-5, biased variance) has no weights. The convolutions
+    start as the trunk's, among which MPANet's code initialises them.
     """
 
     def __init__(
         self, channels: int, hidden: int, *, dtype=jnp.float32, rngs: nnx.Rngs
     ):
-        conv = partial(torch_conv, use_bias=False, dtype=dtype, rngs=rngs)
-        self.first, self.second = conv(channels, hidden), conv(hidden, channels)
+        self.first = Conv(channels, hidden, 1, dtype=dtype, rngs=rngs)
+        self.second = Conv(hidden, channels, 1, dtype=dtype, rngs=rngs)
         self.dtype = dtype
 
     def __call__(

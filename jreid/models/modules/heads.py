@@ -6,7 +6,12 @@ from jaxtyping import Array, Float, Int
 
 from jreid.losses.directions import unit_rows
 from jreid.models import two_stream as parts
-from jreid.models.modules.layers import BatchNorm, Linear
+from jreid.models.modules.initialisers import (
+    around_one,
+    classifier_weights,
+    kaiming_fan_in,
+)
+from jreid.models.modules.layers import BatchNorm, Linear, kaiming_normal
 from jreid.models.modules.modality_norm import ModalityNorm
 from jreid.models.pooling import pooled_width
 from jreid.models.two_stream import Branch, Project
@@ -16,10 +21,12 @@ class Projection(nnx.Module):
     """Linear map, BatchNorm, and ReLU where asked for."""
 
     def __init__(self, part: Project, channels: int, *, rngs: nnx.Rngs):
-        width, std = part.features, part.scale_std
-        self.linear = Linear(channels, width, use_bias=part.bias, rngs=rngs)
-        scale_init = _around_one(std) if std else nnx.initializers.ones
-        self.bn = BatchNorm(width, scale_init=scale_init, rngs=rngs)
+        width = part.features
+        init = kaiming_normal if part.init == "fan_out" else kaiming_fan_in
+        self.linear = Linear(
+            channels, width, use_bias=part.bias, kernel_init=init, rngs=rngs
+        )
+        self.bn = BatchNorm(width, scale_init=around_one(part.scale_std), rngs=rngs)
         self.relu = part.relu
 
     def __call__(self, x: Float[Array, "b c"]) -> Float[Array, "b d"]:
@@ -28,10 +35,10 @@ class Projection(nnx.Module):
 
 
 class Classifier(Linear):
-    """A leaky ReLU, where asked for, and a linear map, weights ~ N(0, 0.001)."""
+    """A leaky ReLU, where asked for, and a linear map."""
 
     def __init__(self, part: parts.Classifier, features: int, classes: int, *, rngs):
-        init = nnx.initializers.normal(0.001)
+        init = classifier_weights(part.init, features)
         super().__init__(
             features, classes, use_bias=part.bias, kernel_init=init, rngs=rngs
         )
@@ -44,8 +51,7 @@ class Classifier(Linear):
 class BranchHead(nnx.Module):
     """Pooling, projection, neck and classifiers of one branch.
 
-    The neck's BatchNorm has no bias (AGW freezes it at 0) and a scale ~ N(1, 0.01); of
-    modalities' own necks it starts at 1.
+    The neck's BatchNorm has no bias (AGW freezes it at 0).
     """
 
     def __init__(self, part: Branch, channels: int, classes: int, *, dtype, rngs):
@@ -87,8 +93,5 @@ class BranchHead(nnx.Module):
 def _neck(part, width, rngs):
     if part.neck_of == "modality":
         return ModalityNorm(width, use_bias=False, rngs=rngs)
-    return BatchNorm(width, use_bias=False, scale_init=_around_one(0.01), rngs=rngs)
-
-
-def _around_one(std):
-    return lambda *a: 1 + nnx.initializers.normal(std)(*a)
+    init = around_one(part.scale_std)
+    return BatchNorm(width, use_bias=False, scale_init=init, rngs=rngs)

@@ -4,16 +4,17 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from jreid.models.modules.initialisers import classifier_weights
 from jreid.models.modules.modality_norm import MODALITIES
 
 
 class ModalityClassifier(nnx.Module):
-    """Weights ~ N(0, 0.001) for each modality, `kernel` [2 d classes]."""
+    """Weights of each modality, `kernel` [2 d classes]."""
 
-    def __init__(self, features: int, classes: int, *, rngs: nnx.Rngs):
+    def __init__(self, features: int, classes: int, init: str, *, rngs: nnx.Rngs):
         shape = (MODALITIES, features, classes)
-        init = nnx.initializers.normal(0.001)
-        self.kernel = nnx.Param(init(rngs.params(), shape, jnp.float32))
+        weights = classifier_weights(init, features)
+        self.kernel = nnx.Param(weights(rngs.params(), shape, jnp.float32))
 
     def __call__(
         self, x: Float[Array, "r d"], modality: Int[Array, " r"]

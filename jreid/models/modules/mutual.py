@@ -12,6 +12,7 @@ from jreid.data.rows import joined
 from jreid.models.modules.adapters import grey_copy
 from jreid.models.modules.channels import at_least_float32
 from jreid.models.modules.dropout import dropped
+from jreid.models.modules.initialisers import around_one
 from jreid.models.modules.layers import BatchNorm, Linear
 from jreid.models.modules.pooling import average_pool
 from jreid.models.mutual import BRANCHES
@@ -25,16 +26,21 @@ class Representation(nnx.Module):
 
     Linear-BN-ReLU for each hidden width and a Linear to z; then Linear, BN, LeakyReLU
     .1, dropout, Linear. Every Linear has a bias.
+
+    The bottleneck starts Kaiming-normal by the fan out, its scales ~ N(1, .02); the
+    head's Linears start ~ N(0, .001), its scales at 1.
     """
 
     def __init__(self, part: Part, channels: int, classes: int, *, dtype, rngs):
         self.linears, self.norms = nnx.List([]), nnx.List([])
         for width in part.hidden:
             self.linears.append(Linear(channels, width, dtype=dtype, rngs=rngs))
-            self.norms.append(BatchNorm(width, dtype=dtype, rngs=rngs))
+            self.norms.append(
+                BatchNorm(width, scale_init=around_one(0.02), dtype=dtype, rngs=rngs)
+            )
             channels = width
         self.out = Linear(channels, part.features, dtype=dtype, rngs=rngs)
-        self.head = Linear(part.features, part.head, rngs=rngs)
+        self.head = Linear(part.features, part.head, kernel_init=small, rngs=rngs)
         self.head_bn = BatchNorm(part.head, rngs=rngs)
         self.classifier = Linear(part.head, classes, kernel_init=small, rngs=rngs)
         self.dropout = part.dropout
@@ -57,12 +63,7 @@ class Net(nnx.Module):
         channels = part.trunk.channels()[-1]
         self.stem = part.trunk.make_stem(rngs, dtype)
         self.trunk = part.trunk.make(rngs, dtype)
-        self.neck = BatchNorm(
-            channels,
-            use_bias=False,
-            scale_init=lambda *a: 1 + nnx.initializers.normal(0.01)(*a),
-            rngs=rngs,
-        )
+        self.neck = BatchNorm(channels, use_bias=False, rngs=rngs)
         self.classifier = Linear(channels, classes, kernel_init=small, rngs=rngs)
         self.bottleneck = Representation(
             part, channels, classes, dtype=dtype, rngs=rngs

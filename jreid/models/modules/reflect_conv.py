@@ -10,13 +10,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jreid.models.modules.channels import wide
-from jreid.models.modules.initialisers import torch_uniform
+from jreid.models.modules.initialisers import kaiming_fan_in, torch_uniform
 from jreid.models.modules.layers import Initializer
 
 Maps = Float[Array, "b h w c"]
-
-# torch.nn.init.kaiming_normal_ with its defaults
-kaiming_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 class ReflectConv(nnx.Module):

@@ -10,9 +10,10 @@ from jreid.models import disentangled as parts
 from jreid.models.modules.adain import AdainResidual
 from jreid.models.modules.channels import at_least_float32
 from jreid.models.modules.image_layer_norm import ImageLayerNorm
+from jreid.models.modules.initialisers import kaiming_fan_in
 from jreid.models.modules.layers import Linear
 from jreid.models.modules.prototype_encoder import SLOPE
-from jreid.models.modules.reflect_conv import ReflectConv, kaiming_fan_in
+from jreid.models.modules.reflect_conv import ReflectConv
 
 
 class Perceptron(nnx.Module):
