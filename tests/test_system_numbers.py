@@ -12,6 +12,7 @@ from jreid.config_files import load
 from jreid.data.datasets import Images
 from jreid.data.views import modality_of
 
+IDENTITIES = {"sysu": 395, "regdb": 206, "llcm": 713}
 COUNTS = {"sysu": (22_258, 11_909), "regdb": (2_060, 2_060), "llcm": (16_946, 13_975)}
 IDENTITIES = {"sysu": 395, "regdb": 206, "llcm": 713}
 CROP = "PadCrop Flip"
@@ -52,8 +53,8 @@ BATCHES = {
     "sysu:hc": ((288, 144), 4, 8, 61, 696, "Flip", "Flip"),
     "sysu:vsd": ((256, 128), 16, 4, 600, 24, "Flip", "Flip"),
     "regdb:vsd": ((256, 128), 8, 4, 600, 25, "Flip", "Flip"),
-    "sysu:mcja": ((384, 192), 8, 16, 140, 267, MIXED, MIXED[6:]),
-    "regdb:mcja": ((384, 192), 4, 32, 300, 33, MIXED, MIXED[6:]),
+    "sysu:mcja": ((384, 192), 8, 16, 140, 246, MIXED, MIXED[6:]),
+    "regdb:mcja": ((384, 192), 4, 32, 300, 51, MIXED, MIXED[6:]),
     "sysu:deen": (
         *((384, 144), 6, 4, 151, 928),
         *2 * ("PadCrop Grey Flip EraseNormalised",),
@@ -79,6 +80,12 @@ BATCHES = {
 CHANNELS = "views.channel.device.1.channels", "views.infrared.device.1.channels"
 GREYS = "views.channel.device.1.grey", "views.infrared.device.1.grey"
 ERASED = "views.visible.device.0"
+ERASED_BY_TORCHVISION = {
+    f"{ERASED}.p": 0.5,
+    f"{ERASED}.area": (0.02, 0.33),
+    f"{ERASED}.aspect": (0.3, 3.3),
+    f"{ERASED}.aspect_law": "log-uniform",
+}
 CAJ = {
     f"{ERASED}.area": (0.02, 0.4),
     f"{ERASED}.value": (0.4914, 0.4822, 0.4465),
@@ -186,12 +193,19 @@ NUMBERS = {
         "objective.retrieval.on": "embeddings.v1",
         "views.any.pipe.visible.0.choices.0.turn": 0.2,
         "views.any.pipe.visible.0.choices.2.area": (0.02, 0.33),
+        "views.any.pipe.visible.0.choices.2.aspect": (0.3, 3.3),
+        "views.any.pipe.visible.0.choices.2.aspect_law": "log-uniform",
         "views.any.pipe.visible.2.fill": 127,
         "views.any.device.0.area": (0.02, 0.3),
+        "views.any.device.0.aspect": (0.3, 3.3),
+        "views.any.device.0.aspect_law": "log-uniform",
         "views.any.device.0.value": (0.0, 0.0, 0.0),
         "evaluation.draw": "official",
     },
+    "sysu:mpanet": ERASED_BY_TORCHVISION | {f"{ERASED}.value": (0.0, 0.0, 0.0)},
+    "sysu:saai": ERASED_BY_TORCHVISION | {f"{ERASED}.value": "noise"},
     "sysu:deen": {
+        f"{ERASED}.aspect_law": "uniform",
         f"{ERASED}.area": (0.2, 0.8),
         f"{ERASED}.value": (0.485, 0.456, 0.406),
         "objective.triplet.margin": 0.3,
@@ -291,7 +305,10 @@ NUMBERS = {
 
 
 def images(data):
-    """As many training images of each modality as the data set has."""
+    """As many training images of each modality, of identities, as the data set has.
+
+    Each has as many as any other, so that groups of one identity are other than there.
+    """
     modality = np.repeat([0, 1], COUNTS[data])
     ids = np.arange(len(modality)) % IDENTITIES[data]
     return Images(np.empty(len(modality), "U1"), ids, ids, modality)

@@ -76,7 +76,7 @@ def system(
             branches=stripes(
                 STRIPES,
                 GeM(p, learn=False, form="agw"),
-                project=Project(256, relu=True, bias=True),
+                project=Project(256, relu=True, bias=True, init="fan_in"),
                 neck=False,
                 classifier=Classifier(bias=True),
             ),

@@ -13,8 +13,11 @@ which is another row and not made here.
 Ours is the released loss, in closed form: its soft ranks never rank (see
 jreid/losses/mean_contrast.py). The rectangle of channel cut-mix is placed right, where
 the released code exchanges height and width. Batches are drawn by identity, blind to
-modality, each identity's images anew in every step; an epoch has as many steps. It is
-trained in float32, released in half precision. On RegDB it has 12 masks for 2, 4
+modality. All identities are as likely in every step, and their images are drawn anew;
+the released sampler goes through all images once in an epoch, in groups of one
+identity, and so draws identities of many images more often. An epoch has as many steps
+as these groups fill, 243 on SYSU-MM01, where a released one can end a step earlier. It
+is trained in float32, released in half precision. On RegDB it has 12 masks for 2, 4
 identities x 32 images for 8 x 16 and 300 epochs without a drop, as released; on LLCM,
 where nothing is published, it is as on SYSU-MM01.
 """
@@ -42,7 +45,7 @@ from jreid.models.context_gate import ContextGate
 from jreid.models.embedding import Embedding
 from jreid.models.pooling import GeM
 from jreid.models.resnet import ResNet
-from jreid.models.two_stream import Branch, TwoStream
+from jreid.models.two_stream import Branch, Classifier, TwoStream
 from jreid.training.optimizers import Adam
 from jreid.training.schedules import Steps
 
@@ -55,20 +58,31 @@ def mcja(data: Any) -> Config:
         (
             HueJitter(0.5, turn=0.2),
             WeightedGrey(0.5),
-            ChannelCutMix(0.5),
+            ChannelCutMix(0.5, aspect=(0.3, 3.3), aspect_law="log-uniform"),
             SpectrumJitter(0.5),
         )
     )
-    erase = EraseNormalised(0.5, area=(0.02, 0.3), value=(0.0, 0.0, 0.0))
+    erase = EraseNormalised(
+        0.5, area=(0.02, 0.3), aspect=(0.3, 3.3), aspect_law="log-uniform"
+    )
     pipes = {"visible": (mixed, *moved), "infrared": moved}
     config = Config(
         name="mcja",
         data=data,
         size=(384, 192),
         views={"any": View("any", pipes, device=(erase,))},
-        sampling=ByIdentity(4, 32) if regdb else ByIdentity(8, 16),
+        sampling=ByIdentity(
+            identities=4 if regdb else 8, images=32 if regdb else 16, epoch="groups"
+        ),
         network=TwoStream(
-            branches=(Branch("v1", GeM(3.0, learn=False, form="agw")),),
+            branches=(
+                Branch(
+                    "v1",
+                    GeM(3.0, learn=False, form="agw"),
+                    scale_std=0.0,
+                    classifier=Classifier(init="uniform"),
+                ),
+            ),
             trunk=ResNet(
                 last_stride=2,
                 after={place: ContextGate(12 if regdb else 2) for place in NON_LOCAL},

@@ -19,9 +19,8 @@ modalities; gates after stages 3 and 4 alleviate what is the modality's.
 What differs: it is trained in float32, released in half precision. The distance to a
 centre has a gradient of 0 where it is 0. An identity's images are drawn anew in every
 step; an epoch has as many steps as the released sampler can fill. The average's rate,
-which falls with every epoch from the 100th on, falls one step later. Erased rectangles
-have uniform ratios, and scales of the neck and weights of classifiers begin as those of
-our other systems. On LLCM, where nothing is published, it is the same as on SYSU-MM01.
+which falls with every epoch from the 100th on, falls one step later. On LLCM, where
+nothing is published, it is the same as on SYSU-MM01.
 """
 
 from typing import Any
@@ -42,7 +41,7 @@ from jreid.models.gates import ModalityAlleviation
 from jreid.models.modality_heads import ModalityClassifier
 from jreid.models.prototype_pool import MaskPool
 from jreid.models.resnet import ResNet
-from jreid.models.two_stream import Branch, TwoStream
+from jreid.models.two_stream import Branch, Classifier, TwoStream
 from jreid.training.memory import MovingAverage
 from jreid.training.optimizers import Adam
 from jreid.training.schedules import Steps
@@ -54,7 +53,9 @@ def mpanet(data: Any) -> Config:
     """Modality and pattern alignment by masks and swapped teachers (CVPR 2021)."""
     regdb = isinstance(data, RegDB)
     pipe = (Flip(0.5), PadCrop(10, fill=127))
-    erase = EraseNormalised(0.5, area=(0.02, 0.33), aspect=(0.3, 3.3))
+    erase = EraseNormalised(
+        0.5, area=(0.02, 0.33), aspect=(0.3, 3.3), aspect_law="log-uniform"
+    )
     config = Config(
         name="mpanet",
         data=data,
@@ -69,7 +70,15 @@ def mpanet(data: Any) -> Config:
         network=TwoStream(
             # six masks' means and the global one side by side, and on their neck a
             # classifier for all rows and one of each modality's own
-            branches=(Branch("v1", MaskPool(6), own=ModalityClassifier()),),
+            branches=(
+                Branch(
+                    "v1",
+                    MaskPool(6),
+                    scale_std=0.0,
+                    classifier=Classifier(init="uniform"),
+                    own=ModalityClassifier(init="uniform"),
+                ),
+            ),
             trunk=ResNet(
                 last_stride=1,
                 after={"3": ModalityAlleviation(), "4": ModalityAlleviation()},

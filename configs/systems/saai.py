@@ -39,7 +39,7 @@ from jreid.models.gates import ModalityAlleviation
 from jreid.models.modality_heads import ModalityClassifier
 from jreid.models.prototype_pool import PrototypePool
 from jreid.models.resnet import ResNet
-from jreid.models.two_stream import Branch, TwoStream
+from jreid.models.two_stream import Branch, Classifier, TwoStream
 from jreid.training.memory import MovingAverage
 from jreid.training.optimizers import Adam
 from jreid.training.schedules import Steps
@@ -62,7 +62,13 @@ def system(data: Any, *, prototypes: int, rate: float) -> Config:
     regdb = isinstance(data, RegDB)
     # in 3 of 11 images, of either modality, one channel takes the place of all
     pipe = (Flip(0.5), PadCrop(10, fill="symmetric"), RandomChannel(3 / 11))
-    erase = EraseNormalised(0.5, area=(0.02, 0.33), aspect=(0.3, 3.3), value="noise")
+    erase = EraseNormalised(
+        0.5,
+        area=(0.02, 0.33),
+        aspect=(0.3, 3.3),
+        value="noise",
+        aspect_law="log-uniform",
+    )
     gates = {} if regdb else {"3": ModalityAlleviation(), "4": ModalityAlleviation()}
     config = Config(
         name="saai",
@@ -80,7 +86,8 @@ def system(data: Any, *, prototypes: int, rate: float) -> Config:
                     "v1",
                     PrototypePool(prototypes, size=(18, 9)),
                     neck_of="modality",
-                    own=ModalityClassifier(),
+                    classifier=Classifier(init="uniform"),
+                    own=ModalityClassifier(init="uniform"),
                 ),
             ),
             trunk=ResNet(last_stride=1, after=gates),

@@ -50,7 +50,7 @@ def xmodal(data: Any) -> Config:
         },
         sampling=PerModality(identities=12, images=4),
         network=TwoStream(
-            branches=(Branch("v1", Average()),),
+            branches=(Branch("v1", Average(), scale_std=0.0),),
             trunk=ResNet(last_stride=1, stem_relu=False),
             stems=("any",),
             adapters=Adapters({"visible": PixelAdapter()}, in_test=False),

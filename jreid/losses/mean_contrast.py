@@ -1,4 +1,4 @@
-"""MCJA's cross-modality retrieval loss (Liu et al., TCSVT 2024), in closed form."""
+"""MCJA's cross-modality retrieval loss (Liang et al., TCSVT 2024), in closed form."""
 
 from __future__ import annotations
 
