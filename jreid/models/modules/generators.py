@@ -115,7 +115,9 @@ class Generator(nnx.Module):
 class PatchDiscriminator(nnx.Module):
     """4 x 4 convolutions of stride 2 and a 3 x 3 to one channel.
 
-    With `channels` an encoder's map of so many joins the image's before the last two.
+    With `channels` an encoder's map of so many joins the image's before the last two:
+    through a 1 x 1 convolution and a leaky ReLU, then in the size of the image's map,
+    not antialiased where it shrinks, as PyTorch's `interpolate`.
     """
 
     def __init__(
@@ -146,9 +148,10 @@ class PatchDiscriminator(nnx.Module):
     ) -> Float[Array, "b h2 w2 1"]:
         for level, conv in enumerate(self.convs):
             if level == self.joins and self.join is not None and maps is not None:
-                joined = self.join(maps)
+                joined = nnx.leaky_relu(self.join(maps), SLOPE)
                 shape = (*x.shape[:3], joined.shape[-1])
-                x = jnp.concatenate([x, jax.image.resize(joined, shape, "linear")], -1)
+                joined = jax.image.resize(joined, shape, "linear", antialias=False)
+                x = jnp.concatenate([x, joined], -1)
             x = conv(x)
             x = nnx.leaky_relu(instance_norm(x) if level else x, SLOPE)
         return at_least_float32(self.out(x))
