@@ -26,12 +26,12 @@ ROOT = pathlib.Path(__file__).parent.parent
 STEPS = 4  # of each phase
 PLAYERS = (
     ("encoder_alone",),
-    ("generators_alone", "visible", "infrared_alone"),
+    ("generators_alone", "visible_alone", "infrared_alone"),
     ("encoder", "generators", "visible", "infrared"),
 )
 MOVED = (
     {"encoder", "embedder"},
-    {"generators", "discriminators/visible", "discriminators/infrared_alone"},
+    {"generators", "discriminators/visible_alone", "discriminators/infrared_alone"},
     {"encoder", "embedder", "generators"}
     | {"discriminators/visible", "discriminators/infrared"},
 )

@@ -28,10 +28,12 @@ MOVED = {
     },
     ("generators_alone", "fool_visible"): {
         "generators/visible",
-        "discriminators/visible",
+        "discriminators/visible_alone",
     },
     ("generators_alone", "cycle"): MADE,
     ("generators_alone", "same"): MADE,
+    ("generators_alone", "triplet"): {"generators/infrared", *REID},
+    ("generators_alone", "identity"): {"generators/infrared", *REID},
     # of a made image with the real one's map
     ("generators", "fool"): {
         "generators/infrared",
@@ -43,15 +45,18 @@ MOVED = {
     ("generators", "same"): MADE,
     ("generators", "triplet"): {"generators/infrared", *REID},
     ("generators", "identity"): {"generators/infrared", *REID},
-    ("visible", "real"): {"discriminators/visible"},
-    ("visible", "fake"): {"discriminators/visible"},
+    ("visible_alone", "real"): {"discriminators/visible_alone"},
+    ("visible_alone", "fake"): {"discriminators/visible_alone"},
     ("infrared_alone", "real"): {"discriminators/infrared_alone"},
     ("infrared_alone", "fake"): {"discriminators/infrared_alone"},
+    ("visible", "real"): {"discriminators/visible"},
+    ("visible", "fake"): {"discriminators/visible"},
     ("infrared", "real"): {"discriminators/infrared"},
     ("infrared", "fake"): {"discriminators/infrared"},
 }
 OF_LINEAR, OF_LOGITS = {"linear"}, {"hidden", "norm", "classifier"}
 PLAYERS = tuple(dict.fromkeys(player for player, _ in MOVED))
+JUDGES = ("visible_alone", "infrared_alone", "visible", "infrared")
 
 
 @functools.cache
@@ -80,7 +85,7 @@ def shown_to(player):
         shape = (SLOTS, 4, 2, structure()[0].network.trunk.channels()[-1])
         for m in images:
             made[f"map_{m}"] = jnp.float32(rng.normal(size=shape))
-    return images, made if player in ("visible", "infrared_alone", "infrared") else {}
+    return images, made if player in JUDGES else {}
 
 
 @functools.cache

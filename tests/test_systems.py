@@ -54,9 +54,9 @@ PARAMETERS = {
     # the trunk, a second stem and the neck: without classifier and non-local blocks
     "sysu:adca": 23_508_032 + 9_536 + 4_096,
     "sysu:pgm": 24_359_311 - 395 * 2048,  # AGW's without classifier
-    # two generators, two discriminators and one with the map, encoder and heads
+    # two generators, three discriminators and one with the map, encoder and heads
     "sysu:aligngan": 2 * 6_053_504
-    + 2 * 11_155_392
+    + 3 * 11_155_392
     + (11_155_392 + 64 * 2049 + 16 * 64 * 512)
     + 23_508_032
     + 1_151_115,

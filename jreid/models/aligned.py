@@ -15,9 +15,10 @@ ROLES = (
     "encoder",
     "generators_alone",
     "generators",
+    "visible_alone",
     "infrared_alone",
-    "infrared",
     "visible",
+    "infrared",
 )
 """The players that the network knows, by name."""
 JUDGED = ("real", "made", "wrong", "made_with_real", "real_with_made", "made_visible")
@@ -68,7 +69,7 @@ class AlignedNetwork:
     generator: Generator = field(default_factory=Generator)
     """Each of the two."""
     discriminator: PatchDiscriminator = field(default_factory=PatchDiscriminator)
-    """Each of the three."""
+    """Each of the four."""
     size: tuple[int, int] = (384, 192)
     """Height and width to which images are brought for the encoder."""
     features: int = 256

@@ -8,15 +8,17 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.rows import joined
 from jreid.models.aligned import AlignedNetwork as Part
 from jreid.models.modules.dropout import dropped
 from jreid.models.modules.generators import Generator, PatchDiscriminator
 from jreid.models.modules.initialisers import torch_uniform
-from jreid.models.modules.layers import BatchNorm, Linear
+from jreid.models.modules.layers import BatchNorm, Linear, kaiming_normal
 from jreid.models.modules.pooling import average_pool
 from jreid.models.modules.translations import (
     OTHER,
+    normalised,
     signed,
     there_and_back,
     translations,
@@ -26,7 +28,10 @@ Images = Mapping[str, Float[Array, "b h w 3"]]
 
 
 class Encoder(nnx.Module):
-    """A ResNet on images of any modality, brought to its size."""
+    """A ResNet on images in [-1, 1], brought to its size and normalised as ImageNet's.
+
+    In a test as in every turn (the released code).
+    """
 
     def __init__(self, part: Part, *, dtype, rngs: nnx.Rngs):
         self.stem = part.trunk.make_stem(rngs, dtype)
@@ -35,21 +40,28 @@ class Encoder(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b h2 w2 c"]:
         x = jax.image.resize(x, (len(x), *self.size, 3), "linear")
-        return self.trunk(self.stem(x), jnp.zeros(len(x), jnp.int32)).maps
+        x = self.stem(normalised(x))
+        return self.trunk(x, jnp.zeros(len(x), jnp.int32)).maps
 
 
 class Embedder(nnx.Module):
-    """The linear map for triplets, and the classifier with a hidden layer."""
+    """The linear map for triplets, and the classifier with a hidden layer.
+
+    Initial weights are the released code's, with biases of 0.
+    """
 
     def __init__(self, part: Part, channels: int, classes: int, *, rngs: nnx.Rngs):
         width = part.features
         init = torch_uniform(channels)
         self.linear = Linear(channels, width, kernel_init=init, rngs=rngs)
-        self.hidden = Linear(channels, width, kernel_init=init, rngs=rngs)
-        self.norm = BatchNorm(width, rngs=rngs)
-        self.classifier = Linear(
-            width, classes, kernel_init=torch_uniform(width), rngs=rngs
+        self.hidden = Linear(channels, width, kernel_init=kaiming_normal, rngs=rngs)
+        self.norm = BatchNorm(
+            width,
+            scale_init=lambda *a: 1 + nnx.initializers.normal(0.02)(*a),
+            rngs=rngs,
         )
+        init = nnx.initializers.normal(0.001)
+        self.classifier = Linear(width, classes, kernel_init=init, rngs=rngs)
         self.dropout = part.dropout
 
     def logits(
@@ -76,8 +88,9 @@ class AlignedNetwork(nnx.Module):
         judge = part.discriminator
         self.discriminators = nnx.Dict(
             {
-                "visible": PatchDiscriminator(judge, **made),
+                "visible_alone": PatchDiscriminator(judge, **made),
                 "infrared_alone": PatchDiscriminator(judge, **made),
+                "visible": PatchDiscriminator(judge, **made),
                 "infrared": PatchDiscriminator(judge, channels, **made),
                 **{name: critic.make(**made) for name, critic in part.critics.items()},
             }
@@ -102,9 +115,9 @@ class AlignedNetwork(nnx.Module):
             return self._generated(real, player == "generators", rng)
         if player == "infrared":
             return {"judgements": self._joint(real["infrared"], ids["infrared"], made)}
-        own = dict(self.critics)
-        alone = {"visible": "visible", "infrared_alone": "infrared"} | own
-        judge, modality = self.discriminators[player], alone[player]
+        of = {"visible": "visible"} | {f"{m}_alone": m for m in MODALITY_NAMES}
+        modality = (of | dict(self.critics))[player]
+        judge = self.discriminators[player]
         fake = judge(made[f"made_{modality}"])
         return {"judgements": {"real": judge(real[modality]), "made": fake}}
 
@@ -133,15 +146,28 @@ class AlignedNetwork(nnx.Module):
             x["visible"] = jax.lax.stop_gradient(
                 self.generators["infrared"](x["visible"])
             )
-        maps = self.encoder(joined(list(x.values())))
-        outputs = self._heads(maps, rng)
+        # made images pass first
+        outputs, maps = self._seen(x, [m for m in MODALITY_NAMES if m in x], rng)
         if adversarial:
-            fake_map = self._maps_of(maps, real)["visible"]
             judge = self.discriminators["infrared"]
             outputs["judgements"] = {
-                "real_with_made": judge(real["infrared"], fake_map)
+                "real_with_made": judge(real["infrared"], maps["visible"])
             }
         return outputs
+
+    def _seen(self, columns, turns, rng):
+        """The heads' outputs, their rows those of the joined columns, and maps by name.
+
+        Columns pass encoder and embedder one after the other, named in `turns`, each
+        with its own batch statistics, as in the released code.
+        """
+        maps = {name: self.encoder(columns[name]) for name in turns}
+        heads = {
+            name: self._heads(x, None if rng is None else jax.random.fold_in(rng, i))
+            for i, (name, x) in enumerate(maps.items())
+        }
+        each = [heads[name] for name in columns]
+        return jax.tree.map(lambda *rows: joined(rows), *each), maps
 
     def _heads(self, maps, rng):
         pooled = average_pool(maps)
@@ -153,30 +179,22 @@ class AlignedNetwork(nnx.Module):
 
     def _generated(self, real, joint, rng):
         images = translations(self.generators, real)
-        judged = {
-            "made_visible": self.discriminators["visible"](images["made_visible"])
-        }
+        judge = self.discriminators["visible" if joint else "visible_alone"]
+        judged = {"made_visible": judge(images["made_visible"])}
         for name, modality in self.critics:
             judged[name] = self.discriminators[name](images[f"made_{modality}"])
-        if not joint:
+        columns = real | {"visible": images["made_infrared"]}
+        # real images pass first
+        outputs, maps = self._seen(columns, ("infrared", "visible"), rng)
+        if joint:
+            judge = self.discriminators["infrared"]
+            judged["made_with_real"] = judge(images["made_infrared"], maps["infrared"])
+            # what the discriminator's turn needs besides images
+            images |= {f"map_{view}": x for view, x in maps.items()}
+        else:
             judge = self.discriminators["infrared_alone"]
             judged["made"] = judge(images["made_infrared"])
-            return {"judgements": judged, "images": images}
-        columns = {v: real[v] for v in real}
-        columns["visible"] = images["made_infrared"]
-        maps = self.encoder(joined(list(columns.values())))
-        seen = self._maps_of(maps, real)
-        judge = self.discriminators["infrared"]
-        judged["made_with_real"] = judge(images["made_infrared"], seen["infrared"])
-        # what the discriminator's turn needs besides images
-        images |= {f"map_{view}": x for view, x in seen.items()}
-        return self._heads(maps, rng) | {"judgements": judged, "images": images}
-
-    @staticmethod
-    def _maps_of(maps, columns):
-        """The maps of each of two joined columns of one length."""
-        pairs = maps.reshape(-1, len(columns), *maps.shape[1:])
-        return {view: pairs[:, i] for i, view in enumerate(columns)}
+        return outputs | {"judgements": judged, "images": images}
 
     def _joint(self, real, ids, made):
         judge = self.discriminators["infrared"]
