@@ -13,7 +13,7 @@ from jreid.data.rows import joined
 from jreid.models.aligned import AlignedNetwork as Part
 from jreid.models.modules.dropout import dropped
 from jreid.models.modules.generators import Generator, PatchDiscriminator
-from jreid.models.modules.initialisers import torch_uniform
+from jreid.models.modules.initialisers import around_one, torch_uniform
 from jreid.models.modules.layers import BatchNorm, Linear, kaiming_normal
 from jreid.models.modules.pooling import average_pool
 from jreid.models.modules.translations import (
@@ -55,11 +55,7 @@ class Embedder(nnx.Module):
         init = torch_uniform(channels)
         self.linear = Linear(channels, width, kernel_init=init, rngs=rngs)
         self.hidden = Linear(channels, width, kernel_init=kaiming_normal, rngs=rngs)
-        self.norm = BatchNorm(
-            width,
-            scale_init=lambda *a: 1 + nnx.initializers.normal(0.02)(*a),
-            rngs=rngs,
-        )
+        self.norm = BatchNorm(width, scale_init=around_one(0.02), rngs=rngs)
         init = nnx.initializers.normal(0.001)
         self.classifier = Linear(width, classes, kernel_init=init, rngs=rngs)
         self.dropout = part.dropout
