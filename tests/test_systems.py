@@ -136,7 +136,7 @@ AT_A_TENTH = {
     "sysu:mac_like": RESNET + STEM,
     "sysu:mace_like": RESNET + STEM,
     "sysu:dfe_like": RESNET,
-    "sysu:dpmbn_like": 64_618_880,
+    "sysu:dpmbn_like": 0,
 }
 QUICK = ("sysu:agw", "regdb:rle", "sysu:mmn", "sysu:pmt")
 
