@@ -12,7 +12,6 @@ from jreid.config_files import load
 from jreid.data.datasets import Images
 from jreid.data.views import modality_of
 
-IDENTITIES = {"sysu": 395, "regdb": 206, "llcm": 713}
 COUNTS = {"sysu": (22_258, 11_909), "regdb": (2_060, 2_060), "llcm": (16_946, 13_975)}
 IDENTITIES = {"sysu": 395, "regdb": 206, "llcm": 713}
 CROP = "PadCrop Flip"

@@ -14,6 +14,7 @@ from jreid.losses.primitives import (
     group_means,
     in_both,
     nearest,
+    root,
     widen,
 )
 from jreid.losses.standing import On, check_weight_and_on, shared
@@ -54,7 +55,7 @@ def _exchanged(a, b):
     """XIV's: the squared norms are those of the other row and column."""
     norms = jnp.sum(b**2, axis=1)[:, None] + jnp.sum(a**2, axis=1)[None, :]
     squared = norms - 2 * jnp.matmul(a, b.T, precision=EXACT)
-    return jnp.sqrt(jnp.where(squared <= 1e-12, 1e-12, squared))
+    return root(squared)
 
 
 @dataclass(slots=True)

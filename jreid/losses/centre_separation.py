@@ -10,12 +10,11 @@ from jreid.losses.primitives import (
     equal,
     euclidean_distances,
     group_means,
+    root,
     widen,
 )
 from jreid.losses.standing import On, check_weight_and_on, shared
 from jreid.shapes import Bool, Float, Int
-
-_NONE = 1e-12  # squared distance without a gradient
 
 
 def centre_separation(
@@ -40,8 +39,7 @@ def centre_separation(
     centres = group_means(features, same)
     # Not by products, whose rounding a row near its centre would not survive.
     squared = jnp.sum(jnp.square(features - centres), axis=1)
-    away = jnp.sqrt(jnp.where(squared > _NONE, squared, _NONE))
-    pulled = jnp.mean(jax.nn.relu(away - inner))
+    pulled = jnp.mean(jax.nn.relu(root(squared) - inner))
     hinge = jax.nn.relu(outer - euclidean_distances(centres, centres))
     return pulled + _mean_over_identities(hinge, same, ~same)
 

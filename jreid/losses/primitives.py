@@ -31,6 +31,13 @@ def euclidean_distances(
         + jnp.sum(b**2, axis=1)[None, :]
         - 2 * jnp.matmul(a, b.T, precision=EXACT)
     )
+    return root(squared, eps=eps)
+
+
+def root(
+    squared: Float[jax.Array, "*n"], *, eps: float = 1e-12
+) -> Float[jax.Array, "*n"]:
+    """Square roots of at least that of `eps`, up to which the gradient is 0."""
     return jnp.sqrt(jnp.where(squared <= eps, eps, squared))
 
 
