@@ -12,6 +12,7 @@ from jreid.bounds import at_least, between
 from jreid.config_checks import check_whole
 from jreid.config_json import to_json
 from jreid.data.grey16 import Grey16
+from jreid.data.image_file import Resize
 from jreid.data.views import View
 from jreid.models.embedding import Embedding
 from jreid.training.phases import Phase
@@ -142,7 +143,7 @@ class Config:
     """The data set: what reads it, and how it is tested on."""
     size: tuple[int, int] = (288, 144)
     """Height and width in pixels."""
-    resize: Literal["bilinear", "lanczos"] = "bilinear"
+    resize: Resize = "bilinear"
     """How images get that size."""
     grey16: Grey16 = field(default_factory=Grey16)
     """How 16-bit grey images, as of thermal cameras, get 8 bits."""

@@ -51,7 +51,7 @@ class Options:
     step: int | None = None
     """The checkpoint to use instead of the newest."""
     kind: str = "fused"
-    """Which embedding: fused, or the name of a branch."""
+    """Which embedding: fused, plain where the run has it, or a branch's name."""
     dtype: Literal["float16", "float32"] = "float16"
     """Of the embeddings in the files."""
     shard_size: int = 8192

@@ -41,7 +41,7 @@ class Options:
     step: int | None = None
     """The checkpoint to use instead of the newest."""
     kind: str = "fused"
-    """Which vectors: fused, or the name of a branch."""
+    """Which vectors: fused, plain where the run has it, or a branch's name."""
     config: Path | None = None
     """A file of your own whose parts the run uses."""
     traceback: tyro.conf.FlagCreatePairsOff[bool] = False

@@ -121,7 +121,7 @@ def test_help_with_a_config_shows_fields_with_docstrings_and_values(folder, caps
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "--config.views.visible.pipe.0.pixels INT" in text
     assert "Learning rate per batch of 64 images. (default: 0.03)" in text
-    assert "--config.resize {bilinear,lanczos}" in text
+    assert "--config.resize {bilinear,bicubic,lanczos}" in text
     assert "The run's folder; runs/NAME where it is not given. (default: None)" in text
 
 

@@ -31,7 +31,7 @@ BOUNDS = [
     ("sysu", "steps", (-1,), "0 and more"),
     ("sysu", "steps_per_epoch", (-1,), "0 and more"),
     ("sysu", "size", ((15, 144), (288, 0)), "16 and more"),
-    ("sysu", "resize", ("nearest",), "Literal['bilinear', 'lanczos']"),
+    ("sysu", "resize", ("nearest",), "Literal['bilinear', 'bicubic', 'lanczos']"),
     ("sysu", "precision", ("float64",), "Literal['float32', 'bfloat16']"),
     ("regdb", "data.split", (-1, 11), "1 to 10, or 0 for all"),
     ("custom", "data.test_fraction", (-0.1, 1.1), "0 to 1"),

@@ -114,6 +114,7 @@ def pillow(
 
 RESAMPLINGS = [
     ("bilinear", Image.Resampling.BILINEAR),
+    ("bicubic", Image.Resampling.BICUBIC),
     ("lanczos", Image.Resampling.LANCZOS),
 ]
 

@@ -28,7 +28,7 @@ def photograph(shape, seed=0) -> Image.Image:
     return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
 
-@pytest.mark.parametrize("resize", ["bilinear", "lanczos"])
+@pytest.mark.parametrize("resize", ["bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize("shape", PHOTOGRAPH_SIZES)
 def test_grey_levels_are_those_of_training(shape, resize, tmp_path):
     path = tmp_path / "image.png"

@@ -378,6 +378,11 @@ def test_released_code_of_agws_family_resizes_with_lanczos(system):
     assert load(f"sysu:{system}").resize == "lanczos"
 
 
+@pytest.mark.parametrize("system", ["aligngan", "hicmd", "jsia"])
+def test_released_code_of_generators_resizes_bicubically(system):
+    assert load(f"sysu:{system}").resize == "bicubic"
+
+
 @pytest.mark.parametrize(("data", "more"), [("sysu", 1), ("regdb", 0)])
 def test_pgm_changes_infrared_colours_in_its_first_stage_on_sysu_alone(data, more):
     config = load(f"{data}:pgm")

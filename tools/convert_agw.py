@@ -87,7 +87,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     )
     add(
         "--resize",
-        choices=("lanczos", "bilinear"),
+        choices=("lanczos", "bicubic", "bilinear"),
         default="lanczos",
         help="the filter with which its images were resized (lanczos, as in AGW)",
     )

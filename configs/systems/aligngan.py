@@ -21,11 +21,10 @@ infrared image is judged with the real one's map. A test vector is the pooled ma
 infrared or made image and that of its mirror image.
 
 Ours deviates: an instance's own statistics in a test too, where theirs are running; the
-optimisers of encoder and generators begin anew with the joint phase; images get their
-128 x 128 bilinearly, where theirs do bicubically; biases begin at 0, where the
-embedder's and the discriminators' are drawn. On LLCM, where nothing is published, it is
-the same. A trained network is not exported, as visible images pass a generator that
-infrared ones do not: the run itself embeds, searches and serves.
+optimisers of encoder and generators begin anew with the joint phase; biases begin at 0,
+where the embedder's and the discriminators' are drawn. On LLCM, where nothing is
+published, it is the same. A trained network is not exported, as visible images pass a
+generator that infrared ones do not: the run itself embeds, searches and serves.
 """
 
 from typing import Any
@@ -58,6 +57,7 @@ def aligngan(data: Any) -> Config:
         name="aligngan",
         data=data,
         size=(128, 128),
+        resize="bicubic",
         views=views,
         sampling=PerModality(identities=4, images=4),
         steps_per_epoch=100,

@@ -73,6 +73,7 @@ def hicmd(data: Any) -> Config:
         name="hicmd",
         data=data,
         size=(256, 128),
+        resize="bicubic",
         views={m: View(m, (Flip(0.5),)) for m in MODALITY_NAMES},
         sampling=PerModality(identities=4, images=1),
         steps_per_epoch=1000,

@@ -76,6 +76,7 @@ def _config(name, data, alone, rate, reconstructs):
         name=name,
         data=data,
         size=(256, 128),
+        resize="bicubic",
         views={m: View(STEM, (Flip(0.5),), modality=m) for m in MODALITY_NAMES},
         sampling=PerModality(identities=3, images=3),
         steps_per_epoch=200,

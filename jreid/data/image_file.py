@@ -1,7 +1,7 @@
 """Image files of every kind as upright RGB, read by Pillow within bounds of memory."""
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from jreid.shapes import Int, UInt8, UInt16
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
+
+# Filters that bring images to a size; all smooth where they shrink.
+Resize = Literal["bilinear", "bicubic", "lanczos"]
 
 KINDS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 # Of a picture, checked before it is decoded: 200 MB as RGB.
@@ -80,15 +83,15 @@ def as_rgb(
     return np.repeat(grey16(pixels.astype(np.int64))[..., None], 3, axis=-1)
 
 
-def lanczos(
-    pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
+def resized_by_pillow(
+    pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], resize: Resize
 ) -> UInt8[np.ndarray, "{size[0]} {size[1]} 3"]:
-    """Pillow's Lanczos, which rounds to grey levels between its two passes."""
+    """By Pillow's own filter, which rounds to grey levels between its two passes."""
     from PIL import Image
 
     height, width = size
-    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(resized)
+    resampling = Image.Resampling[resize.upper()]
+    return np.asarray(Image.fromarray(pixels).resize((width, height), resampling))
 
 
 def check_size(width: int, height: int) -> None:

@@ -1,13 +1,9 @@
 """Decoded images to a height and width, as Pillow resizes them, in TensorFlow."""
 
-from typing import Literal
-
 import tensorflow as tf
 
-from jreid.data.image_file import lanczos
+from jreid.data.image_file import Resize, resized_by_pillow
 from jreid.shapes import UInt8
-
-Resize = Literal["bilinear", "lanczos"]
 
 
 def resize_image(
@@ -15,14 +11,16 @@ def resize_image(
     size: tuple[int, int],
     resize: Resize = "bilinear",
 ) -> UInt8[tf.Tensor, "{size[0]} {size[1]} 3"]:
-    """To height and width, as Pillow does: bilinear, or with Lanczos' window.
+    """To height and width, as Pillow does.
 
     Bilinear means with antialiasing where it shrinks, and is Pillow's to within one
-    grey level; Lanczos is Pillow's own.
+    grey level; the other filters are Pillow's own.
     """
     if resize == "bilinear":
         return _bilinear(image, *size)
-    resized = tf.numpy_function(lambda pixels: lanczos(pixels, size), [image], tf.uint8)
+    resized = tf.numpy_function(
+        lambda pixels: resized_by_pillow(pixels, size, resize), [image], tf.uint8
+    )
     return tf.ensure_shape(resized, (*size, 3))
 
 

@@ -1,23 +1,24 @@
 """One image at a time, in whatever form, as the network takes it: without TensorFlow.
 
-The rules of reading are those of `image_file`, which training follows as well. Resizing
-is Pillow's arithmetic in floating point, rounded once: training's to within one grey
-level (of halves that are rounded the other way).
+The rules of reading are those of `image_file`, which training follows as well. Bilinear
+resizing is Pillow's arithmetic in floating point, rounded once: training's to within
+one grey level (of halves that are rounded the other way).
 """
 
 import os
 import pathlib
-from typing import TYPE_CHECKING, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 
 from jreid.data.grey16 import HIGH_BYTES, Grey16
 from jreid.data.image_file import (
+    Resize,
     UnreadableImageError,
     as_rgb,
     check_size,
-    lanczos,
     read_pixels,
+    resized_by_pillow,
     upright_pixels,
 )
 from jreid.shapes import UInt8, UInt16
@@ -34,7 +35,7 @@ Pixels: TypeAlias = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w"]
 def read_image(
     image: AnyImage,
     size: tuple[int, int],
-    resize: Literal["bilinear", "lanczos"] = "bilinear",
+    resize: Resize = "bilinear",
     grey16: Grey16 = HIGH_BYTES,
 ) -> UInt8[np.ndarray, "{size[0]} {size[1]} 3"]:
     """The image at height and width `size`, read as a run reads its own.
@@ -68,12 +69,14 @@ def pixels_of(image: AnyImage) -> Pixels:
 def to_size(
     pixels: Pixels,
     size: tuple[int, int],
-    resize: Literal["bilinear", "lanczos"] = "bilinear",
+    resize: Resize = "bilinear",
     grey16: Grey16 = HIGH_BYTES,
 ) -> UInt8[np.ndarray, "{size[0]} {size[1]} 3"]:
     """What `pixels_of` gives, in 8 bits and at height and width `size`."""
     rgb = as_rgb(pixels, grey16)
-    return _bilinear(rgb, size) if resize == "bilinear" else lanczos(rgb, size)
+    if resize == "bilinear":
+        return _bilinear(rgb, size)
+    return resized_by_pillow(rgb, size, resize)
 
 
 def _from_file(path: pathlib.Path) -> Pixels:

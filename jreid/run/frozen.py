@@ -34,7 +34,7 @@ class FrozenRun:
     config: Config
     network: TrainedNetwork
     grey16: Grey16
-    kind: str  # "fused", or the name of a branch
+    kind: str  # "fused", "plain", or the name of a branch
     dim: int  # of a vector
 
     @property
@@ -97,7 +97,7 @@ def open_run(
     Args:
         workdir: the run's folder.
         step: of the checkpoint.
-        kind: which vectors: "fused", or the name of a branch.
+        kind: which vectors: "fused", "plain", or the name of a branch.
         file: of one's own, whose parts the run uses.
 
     Raises:

@@ -49,7 +49,7 @@ class Embedder:
         dim: d.
         fingerprint: of the network and all that its vectors depend on.
         size: height and width of its images, in pixels.
-        resize: how they are brought to it, "bilinear" or "lanczos".
+        resize: how they are brought to it, "bilinear", "bicubic" or "lanczos".
         grey16: how grey values of 16 bits get 8.
         workdir: of the run, where it is one.
         about: more to know of it, in values that JSON can hold.
@@ -87,7 +87,7 @@ class Embedder:
         Args:
             workdir: the run's folder.
             step: the checkpoint; None is the newest.
-            kind: "fused", or the name of a branch.
+            kind: "fused", "plain", or the name of a branch.
             config: a file of one's own whose parts the run uses.
         """
         from jreid.run import kept  # imports nothing heavy

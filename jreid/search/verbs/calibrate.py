@@ -35,7 +35,7 @@ class Options:
     step: int | None = None
     """The checkpoint to use instead of the newest."""
     kind: str = "fused"
-    """Which embedding: fused, or the name of a branch."""
+    """Which embedding: fused, plain where the run has it, or a branch's name."""
     dim: int | None = None
     """Of smaller embeddings, as given to `index`."""
     config: Path | None = None

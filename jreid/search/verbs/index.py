@@ -35,7 +35,8 @@ class Options:
     step: int | None = None
     """The checkpoint to use instead of the newest."""
     kind: str = "fused"
-    """Of a new gallery, which embedding: fused, or the name of a branch."""
+    """Of a new gallery, which embedding: fused, plain where the run
+    has it, or a branch's name."""
     dim: int | None = None
     """Of a new gallery: vectors of so many numbers, by principal axes of the run's
     training images, which are embedded for it once."""
