@@ -1,15 +1,23 @@
-"""Draws stability.png and recipe.png of curves.json, imagenet.png of imagenet.json."""
+"""Draws stability.png and recipe.png of curves.json, imagenet.png of imagenet.json, and
+docs/systems.png of the first table of docs/systems.md.
+"""
 
 import json
 import math
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from tools.leaderboard_page import draw  # noqa: E402
+
 CURVES = json.loads((HERE / "curves.json").read_text())["curves"]
 IMAGENET = json.loads((HERE / "imagenet.json").read_text())["runs"]
 CHANCE = math.log(200)
@@ -119,7 +127,34 @@ def _identity(scalars: dict[str, float]) -> float | None:
     return scalars[min(found, key=len)] if found else None
 
 
+def systems() -> None:
+    """The leaderboard's picture, of the table as it is put together."""
+    text = (HERE.parent / "systems.md").read_text()
+    header, _, *lines = (
+        text[text.index("| system | R-1 |") :].split("\n\n")[0].split("\n")
+    )
+    setting, rows = ("SYSU-MM01", "all-search single-shot"), []
+    for line in lines:
+        cells = dict(zip(_cells(header), _cells(line), strict=True))
+        low, high = map(float, cells["R-1 95 %"].split(" to "))
+        score = SimpleNamespace(
+            mean={"R-1": float(cells["R-1"]) / 100},
+            interval={"R-1": (low / 100, high / 100)},
+        )
+        cost = SimpleNamespace(gflops=float(cells["GFLOPs"]), width=int(cells["width"]))
+        rows.append(
+            SimpleNamespace(system=cells["system"], scores={setting: score}, cost=cost)
+        )
+    title = "SynVI by the protocol of SYSU-MM01, all-search single-shot"
+    draw(HERE.parent / "systems.png", rows, setting, title)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
 if __name__ == "__main__":
     stability()
     recipe()
     imagenet()
+    systems()
