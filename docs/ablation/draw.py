@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from tools.leaderboard_page import draw  # noqa: E402
+from tools import leaderboard_page  # noqa: E402
 
 CURVES = json.loads((HERE / "curves.json").read_text())["curves"]
 IMAGENET = json.loads((HERE / "imagenet.json").read_text())["runs"]
@@ -130,9 +130,8 @@ def _identity(scalars: dict[str, float]) -> float | None:
 def systems() -> None:
     """The leaderboard's picture, of the table as it is put together."""
     text = (HERE.parent / "systems.md").read_text()
-    header, _, *lines = (
-        text[text.index("| system | R-1 |") :].split("\n\n")[0].split("\n")
-    )
+    table = text[text.index("| system | R-1 |") :].split("\n\n")[0]
+    header, _, *lines = table.split("\n")
     setting, rows = ("SYSU-MM01", "all-search single-shot"), []
     for line in lines:
         cells = dict(zip(_cells(header), _cells(line), strict=True))
@@ -145,8 +144,8 @@ def systems() -> None:
         rows.append(
             SimpleNamespace(system=cells["system"], scores={setting: score}, cost=cost)
         )
-    title = "SynVI by the protocol of SYSU-MM01, all-search single-shot"
-    draw(HERE.parent / "systems.png", rows, setting, title)
+    heading = leaderboard_page.title(setting, synthetic=True)
+    leaderboard_page.draw(HERE.parent / "systems.png", rows, setting, heading)
 
 
 def _cells(line: str) -> list[str]:

@@ -11,7 +11,7 @@ from jreid.shapes import Int, UInt8, UInt16
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-# Filters that bring images to a size; all smooth where they shrink.
+# Filters that bring images to a size, all antialiased where they shrink.
 Resize = Literal["bilinear", "bicubic", "lanczos"]
 
 KINDS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
