@@ -6,8 +6,8 @@ import pathlib
 import subprocess
 import sys
 
-import httpx
 import numpy as np
+import patient_http
 import pytest
 import untrained
 from PIL import Image
@@ -99,7 +99,7 @@ def test_an_onnx_file_searches_without_jax(run, tmp_path, rng, capsys):
         try:
             asked = {"files": paths[0].read_bytes()}
             own = {"base_url": url.strip(), "headers": {"X-Jreid": "1"}}
-            with httpx.Client(**own) as client:
+            with patient_http.Client(**own) as client:
                 info = client.get("/api/info").json()
                 hits = client.post("/api/query", files=asked).json()["hits"]
         finally:

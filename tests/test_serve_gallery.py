@@ -4,8 +4,8 @@ import io
 
 import crops
 import fake_gallery
-import httpx
 import numpy as np
+import patient_http
 import pytest
 from served import served
 
@@ -40,7 +40,9 @@ def client(gallery):
     app = make_app(gallery, fake_gallery.recognise, None, hosts=Hosts())
     with (
         served(app) as where,
-        httpx.Client(base_url=f"http://{where}", headers={"X-Jreid": "1"}) as client,
+        patient_http.Client(
+            base_url=f"http://{where}", headers={"X-Jreid": "1"}
+        ) as client,
     ):
         yield client
 

@@ -1,8 +1,8 @@
 """The REST interface does what its document says, whatever it is asked."""
 
 import fake_gallery
-import httpx
 import hypothesis
+import patient_http
 import pytest
 from served import served
 
@@ -77,7 +77,7 @@ def test_every_answer_is_documented(document, path, mode):
 
 
 def test_the_document_names_every_answer(where):
-    paths = httpx.get(f"http://{where}/api/openapi.json").json()["paths"]
+    paths = patient_http.get(f"http://{where}/api/openapi.json").json()["paths"]
     assert {path: [*methods] for path, methods in paths.items()} == {
         path: [method] for path, method in OPERATIONS.items()
     }

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import crops
-import httpx
+import patient_http
 import pytest
 
 from jreid.search import Gallery
@@ -95,7 +95,7 @@ def test_it_answers_until_a_signal_comes(tmp_path, name):
         assert process.stdout
         url = process.stdout.readline().strip()
         try:
-            answer = httpx.post(
+            answer = patient_http.post(
                 f"{url}api/query",
                 files={"files": (images / "cam1" / "bob_0.png").read_bytes()},
                 headers={"X-Jreid": "1"},

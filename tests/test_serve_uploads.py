@@ -8,8 +8,8 @@ import zipfile
 import zlib
 
 import fake_gallery
-import httpx
 import numpy as np
+import patient_http
 import pytest
 from PIL import Image
 from served import served
@@ -38,7 +38,9 @@ def client(gallery):
     )
     with (
         served(app) as where,
-        httpx.Client(base_url=f"http://{where}", headers={"X-Jreid": "1"}) as client,
+        patient_http.Client(
+            base_url=f"http://{where}", headers={"X-Jreid": "1"}
+        ) as client,
     ):
         client.get("/api/info")  # all is imported
         yield client
