@@ -57,6 +57,8 @@ def test_one_image_and_many_give_the_same_vectors(embedder, files):
     np.testing.assert_allclose(together[:2], np.concatenate(alone), atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
     assert together.shape == (3, embedder.dim)
+    in_array = embedder(np.array([str(path) for path in files]), "visible")
+    np.testing.assert_array_equal(in_array, embedder(files, "visible"))
     assert not np.allclose(*embedder([files[0]] * 2, ["visible", "infrared"]))
 
 

@@ -21,7 +21,9 @@ Network = Callable[[UInt8[np.ndarray, "b h w 3"], str], Float[np.ndarray, "b d"]
 
 
 def listed(images: AnyImage | Sequence[AnyImage]) -> list[Any]:
-    """One image, or a list or tuple of several, as a list."""
+    """One image, or several in a list, tuple or array of paths, as a list."""
+    if isinstance(images, np.ndarray) and images.dtype.kind in "OU":
+        return images.tolist()
     return list(images) if isinstance(images, list | tuple) else [images]
 
 
@@ -158,7 +160,8 @@ class Embedder:
         Args:
             images: one or several: a path, bytes of a file, an image of Pillow's, or an
                 array, uint8 [h w 3] in the order red, green, blue (blue, green, red
-                cannot be told from it), or grey, uint8 or uint16 [h w].
+                cannot be told from it), or grey, uint8 or uint16 [h w]; several in a
+                list, a tuple, or an array of paths.
             modality: "visible" or "infrared", of all, or of each image its own.
 
         Raises:
