@@ -143,6 +143,8 @@ def make(*arguments):
         (("--ids", 2), "3 to 9999"),
         (("--images", 0), "1 to 9999"),
         (("--seed", -1), "whole numbers from 0"),
+        (("--turn", 400), "0 to 360"),
+        (("--occluded", 1.5), "0 to 1"),
     ],
 )
 def test_bad_arguments_are_explained(tmp_path, arguments, message):
@@ -166,7 +168,14 @@ def test_an_old_folder_is_never_overwritten(tmp_path):
 def test_generator_depends_on_the_seed_alone(tmp_path):
     small = ("--ids", 3, "--images", 1, "--size", "64x32")
     digests = {}
-    for name, extra in (("a", ()), ("b", ("--workers", 2)), ("c", ("--seed", 1))):
+    others = {
+        "a": (),
+        "b": ("--workers", 2),
+        "c": ("--seed", 1),
+        "turned": ("--turn", 180),
+        "hidden": ("--occluded", 1),
+    }
+    for name, extra in others.items():
         out, archive = tmp_path / name, tmp_path / f"{name}.tar.xz"
         done = make("--out", out, "--archive", archive, *extra, *small)
         assert done.returncode == 0, done.stderr
@@ -175,4 +184,4 @@ def test_generator_depends_on_the_seed_alone(tmp_path):
         pictures = hashlib.sha256(b"".join(path.read_bytes() for path in images))
         digests[name] = pictures.digest(), archive.read_bytes()
     assert digests["a"] == digests["b"]
-    assert digests["a"][0] != digests["c"][0]
+    assert len({digest for digest, _ in digests.values()}) == len(others) - 1

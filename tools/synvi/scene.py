@@ -32,8 +32,6 @@ CAMERAS = (
     Camera(5, False, -55, 3.0, 8.0, 7.0, "windows", 0.7),
     Camera(6, True, -30, 2.9, 8.0, 5.0, "windows", 0.0),
 )
-YAW_JITTER = 18.0  # degrees, standard deviation
-OCCLUDED = 0.15  # fraction of images in which something stands in front
 
 
 class Place:
