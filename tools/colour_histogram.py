@@ -41,17 +41,19 @@ def features(paths):
     return roots / np.linalg.norm(roots, axis=1, keepdims=True)
 
 
+def all_search(features, test):
+    """The all-search single-shot `Score` of one kind of feature, not re-ranked."""
+    protocol = SysuProtocol(modes=("all",), shots=(1,))
+    (score,) = score_features({"": features}, test, protocol, reranking=False)
+    return score
+
+
 def main():
     """Print the all-search single-shot scores of the colour baseline."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("root", nargs="?", help="in SYSU-MM01's layout; else SynVI")
     test = read_sysu_mm01(parser.parse_args().root or synvi_root()).test
-    (score,) = score_features(
-        {"colour": features(test.paths)},
-        test,
-        SysuProtocol(modes=("all",), shots=(1,)),
-        reranking=False,
-    )
+    score = all_search(features(test.paths), test)
     print("\nFor comparison, a colour histogram, all-search single-shot, in percent:")
     print("  ".join(f"{name} {100 * score.mean[name]:.2f}" for name in METRICS))
 

@@ -6,42 +6,36 @@
 
 Prints, for both, all-search single-shot scores, and the mean R-1 over pairs of cameras,
 one the query's and the other, with all its images, the gallery: within a modality, and
-across. ROOT is in SYSU-MM01's layout.
+across. ROOT is in SYSU-MM01's layout; without it, and with root=synvi, SynVI.
 """
 
 import argparse
 
 import numpy as np
+from colour_histogram import all_search
 from colour_histogram import features as colours
 
+from jreid.data.datasets import MODALITY_NAMES
+from jreid.data.synvi import synvi_root
 from jreid.data.sysu_mm01 import read_sysu_mm01
 from jreid.evaluation.camera_matrix import camera_matrix
-from jreid.evaluation.protocols.sysu_mm01 import SysuProtocol
-from jreid.evaluation.score_features import score_features
 from jreid.search.embedder import Embedder
-
-WORDS = "visible", "infrared"
 
 
 def main() -> None:
     """Print a line for each kind of feature."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("run", help="a run after one step")
-    parser.add_argument("root", help="in SYSU-MM01's layout")
+    parser.add_argument("root", nargs="?", help="in SYSU-MM01's layout; else SynVI")
     given = parser.parse_args()
-    test = read_sysu_mm01(given.root).test
-    modalities = [WORDS[modality] for modality in test.modality]
+    test = read_sysu_mm01(given.root or synvi_root()).test
+    modalities = [MODALITY_NAMES[modality] for modality in test.modality]
     print(f"{len(np.unique(test.ids))} identities, {len(test.paths)} images")
     for name, features in (
         ("colour histogram", colours(test.paths)),
         ("ImageNet", Embedder.from_run(given.run)(test.paths, modalities)),
     ):
-        (score,) = score_features(
-            {name: features},
-            test,
-            SysuProtocol(modes=("all",), shots=(1,)),
-            reranking=False,
-        )
+        score = all_search(features, test)
         found = camera_matrix(
             features, ids=test.ids, cameras=test.cameras, modality=test.modality
         )
