@@ -5,8 +5,9 @@
 The schedule keeps its shape: warm-up and drops at the same parts of the whole, and the
 phases theirs of it, each at least an epoch of five steps. Network, losses, batches,
 optimiser and rates are those of `sysu:hc`, augmentations those of `demo:hc`, and so are
-the networks that make and judge images, which no weights are for. Not for systems of
-clusters, whose epochs cannot be so short.
+the networks that make and judge images, which no weights are for. `strong+own_size` keeps
+the images' size and augmentations too. Not for systems of clusters, whose epochs cannot be
+so short.
 """
 
 import copy
@@ -25,10 +26,14 @@ IMAGES_OWN = ("generator", "style", "decoder", "coder", "discriminator")
 
 def get_config(variant: str) -> Config:
     """The system's own config, but for images, length and test."""
-    config = make(variant, SysuMM01("synvi", train_on_val=False), "imagenet")
+    system, *change = variant.split("+")
+    if change not in ([], ["own_size"]):
+        raise ValueError(f"{variant} has a change that is none; there is +own_size")
+    config = make(system, SysuMM01("synvi", train_on_val=False), "imagenet")
     if hasattr(config.between_epochs, "classes"):
-        raise ValueError(f"{variant} needs longer epochs than five steps to cluster")
-    shown = demos().get(variant, small)(copy.deepcopy(config))
+        raise ValueError(f"{system} needs longer epochs than five steps to cluster")
+    small_images = demos().get(system, small)
+    shown = copy.deepcopy(config) if change else small_images(copy.deepcopy(config))
     config.views, config.size = shown.views, shown.size
     if hasattr(config.network, "size"):  # of its images, beside the config's
         config.network.size = shown.network.size
