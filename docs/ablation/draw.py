@@ -90,7 +90,7 @@ def imagenet() -> None:
     )
     names: list[str] = []
     for place, (name, run) in enumerate(runs):
-        names.append(name.replace("@lr", ", lr ."))
+        names.append(name.replace("@lr", ", lr .").replace("+own_size", ", own size"))
         curve = [(int(step), _identity(x)) for step, x in run.get("losses", {}).items()]
         curve = [(step, loss) for step, loss in curve if loss is not None]
         colour = plt.get_cmap("tab20")(place % 20) if curve else "black"

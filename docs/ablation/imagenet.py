@@ -5,9 +5,9 @@
 The schedule keeps its shape: warm-up and drops at the same parts of the whole, and the
 phases theirs of it, each at least an epoch of five steps. Network, losses, batches,
 optimiser and rates are those of `sysu:hc`, augmentations those of `demo:hc`, and so are
-the networks that make and judge images, which no weights are for. `strong+own_size` keeps
-the images' size and augmentations too. Not for systems of clusters, whose epochs cannot be
-so short.
+the networks that make and judge images, which no weights are for. `strong+own_size`
+keeps the images' size and augmentations too. Not for systems of clusters, whose epochs
+cannot be so short.
 """
 
 import copy
