@@ -86,36 +86,30 @@ def imagenet() -> None:
     """Rank-1 rates and identity losses of 120 steps from ImageNet weights."""
     runs = sorted(IMAGENET.items(), key=lambda run: run[1]["R-1"])
     figure, (rates, losses) = plt.subplots(
-        1, 2, figsize=(11, 0.8 + 0.24 * len(runs)), width_ratios=(1, 1.2)
+        1, 2, figsize=(11, 0.8 + 0.24 * len(runs)), sharey=True
     )
     names: list[str] = []
     for place, (name, run) in enumerate(runs):
         names.append(name.replace("@lr", ", lr .").replace("+own_size", ", own size"))
-        curve = [(int(step), _identity(x)) for step, x in run.get("losses", {}).items()]
-        curve = [(step, loss) for step, loss in curve if loss is not None]
-        colour = plt.get_cmap("tab20")(place % 20) if curve else "black"
-        low, high = run["R-1 95 %"]
-        rates.plot((low, high), (place, place), color=colour)
-        rates.plot(run["R-1"], place, "o", color=colour)
+        rates.plot(run["R-1 95 %"], (place, place), color="tab:blue")
+        rates.plot(run["R-1"], place, "o", color="tab:blue")
+        logged = [_identity(scalars) for scalars in run.get("losses", {}).values()]
+        curve = [loss for loss in logged if loss is not None]
         if curve:
             # several heads' losses may be one term: chance is so many times ln 200
-            heads = max(1, round(curve[0][1] / CHANCE))
-            steps, values = zip(*curve, strict=True)
-            losses.plot(
-                steps,
-                [value / heads for value in values],
-                color=colour,
-                label=names[-1],
-            )
+            heads = max(1, round(curve[0] / CHANCE))
+            values = [loss / heads for loss in curve]
+            losses.plot((min(values), max(values)), (place, place), color="tab:orange")
+            losses.plot(values[-1], place, "o", color="tab:orange")
     rates.axvline(IMAGENET["untrained"]["R-1"], color="grey", linewidth=0.8)
     rates.set_yticks(range(len(runs)), names)
-    rates.set_xlabel("R-1 and its 95 % interval")
-    losses.axhline(CHANCE, color="grey", linewidth=0.8, linestyle=":")
-    losses.set_ylim(0, 2 * CHANCE)
-    losses.set_xlabel("step")
-    losses.set_title("identity loss of a head", fontsize=10)
-    losses.legend(
-        frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), reverse=True
+    rates.set_xlabel("R-1 and its 95 % interval; grey: untrained")
+    losses.axvline(CHANCE, color="grey", linewidth=0.8)
+    losses.set_xscale("log")
+    losses.set_xticks((2, 3, 5, 10, 20, 50), ("2", "3", "5", "10", "20", "50"))
+    losses.minorticks_off()
+    losses.set_xlabel(
+        "identity loss of a head: lowest to highest, at the end; grey: chance"
     )
     figure.tight_layout()
     figure.savefig(HERE / "imagenet.png", dpi=100)
