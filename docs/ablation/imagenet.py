@@ -33,7 +33,7 @@ def get_config(variant: str) -> Config:
     if hasattr(config.between_epochs, "classes"):
         raise ValueError(f"{system} needs longer epochs than five steps to cluster")
     small_images = demos().get(system, small)
-    shown = copy.deepcopy(config) if change else small_images(copy.deepcopy(config))
+    shown = config if change else small_images(copy.deepcopy(config))
     config.views, config.size = shown.views, shown.size
     if hasattr(config.network, "size"):  # of its images, beside the config's
         config.network.size = shown.network.size
