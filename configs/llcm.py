@@ -7,9 +7,9 @@ CVPR 2023, DEEN `train.py`): 384 x 144, P = 6 identities with K = 4 images per m
 they also turn images grey and erase parts of them with probability 0.5. Other systems
 have their own.
 
-No number of the paper can be compared with this config's scores. Published on LLCM
-(infrared to visible, R-1 / mAP, not reproduced here): DEEN 54.9 / 62.9, CAJ 48.8 /
-56.6. Variants are the systems of configs/systems.
+No number of the paper can be compared with this config's scores. Published by LLCM's
+README (infrared to visible, R-1 / mAP, not reproduced here): DEEN 55.52 / 62.07, CAJ
+49.86 / 56.40. Variants are the systems of configs/systems.
 
 Cost of the paper's system: 80 epochs of 707 steps of 48 images.
 """

@@ -28,7 +28,7 @@ BATCHES = {
     "sysu:strong": ((384, 192), 6, 4, 151, 928, ENHANCED, ENHANCED),
     "sysu:agw": ((288, 144), 8, 4, 81, 696, CROP, CROP),
     "regdb:agw": ((288, 144), 8, 4, 81, 65, CROP, CROP),
-    "llcm:agw": ((384, 144), 6, 4, 81, 707, *2 * (f"{CROP} EraseNormalised",)),
+    "llcm:agw": ((288, 144), 8, 4, 81, 530, *2 * (f"{CROP} EraseNormalised",)),
     "sysu:baseline": ((288, 144), 8, 4, 81, 696, CROP, CROP),
     "sysu:caj": (
         *((288, 144), 8, 4, 100, 696),
@@ -369,7 +369,7 @@ def test_mcjas_masks(data, masks):
 
 RESIZED_AS_AGW = (
     *("agw", "baseline", "caj", "caj_plus", "dscnet", "adca", "pgm", "rle", "strong"),
-    *("hctri", "hc", "deen", "pdm", "mmn", "ddag", "cmcen", "cmcen_adv"),
+    *("hctri", "hc", "deen", "pdm", "mmn", "ddag", "cmcen", "cmcen_adv", "pmt"),
 )
 
 
@@ -381,6 +381,15 @@ def test_released_code_of_agws_family_resizes_with_lanczos(system):
 @pytest.mark.parametrize("system", ["aligngan", "hicmd", "jsia"])
 def test_released_code_of_generators_resizes_bicubically(system):
     assert load(f"sysu:{system}").resize == "bicubic"
+
+
+@pytest.mark.parametrize(
+    "system", ["aligngan", "hicmd", "jsia", "mcja", "mpanet", "saai", "vsd"]
+)
+def test_systems_scored_on_the_official_galleries_of_sysu_mm01(system):
+    assert load(f"sysu:{system}").evaluation.draw == "official"
+    assert load(f"regdb:{system}").evaluation.draw == "agw"
+    assert load(f"demo:{system}").evaluation.draw == "agw"
 
 
 @pytest.mark.parametrize(("data", "more"), [("sysu", 1), ("regdb", 0)])

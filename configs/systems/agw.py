@@ -14,11 +14,11 @@ Published (R-1 / mAP / mINP, not re-ranked, not yet reproduced here):
 
 The row "Base" of Table 1 in paper.py has the same digits. Ours is the released form;
 `base` differs from it in what that paper's text says or leaves open: a WRT without
-AGW's overflow of its softmax, a GeM whose exponent learns, non-local blocks that begin
-near the identity, bilinear resizing, 80 epochs for 81, on RegDB 6 identities for 8. An
-identity's images are drawn without replacement, and the last epoch is tested, not the
-best one on the test set. On LLCM images are erased as by LLCM's authors; their size,
-384 x 144, and 6 identities are DEEN's there, which is assumed.
+AGW's overflow of its softmax, a GeM whose exponent learns, non-local blocks whose
+convolutions begin ~ N(0, .01), bilinear resizing, 80 epochs for 81, on RegDB and LLCM 6
+identities for 8, on LLCM 384 x 144 pixels. An identity's images are drawn without
+replacement, and the last epoch is tested, not the best one on the test set. On LLCM
+size, batch and erasing are those of its authors' AGW (ZYK100/LLCM, AGW/train.py).
 
 `baseline` is the released `--method base`: no non-local blocks, average pooling, the
 batch-hard triplet. AGW for a single modality (ReID-Survey) is another system.
@@ -43,6 +43,7 @@ def agw(data: Any) -> Config:
     """AGW in its released form."""
     config = paper.system(data, (Branch("v1", GeM(p=3.0, learn=False, form="agw")),))
     config.resize = "lanczos"
+    config.size, config.sampling.identities = (288, 144), 8  # on all three data sets
     blocks = config.network.trunk.after
     config.network.trunk.after = {
         place: NonLocal(inner_channels=1, init="uniform") for place in blocks
@@ -56,8 +57,6 @@ def agw(data: Any) -> Config:
         erase = EraseNormalised(0.5, area=(0.02, 0.4), value=(0.0, 0.0, 0.0))
         for view in config.views.values():
             view.device = (erase,)
-    else:
-        config.sampling.identities = 8  # on RegDB too
     return config
 
 

@@ -4,7 +4,7 @@ Paper: Wang, Zhang, Cheng, Liu, Yang, Hou, "RGB-Infrared Cross-Modality Person
 Re-Identification via Joint Pixel and Feature Alignment", ICCV 2019. Code:
 wangguanan/AlignGAN, MIT by its README; only its facts are used here.
 
-Published (R-1 / mAP, not re-ranked, not yet reproduced here):
+Published (R-1 / mAP, official galleries, not re-ranked, not yet reproduced here):
 
     SYSU-MM01 all search 42.40 / 40.70, indoor search 45.90 / 54.30
     RegDB visible to infrared 57.90 / 53.60, infrared to visible 56.30 / 53.40
@@ -34,6 +34,7 @@ from jreid.configs.demo import small
 from jreid.data.augmentations import Flip
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.sampling import PerModality
+from jreid.data.sysu_mm01 import SysuMM01
 from jreid.data.views import View
 from jreid.losses.cosine_triplet import CosineTriplet
 from jreid.losses.identity import Identity
@@ -53,7 +54,7 @@ REID = "encoder|embedder"
 def aligngan(data: Any) -> Config:
     """Pixels and features aligned by generators in turn with an encoder (ICCV 2019)."""
     views = {m: View(STEM, (Flip(0.5),), modality=m) for m in MODALITY_NAMES}
-    return Config(
+    config = Config(
         name="aligngan",
         data=data,
         size=(128, 128),
@@ -76,6 +77,9 @@ def aligngan(data: Any) -> Config:
         players=players(),
         embedding=Embedding(features=1.0, embeddings=0.0),
     )
+    if isinstance(data, SysuMM01):
+        config.evaluation.draw = "official"
+    return config
 
 
 def players() -> dict[str, Player]:

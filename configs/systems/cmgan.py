@@ -12,7 +12,8 @@ Theirs is one ResNet-50 without a neck, an identity perceptron, cross-entropy of
 modality, triplets into the other modality with a margin of 1.4, and a discriminator
 (1000, 500, 2) whose loss the encoder raises with weight .05; the discriminator has ten
 times the rate. Ours draws eight identities and takes the hardest images, where the
-re-implementation has single images at random; images, schedule and test are AGW's.
+re-implementation has single images at random; images, schedule and test are AGW's,
+but for bilinear resizing.
 
 `cmgan` is one descent through a gradient reversal. `cmgan_minmax` is the same game of
 two players with an optimiser each, encoder first, and the discriminator answers the

@@ -22,7 +22,7 @@ channels, two halvings, four residual blocks, judges at three scales, no shared 
 LSGAN 1, reconstruction 10, cycle 10, codes .01, those of made images too; Adam at 1e-4.
 A code has variance 1, so that its divergence is half its mean's square; theirs and ours
 is the mean square. Its term on VGG's maps is not made. Infrared images keep their three
-channels. It works at 128 x 64, for 20,000 steps of 16 images of each modality.
+channels. It works at 128 x 64, for some 20,000 steps of 16 images of each modality.
 
 The second network sees 256 x 128; made images are brought there, and are those of the
 mean code. The fourth channel is the mean of the infrared image's three, and its kernels

@@ -15,13 +15,13 @@ the global vector, and of each part, weighted by the softmax of a learned score;
 hard triplets over all images, into the other modality and within each, margin .3, on
 the global vector and on the parts' side by side; a perceptron (1000, 500, 2) on the
 global vector through a gradient reversal of .05; all other weights 1. Batches,
-augmentation, optimiser and schedule are AGW's. Scores learn at a hundredth of the rate:
-at all of it a part that is easier by .2 nats would be up by 3 after a hundred steps, a
-share of four fifths, and the others would hardly learn. So do prototypes: at all of it
-the triplets, whose distances are large at first, close every mask within sixty steps,
-and the parts are 0 from then on. A test vector is the global one and the parts', each
-at length 1. A map of another size than 18 x 9 needs `network.branches.1.pool.size`. On
-LLCM, where nothing is published, it is the same.
+augmentation, optimiser and schedule are AGW's, resizing is bilinear. Scores learn at a
+hundredth of the rate: at all of it a part that is easier by .2 nats would be up by 3
+after a hundred steps, a share of four fifths, and the others would hardly learn. So do
+prototypes: at all of it the triplets, whose distances are large at first, close every
+mask within sixty steps, and the parts are 0 from then on. A test vector is the global
+one and the parts', each at length 1. A map of another size than 18 x 9 needs
+`network.branches.1.pool.size`. On LLCM, where nothing is published, it is the same.
 """
 
 from typing import Any

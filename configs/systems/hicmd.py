@@ -4,7 +4,7 @@ Paper: Choi, Lee, Kim, Kim, Kim, "Hi-CMD: Hierarchical Cross-Modality Disentangl
 for Visible-Infrared Person Re-Identification", CVPR 2020. Code: bismex/HiCMD, without a
 licence; only its facts are used here.
 
-Published (R-1 / mAP, not re-ranked, not yet reproduced here):
+Published (R-1 / mAP, official galleries, not re-ranked, not yet reproduced here):
 
     SYSU-MM01 all search 34.94 / 35.94, trained on 296 identities, the others on 395
     RegDB visible to infrared 70.93 / 66.04
@@ -43,6 +43,7 @@ from jreid.data.augmentations import Flip
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.regdb import RegDB
 from jreid.data.sampling import PerModality
+from jreid.data.sysu_mm01 import SysuMM01
 from jreid.data.views import View
 from jreid.losses.gradient_penalty import GradientPenalty
 from jreid.losses.identity import Identity
@@ -69,7 +70,7 @@ def hicmd(data: Any) -> Config:
     """Prototype, style, pose and illumination told apart by made images (CVPR 2020)."""
     period = 25 if isinstance(data, RegDB) else 50  # thousands of steps
     drops = tuple((n * period, 0.5**n) for n in (1, 2, 3))
-    return Config(
+    config = Config(
         name="hicmd",
         data=data,
         size=(256, 128),
@@ -85,6 +86,9 @@ def hicmd(data: Any) -> Config:
         players=players(),
         embedding=Embedding(features=1.0, embeddings=0.0),
     )
+    if isinstance(data, SysuMM01):
+        config.evaluation.draw = "official"
+    return config
 
 
 def players() -> dict[str, Player]:

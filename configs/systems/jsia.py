@@ -4,7 +4,7 @@ Paper: Wang, Zhang, Yang, Cheng, Chang, Liang, Hou, "Cross-Modality Paired-Image
 Generation for RGB-Infrared Person Re-Identification", AAAI 2020. Code:
 wangguanan/JSIA-ReID, MIT by its README; only its facts are used here.
 
-Published (R-1 / mAP, not re-ranked, not yet reproduced here):
+Published (R-1 / mAP, official galleries, not re-ranked, not yet reproduced here):
 
     SYSU-MM01 all search 38.10 / 36.90, indoor search 43.83 / 52.90
     RegDB visible to infrared 48.50 / 49.30, infrared to visible 48.10 / 48.90
@@ -36,6 +36,7 @@ from jreid.configs.demo import small
 from jreid.data.augmentations import Flip
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.sampling import PerModality
+from jreid.data.sysu_mm01 import SysuMM01
 from jreid.data.views import View
 from jreid.losses.agreement import Agreement
 from jreid.losses.cross_batch_hard import CrossBatchHard
@@ -72,7 +73,7 @@ def jsia_paper(data: Any) -> Config:
 
 def _config(name, data, alone, rate, reconstructs):
     adam = Adam(lr=rate, beta1=0.5, beta2=0.999, weight_decay=1e-4, groups=())
-    return Config(
+    config = Config(
         name=name,
         data=data,
         size=(256, 128),
@@ -90,6 +91,9 @@ def _config(name, data, alone, rate, reconstructs):
         phases=(Phase(alone, players=("generators", "discriminators")), Phase(JOINT)),
         players=_players(adam),
     )
+    if isinstance(data, SysuMM01):
+        config.evaluation.draw = "official"
+    return config
 
 
 def _players(adam):

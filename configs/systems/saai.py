@@ -7,8 +7,8 @@ facts are used here.
 Published, all re-ranked by its affinity inference (AIM, whose numbers are tuned for
 each protocol; it is not made here) and not yet reproduced: SYSU-MM01 all search 75.90
 R-1 and 77.03 mAP, indoor search 83.20 and 88.01 (known from memory, not verified);
-RegDB 91.07 and 91.45 R-1. What it has without re-ranking is not published, and so no
-table shows it.
+RegDB visible to infrared 91.07 and 91.45. What it has without re-ranking is not
+published, and so no table shows it.
 
 Ours is the released run: 7 prototypes and an average's rate of .02 on every data set,
 as its script's defaults have it; `saai_paper` has the 6 prototypes (7 on RegDB) and the
