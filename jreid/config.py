@@ -76,7 +76,7 @@ class Checkpoint:
     keep: int = 2
     """How many are kept."""
     step: int = -1
-    """Resume from this one, deleting later ones; -1: the newest."""
+    """Resume from this one, deleting later ones; -1: the newest; 0: begin again."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""

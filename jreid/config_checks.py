@@ -21,7 +21,7 @@ SLOTS = {
     "schedule": ("make(steps_per_epoch, peak)", "epochs"),
     "memory": ("init(params)", "update(extra, outputs, rows, params)"),
     "between_epochs": ("__call__(state, embed_train, epoch, seed)",),
-    "after_training": ("__call__(embed_train, images)",),
+    "after_training": ("__call__(embed_train, images)", "statistics"),
 }
 """What the part in each slot must have."""
 MAY_BE_EMPTY = ("memory", "between_epochs", "after_training")

@@ -121,7 +121,8 @@ def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
         ) as reporter:
             params = run.state.params
             reporter.message(first_message(workdir, start, stop, params, about))
-            batches = window.timed(run.batches(start, stop))
+            taken = run.batches(start, stop)
+            batches = window.timed(taken, lambda: run.hook_seconds)
             for step, (phase, batch) in enumerate(batches, start + 1):
                 images = run.images_per_step[phase.number]
                 window.add(run.step(step, phase, batch), images)

@@ -18,7 +18,13 @@ from jreid.models.two_stream import Branch
 from jreid.run.trained import evaluate_run
 from jreid.search.embedder import Embedder
 from jreid.training import hcml
+from jreid.training.after_training import (
+    after_training,
+    before_end,
+    first_statistics,
+)
 from jreid.training.metric_learning import HCML
+from jreid.training.state import TrainState
 
 pytestmark = pytest.mark.usefixtures("systems_built_once")
 
@@ -65,6 +71,43 @@ def test_a_run_stopped_before_the_metric_ends_with_the_same_bits(tmp_path, embed
     blank = np.zeros((32, 16, 3), np.uint8)
     with pytest.raises(ValueError, match="MetricTwoStream .* cannot be explained"):
         explain(run, blank, "visible", blank, "infrared")
+
+
+@pytest.mark.slow
+@pytest.mark.long  # three runs and their embeddings
+def test_a_run_that_goes_on_after_its_end_forgets_the_metric(tmp_path):
+    """Else it would learn one of vectors that are measured already."""
+    tree = tiny.make_tree(tmp_path / "tree")
+    config = tiny_hcml(tree)
+    assert train.train(config, tmp_path / "gone-on") == 0
+    config.schedule = dataclasses.replace(config.schedule, epochs=4)
+    assert train.train(config, tmp_path / "gone-on") == 0
+    assert train.train(config, tmp_path / "at-once") == 0
+    tiny.assert_same_state(tmp_path / "at-once", tmp_path / "gone-on")
+    config.pretrained = str(tmp_path / "at-once")
+    config.steps = 1
+    assert train.train(config, tmp_path / "new") == 0
+    early = tiny.final_state(tmp_path / "new")
+    np.testing.assert_array_equal(early["stats/metric/visible"], np.eye(16))
+
+
+def test_a_hook_names_what_it_gives():
+    learned = {"metric": {"mean": np.ones(2)}}
+
+    def hook(*statistics):
+        members = {"statistics": statistics, "__call__": lambda *_: learned}
+        return type("Hook", (), members)()
+
+    state = TrainState(0, {}, {"metric": {"mean": jnp.zeros(2)}}, {}, {})
+    first = first_statistics(hook("metric"), state)
+    taught = after_training(hook("metric"), state, dict, None)
+    np.testing.assert_array_equal(taught.stats["metric"]["mean"], 1)
+    again = before_end(taught, first)
+    np.testing.assert_array_equal(again.stats["metric"]["mean"], 0)
+    with pytest.raises(ValueError, match="gives norm, which the network does not"):
+        first_statistics(hook("norm"), state)
+    with pytest.raises(ValueError, match=r"gives metric, and its statistics are \(\)"):
+        after_training(hook(), state, dict, None)
 
 
 def test_the_hook_gives_what_the_metric_gives(rng):

@@ -13,7 +13,7 @@ import optax
 import pytest
 from parameters import slow_but
 
-from jreid.run.checkpoint import Checkpoints
+from jreid.run.checkpoint import Checkpoints, resume
 
 
 class State(NamedTuple):
@@ -141,6 +141,28 @@ def test_missing_checkpoints_are_named(tmp_path):
     reader = Checkpoints(tmp_path, read_only=True)
     with reader, pytest.raises(ValueError, match="opened to read"):
         reader.save(5, make_state())
+
+
+def test_a_run_that_begins_again_deletes_what_it_had(tmp_path):
+    with Checkpoints(tmp_path) as saved:
+        for step in (2, 4):
+            saved.save(step, make_state(step))
+        saved.wait()
+        state, step = resume(saved, "as it begins", 0)
+        assert (state, step, saved.steps()) == ("as it begins", 0, [])
+        saved.save(2, make_state())  # nothing is in its way
+    with Checkpoints(tmp_path) as saved:
+        assert resume(saved, make_state(1))[1] == 2
+
+
+@pytest.mark.parametrize("step", [-1, 0])
+def test_a_converted_network_is_not_trained_on_in_its_folder(tmp_path, step):
+    with Checkpoints(tmp_path / "run" / "checkpoints") as saved:
+        saved.save(0, {"params": {"x": jnp.ones(3)}})
+        saved.wait()
+        with pytest.raises(ValueError, match="run holds a converted .*--config.pretr"):
+            resume(saved, make_state(), step)
+        assert saved.steps() == [0]
 
 
 @abandoning

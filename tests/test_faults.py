@@ -218,6 +218,28 @@ def test_a_wait_that_the_device_did_not_notice_is_not_counted(monkeypatch, ready
     assert means["images_per_second"] == 0.8
 
 
+def test_the_time_of_a_hook_between_epochs_is_no_waiting_for_input(monkeypatch):
+    now, hooks = [100.0], [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def batches():
+        now[0] += 3
+        yield None
+        now[0], hooks[0] = now[0] + 60, 60.0  # it clusters
+        now[0] += 1
+        yield None
+
+    window = ScalarWindow(1)
+    stream = window.timed(batches(), lambda: hooks[0])
+    next(stream)
+    next(stream)
+    now[0] += 4
+    window.add({"loss": jnp.float32(1)}, 8)
+    means = window.means()
+    assert means["input_wait"] == 0.5
+    assert means["images_per_second"] == 1
+
+
 def test_steps_of_other_phases_count_their_own_images(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])

@@ -12,13 +12,16 @@ import regdb_runs
 from regdb_runs import LAST_STEP, finish, tiny_config
 
 from jreid import evaluate
+from jreid.config_files import load
 from jreid.config_json import to_json
 from jreid.data.sysu_mm01 import SysuMM01
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.protocols.regdb import SPLITS, mean_title
 from jreid.evaluation.score import METRICS
+from jreid.run.mean_of_runs import check_finished
 from jreid.run.run_folders import RunFolder, find_runs
 from jreid.run.split_training import split_runs
+from jreid.training.phases import Phase
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,30 @@ def template(tree, tmp_path_factory) -> pathlib.Path:
 def finished(tree, template, tmp_path) -> list[RunFolder]:
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     return split_runs(tiny_config(tree), tmp_path / "regdb", [1, 2, 3])
+
+
+def test_a_run_of_phases_ends_where_its_last_phase_does(tmp_path):
+    """An epoch of each phase may have other numbers of steps."""
+    config = load("regdb:base")
+    config.phases = (Phase(3), Phase(5))
+    config.schedule.epochs = 8
+    training_set = {
+        "identities": [0],
+        "images": 1,
+        "crc32_of_names": 0,
+        "steps_per_epoch": 10,
+        "last_step": 50,
+    }
+    (tmp_path / "training_set.json").write_text(json.dumps(training_set))
+    run = RunFolder(tmp_path, config)
+    assert run.last_step() == 50
+    (tmp_path / "checkpoints" / "49").mkdir(parents=True)
+    with pytest.raises(ValueError, match="is at step 49 of 50"):
+        check_finished([run])
+    (tmp_path / "checkpoints" / "50").mkdir()
+    check_finished([run])
+    config.phases, config.schedule.epochs = (), 6  # more than it began with
+    assert run.last_step() == 60
 
 
 def change_config(run: RunFolder, change) -> None:

@@ -1,5 +1,6 @@
 """A run, built and checked before anything of it is written."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,11 @@ from jreid.processes.sharding import data_mesh, to_devices
 from jreid.run import batches as run_batches
 from jreid.run.embedder import Embedder
 from jreid.run.images import RunImages
-from jreid.training.after_training import after_training
+from jreid.training.after_training import (
+    after_training,
+    before_end,
+    first_statistics,
+)
 from jreid.training.between_epochs import after_hook, labels_of, with_labels
 from jreid.training.build import (
     build_system,
@@ -21,7 +26,7 @@ from jreid.training.build import (
 )
 from jreid.training.learner import System
 from jreid.training.plan import PlannedPhase, epoch_of, plan, segments
-from jreid.training.state import TrainState
+from jreid.training.state import TrainState, Tree
 
 
 @dataclass
@@ -39,6 +44,8 @@ class Run:
     rates: Mapping[str, Any]  # by player, or "" without: the rate at each step
     embedder: Embedder
     state: TrainState
+    first: Mapping[str, Tree]  # statistics that the end of training replaces
+    hook_seconds: float = 0.0  # between epochs so far
 
     @property
     def last_step(self) -> int:
@@ -53,14 +60,18 @@ class Run:
         Before an epoch's first batch the system's hook, if it has one, is called with
         the state, and changes it.
         """
+        if start < stop:
+            self.state = before_end(self.state, self.first)
         hook = self.config.between_epochs
         for part in segments(self.phases, start, stop, by_epoch=hook is not None):
             epoch, begins = epoch_of(self.phases, part.first)
             if hook is not None and begins:
                 seed, modality = self.config.seed, self.images.train.modality
+                began = time.monotonic()
                 self.state = after_hook(
                     hook, self.state, self._embed_train, epoch, seed, modality
                 )
+                self.hook_seconds += time.monotonic() - began
             labels = labels_of(self.state)
             for batch in run_batches.batches(
                 self.config, self.images, part, self.mesh, labels
@@ -107,4 +118,5 @@ def build_run(config: Config, images: RunImages) -> Run:
         rates=schedules(config, phases),
         embedder=Embedder(config, system.embed, mesh),
         state=state,
+        first=first_statistics(config.after_training, state),
     )

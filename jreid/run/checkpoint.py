@@ -241,13 +241,22 @@ def resume(saved: Checkpoints, state: Any, step: int = -1) -> tuple[Any, int]:
     """Continues from a checkpoint and discards later ones; returns state and step.
 
     Args:
-        step: of the checkpoint; -1 for the newest. Without any, `state` stays and the
-            step is 0.
+        step: of the checkpoint; -1 for the newest; 0 for the run's beginning, where
+            `state` stays as it is.
+
+    Raises:
+        ValueError: the folder holds a network that was not trained here.
     """
     if step < 0:
         step = saved.latest_step() or 0
+    is_converted = 0 in saved.steps()  # training saves none before its first step
     step = from_main(step)  # all have listed the folder before one deletes
+    if is_converted and not step:
+        raise ValueError(
+            f"{saved.folder.parent} holds a converted network, which cannot be trained "
+            "on there: begin another run, with --config.pretrained= and this folder"
+        )
     if step:
         state = saved.restore(state, step)
-        saved.discard_after(step)
+    saved.discard_after(step)
     return state, step

@@ -44,10 +44,11 @@ class RunFolder:
 
     def last_step(self) -> int:
         """The step at which its training ends."""
-        last = (
-            self.config.schedule.epochs
-            * read_training_set(self.folder)["steps_per_epoch"]
-        )
+        known = read_training_set(self.folder)
+        if self.config.phases:  # an epoch's steps may be other ones in each
+            last = known["last_step"]
+        else:  # of epochs that may be more than it began with
+            last = self.config.schedule.epochs * known["steps_per_epoch"]
         return min(self.config.steps or last, last)
 
     def stored_scores(self, step: int | None = None) -> Scored | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from jreid.training import hcml
 @dataclass(slots=True)
 class HCML:
     """Learns the metric of a `MetricTwoStream` (AAAI 2018), see `hcml.learn`."""
+
+    statistics: ClassVar[tuple[str, ...]] = ("metric",)
+    """What it gives: a run that goes on begins with these as they were at first."""
 
     dimensions: int = 600
     """Principal components, of both modalities' features together."""

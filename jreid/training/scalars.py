@@ -48,21 +48,26 @@ class ScalarWindow:
         self._start = time.monotonic()
         self._waited = 0.0
 
-    def timed(self, batches: Iterable[T]) -> Iterator[T]:
+    def timed(
+        self, batches: Iterable[T], aside: Callable[[], float] = lambda: 0.0
+    ) -> Iterator[T]:
         """The batches, with the time noted that the device had to wait for each.
 
         A wait that ends before the last step does costs nothing and is not counted; one
-        that ends later is counted whole.
+        that ends later is counted whole. `aside()` are the seconds so far that went
+        into something else, as clustering, and that no speed is to hold.
         """
         iterator = iter(batches)
         while True:
-            start = time.monotonic()
+            start, before = time.monotonic(), aside()
             try:
                 batch = next(iterator)
             except StopIteration:
                 return
+            spent = aside() - before
+            self._start += spent
             if all(x.is_ready() for x in jax.tree.leaves(self._steps[-1:])):
-                self._waited += time.monotonic() - start
+                self._waited += time.monotonic() - start - spent
             yield batch
 
     def add(self, scalars: dict[str, jax.Array], images: int) -> None:

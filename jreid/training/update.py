@@ -21,7 +21,7 @@ def update_all(run, tx, work, memory, state, batch, watched):
         return run(params, state.stats, batch, state, work, objective)
 
     params, opt_state, grads, updates, (scalars, stats, outputs, rows) = _descend(
-        loss, tx, work.trainable, state.params, state.opt_state
+        loss, tx, work.trainable, state.params, state.opt_state, state.step
     )
     if watched:
         scalars |= by_part(state.params, grads, updates, outputs)
@@ -35,9 +35,9 @@ def update_players(run, players, txs, work, memory, state, batch):
 
     What an earlier player's outputs hold as "images" is `made` for the later ones. A
     player whom the phase leaves out, or none of whose parameters it trains, does not
-    play in it.
+    play in it. The memory sees the last one's outputs and rows, with all scalars.
     """
-    scalars, made = {}, {}
+    scalars, made, last = {}, {}, None
     for name, player in players.items():
         if work.players and name not in work.players:
             continue
@@ -45,23 +45,25 @@ def update_players(run, players, txs, work, memory, state, batch):
         if work.trainable and not split_by(work.trainable, mine)[0]:
             continue
         own = batch["players"][name] if player.sampling is not None else batch
-        state, values, images = _turn(
+        state, values, last = _turn(
             functools.partial(run, player=name, made=Made(made, name)),
             (name, player, txs[name]),
             work,
-            memory,
             state,
             own,
         )
-        made = made | images
+        made = made | jax.lax.stop_gradient(last[0].get("images", {}))
         scalars |= {f"{name}/{key}": value for key, value in values.items()}
     losses = [value for key, value in scalars.items() if key.endswith("/loss")]
     scalars["loss"] = sum(losses[1:], start=losses[0])
     scalars |= _told(memory, state.extra)
-    return state._replace(step=state.step + 1), scalars
+    outputs, rows = last
+    rows = rows | {"losses": scalars}
+    extra = _remember(memory, state.extra, outputs, rows, state.params)
+    return state._replace(step=state.step + 1, extra=extra), scalars
 
 
-def _turn(run, named_player, work, memory, state, batch):
+def _turn(run, named_player, work, state, batch):
     """One player's update; the step's number stays."""
     name, player, tx = named_player
     mine, others = split_by(player.params, state.params)
@@ -72,7 +74,7 @@ def _turn(run, named_player, work, memory, state, batch):
         return run(whole, state.stats, batch, state, work, objective)
 
     moved, opt_state, _, _, (scalars, stats, outputs, rows) = _descend(
-        loss, tx, work.trainable, mine, state.opt_state[name]
+        loss, tx, work.trainable, mine, state.opt_state[name], state.step
     )
     if player.every > 1:
         plays = state.step % player.every == 0
@@ -85,30 +87,47 @@ def _turn(run, named_player, work, memory, state, batch):
     # a player that is thrown far away may still have finite losses and gradients
     way, norm = jax.tree.map(jnp.subtract, moved, mine), optax.tree.norm(mine)
     scalars["update_ratio"] = optax.tree.norm(way) / jnp.where(norm > 0, norm, jnp.inf)
-    state = TrainState(
-        state.step,
-        params,
-        stats,
-        {**state.opt_state, name: opt_state},
-        _remember(memory, state.extra, outputs, rows, params),
-    )
-    return state, scalars, jax.lax.stop_gradient(outputs.get("images", {}))
+    opt_states = {**state.opt_state, name: opt_state}
+    state = TrainState(state.step, params, stats, opt_states, state.extra)
+    return state, scalars, (outputs, rows)
 
 
-def _descend(loss, tx, trainable, params, opt_state):
+def _descend(loss, tx, trainable, params, opt_state, step):
     """The parameters after one step of the optimiser; those not `trainable` stay.
 
     `loss(params) -> (value, (scalars, ...))`; the gradient's norm joins the scalars.
     """
     (_, found), grads = jax.value_and_grad(loss, has_aux=True)(params)
-    updates, new_opt_state = tx.update(grads, opt_state, params)
-    moved = optax.apply_updates(params, updates)
+    opt_state = _at(step, opt_state)
     if trainable:
         fixed = frozenset(paths_of(split_by(trainable, params)[1]))
-        moved = unmoved(moved, params, fixed)
+        nothing = jax.tree.map(jnp.zeros_like, params)
+        # before the update, as a clip looks at all gradients
+        grads = unmoved(grads, nothing, fixed)
+        updates, new_opt_state = tx.update(grads, opt_state, params)
+        updates = unmoved(updates, nothing, fixed)
         new_opt_state = unmoved(new_opt_state, opt_state, fixed)
+    else:
+        updates, new_opt_state = tx.update(grads, opt_state, params)
+    moved = optax.apply_updates(params, updates)
     found[0]["grad_norm"] = optax.tree.norm(grads)
     return moved, new_opt_state, grads, updates, found
+
+
+def _at(step, opt_state):
+    """The state of an optimiser whose schedule is at the run's step.
+
+    By itself a schedule counts updates, which a player who rests does not have.
+    """
+
+    def counts(part):
+        return isinstance(part, optax.ScaleByScheduleState)
+
+    return jax.tree.map(
+        lambda part: part._replace(count=step) if counts(part) else part,
+        opt_state,
+        is_leaf=counts,
+    )
 
 
 def _told(memory, extra):

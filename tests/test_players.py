@@ -1,0 +1,145 @@
+"""Players in turn: each at the rate of the run's step, also where it had to rest."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jreid.training.learner import Work
+from jreid.training.memory import MovingAverage
+from jreid.training.optimizers import SGD
+from jreid.training.phases import Phase
+from jreid.training.plan import plan, schedule_of_run
+from jreid.training.players import Player
+from jreid.training.schedules import Steps
+from jreid.training.state import TrainState
+from jreid.training.update import update_all, update_players
+
+EPOCH = 10
+PLAIN = SGD(lr=1.0, momentum=0.0, nesterov=False, weight_decay=0.0, groups=())
+
+
+class Slope:
+    """A loss whose gradient is `of` at every point."""
+
+    weight = 1.0
+
+    def __init__(self, of=1.0):
+        self.of = of
+
+    def __call__(self, outputs, batch, rng=None):
+        return self.of * outputs["x"]
+
+
+def run_of(whole, stats, batch, state, work, objective, player=None, made=None):
+    """Stands for the network: its output is the player's parameter."""
+    loss, scalars = objective({"x": whole[player]}, {}, None)
+    return loss, (scalars, stats, {"x": whole[player]}, {"epoch": 0})
+
+
+def planned(phases, schedule):
+    config = SimpleNamespace(
+        phases=phases,
+        steps_per_epoch=EPOCH,
+        schedule=schedule,
+        objective={},
+        views={},
+        sampling=None,
+    )
+    return plan(config, None)
+
+
+def moves(phases, players, schedule):
+    """By player the planned rates, and how far each step moved it."""
+    phases = planned(phases, schedule)
+    rates = {name: schedule_of_run(schedule, phases, 1.0) for name in players}
+    txs = {name: PLAIN.make(rates[name]) for name in players}
+    params = {name: jnp.zeros(()) for name in players}
+    opt = {name: txs[name].init({name: params[name]}) for name in players}
+    state = TrainState(jnp.int32(0), params, {}, opt, {})
+    found = {name: [] for name in players}
+    for phase in phases:
+        work = Work({}, {}, players=phase.players)
+
+        @jax.jit
+        def step(state, work=work):
+            return update_players(run_of, players, txs, work, None, state, {})[0]
+
+        for _ in range(phase.first, phase.last):
+            before, state = state.params, step(state)
+            for name in players:
+                found[name].append(float(before[name] - state.params[name]))
+    last = range(phases[-1].last)
+    return {n: [float(rates[n](s)) for s in last] for n in players}, found
+
+
+def test_a_player_who_rested_for_a_phase_has_the_rate_of_the_runs_step():
+    schedule = Steps(epochs=6, warmup=2, drops=((4, 0.1),))
+    players = {name: Player({"slope": Slope()}, name) for name in "ab"}
+    phases = [Phase(3, players=("a",)), Phase(3)]
+    rates, found = moves(phases, players, schedule)
+    np.testing.assert_allclose(found["a"], rates["a"], rtol=1e-4)
+    np.testing.assert_allclose(found["b"][:30], 0)
+    np.testing.assert_allclose(found["b"][30:], rates["b"][30:], rtol=1e-4)
+    assert set(np.round(rates["b"][30:], 6)) == {1.0, 0.1}  # the drop is in there
+
+
+def test_so_has_one_whose_phase_has_a_schedule_of_its_own():
+    schedule = Steps(epochs=6, warmup=0, drops=())
+    own = Steps(epochs=3, warmup=2, drops=((2, 0.1),))
+    players = {name: Player({"slope": Slope()}, name) for name in "ab"}
+    phases = [Phase(3, players=("a",)), Phase(3, schedule=own)]
+    rates, found = moves(phases, players, schedule)
+    assert rates["b"][30] == 0.5  # its warm-up
+    np.testing.assert_allclose(found["b"][30:], rates["b"][30:], rtol=1e-4)
+
+
+def test_and_one_who_moves_in_every_fifth_step():
+    schedule = Steps(epochs=10, warmup=0, drops=((5, 0.1),))
+    players = {"a": Player({"slope": Slope()}, "a", every=5)}
+    rates, found = moves([], players, schedule)
+    moving = np.arange(100) % 5 == 0
+    np.testing.assert_allclose(np.array(found["a"])[~moving], 0)
+    np.testing.assert_allclose(
+        np.array(found["a"])[moving], np.array(rates["a"])[moving], rtol=1e-4
+    )
+
+
+def test_a_memory_moves_once_in_a_step_of_several_players():
+    players = {name: Player({"slope": Slope()}, name) for name in "ab"}
+    tx = PLAIN.make(lambda step: 1.0)
+    params = {name: jnp.zeros(()) for name in players}
+    memory = MovingAverage("b", rate=0.5)
+    opt = {name: tx.init({name: params[name]}) for name in players}
+    state = TrainState(jnp.int32(0), params, {}, opt, memory.init(params))
+    txs, expected = dict.fromkeys(players, tx), 0.0
+    for step in range(3):
+        state, scalars = update_players(
+            run_of, players, txs, Work({}, {}), memory, state, {}
+        )
+        expected += 0.5 * (-(step + 1) - expected)
+        assert float(state.extra["average"]["b"]) == expected
+        assert {"a/loss", "b/loss", "loss"} <= scalars.keys()
+
+
+@pytest.mark.parametrize("slope_at_rest", [0.0, 1000.0])
+def test_a_clip_looks_at_the_gradients_of_what_moves_alone(slope_at_rest):
+    clipped = SGD(
+        lr=1.0, momentum=0.0, nesterov=False, weight_decay=0.0, clip_norm=1.0, groups=()
+    )
+    tx = clipped.make(lambda step: 1.0)
+    params = {"moves": jnp.zeros(()), "rests": jnp.zeros(())}
+
+    def run(whole, stats, batch, state, work, objective):
+        value = 0.5 * whole["moves"] + slope_at_rest * whole["rests"]
+        loss, scalars = objective({"x": value}, {}, None)
+        return loss, (scalars, stats, {"features": {}}, {})
+
+    state = TrainState(jnp.int32(0), params, {}, tx.init(params), {})
+    work = Work({"slope": Slope()}, {}, trainable="moves")
+    state, scalars = update_all(run, tx, work, None, state, {}, False)
+    assert float(state.params["moves"]) == -0.5
+    assert float(state.params["rests"]) == 0
+    assert float(scalars["grad_norm"]) == 0.5
