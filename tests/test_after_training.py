@@ -98,7 +98,7 @@ def test_a_hook_names_what_it_gives():
         members = {"statistics": statistics, "__call__": lambda *_: learned}
         return type("Hook", (), members)()
 
-    state = TrainState(0, {}, {"metric": {"mean": jnp.zeros(2)}}, {}, {})
+    state = TrainState(jnp.int32(0), {}, {"metric": {"mean": jnp.zeros(2)}}, {}, {})
     first = first_statistics(hook("metric"), state)
     taught = after_training(hook("metric"), state, dict, None)
     np.testing.assert_array_equal(taught.stats["metric"]["mean"], 1)

@@ -37,7 +37,7 @@ def update_players(run, players, txs, work, memory, state, batch):
     player whom the phase leaves out, or none of whose parameters it trains, does not
     play in it. The memory sees the last one's outputs and rows, with all scalars.
     """
-    scalars, made, last = {}, {}, None
+    scalars, made, outputs, rows = {}, {}, {}, {}
     for name, player in players.items():
         if work.players and name not in work.players:
             continue
@@ -45,19 +45,18 @@ def update_players(run, players, txs, work, memory, state, batch):
         if work.trainable and not split_by(work.trainable, mine)[0]:
             continue
         own = batch["players"][name] if player.sampling is not None else batch
-        state, values, last = _turn(
+        state, values, (outputs, rows) = _turn(
             functools.partial(run, player=name, made=Made(made, name)),
             (name, player, txs[name]),
             work,
             state,
             own,
         )
-        made = made | jax.lax.stop_gradient(last[0].get("images", {}))
+        made = made | jax.lax.stop_gradient(outputs.get("images", {}))
         scalars |= {f"{name}/{key}": value for key, value in values.items()}
     losses = [value for key, value in scalars.items() if key.endswith("/loss")]
     scalars["loss"] = sum(losses[1:], start=losses[0])
     scalars |= _told(memory, state.extra)
-    outputs, rows = last
     rows = rows | {"losses": scalars}
     extra = _remember(memory, state.extra, outputs, rows, state.params)
     return state._replace(step=state.step + 1, extra=extra), scalars
