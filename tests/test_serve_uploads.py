@@ -94,6 +94,19 @@ def many_scans():
     return jpeg[:-2] + scan * 1000 + b"\xff\xd9"
 
 
+def many_scans_as_mpo():
+    """The same with a segment that announces a second picture, which it has not."""
+    written = io.BytesIO()
+    one = Image.new("RGB", (32, 64))
+    one.save(written, "MPO", save_all=True, append_images=[one])
+    mpo, jpeg = written.getvalue(), many_scans()
+    at = mpo.index(b"MPF\0") - 4  # marker and length
+    length = int.from_bytes(mpo[at + 2 : at + 4])
+    made = jpeg[:2] + mpo[at : at + 2 + length] + jpeg[2:]
+    assert Image.open(io.BytesIO(made), formats=["JPEG"]).format == "MPO"
+    return made
+
+
 def zipped():
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive:
@@ -127,6 +140,7 @@ REFUSED = {
     "one row": (png_of(2**20, 1, bytes(2**20 + 1)), 413, "1048576 x 1 pixels"),
     "bytes that do not end": (CROP + bytes(2**20), 413, "allowed are 1048576"),
     "a thousand scans": (many_scans(), 413, "64 scans"),
+    "a thousand scans as MPO": (many_scans_as_mpo(), 413, "64 scans"),
     "text bomb": (text_bomb(), 415, "damaged"),
     "broken checksum": (CROP[:40] + b"\xff" + CROP[41:], 415, "damaged"),
 }

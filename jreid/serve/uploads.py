@@ -7,6 +7,7 @@ from jreid.serve.limits import Limits, TooLargeError
 
 # A progressive JPEG of few bytes may have every pixel visited by each of many scans.
 _SCANS = 64
+_JPEG = b"\xff\xd8"
 _START_OF_SCAN = b"\xff\xda"  # not within compressed data, where ff is followed by 0
 
 
@@ -32,7 +33,7 @@ def check_upload(contents: bytes, limits: Limits) -> None:
         _check_pixels(*canvas, limits)
     try:
         with Image.open(io.BytesIO(contents), formats=KINDS) as image:
-            (width, height), kind = image.size, image.format
+            width, height = image.size
     except UnidentifiedImageError:
         raise UnreadableImageError(
             f"no picture, or damaged; allowed are {', '.join(KINDS)}"
@@ -44,7 +45,8 @@ def check_upload(contents: bytes, limits: Limits) -> None:
     except Exception as error:  # Pillow's readers raise anything on damaged bytes
         raise UnreadableImageError(f"damaged ({type(error).__name__})") from error
     _check_pixels(width, height, limits)
-    if kind == "JPEG" and contents.count(_START_OF_SCAN) > _SCANS:
+    is_jpeg = contents.startswith(_JPEG)  # Pillow calls one of several pictures MPO
+    if is_jpeg and contents.count(_START_OF_SCAN) > _SCANS:
         raise TooLargeError(f"a JPEG of more than {_SCANS} scans")
 
 
