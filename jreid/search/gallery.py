@@ -220,8 +220,15 @@ class Gallery:
             paths: below the indexed folder, or whole; a folder is all that is in it.
 
         Returns how many there were; a path that is not in the gallery is none.
+
+        Raises ValueError for an empty or blank path.
         """
-        names = {self.name_of(path) for path in paths}
+        given = list(paths)
+        if not all(os.fspath(path).strip() for path in given):  # else taken for "."
+            raise ValueError(
+                "a path is empty: give images or folders; `.` is all of them"
+            )
+        names = {self.name_of(path) for path in given}
         folders = tuple(f"{name}/" for name in names)
         keys = {key_of(name) for name in names}
         with self.store.writing():
