@@ -151,6 +151,7 @@ def test_remove_and_info(place, images, capfd):
             "query.png cannot be the folder of a gallery (File exists)",
         ),
         (["remove", "--gallery", "gallery"], "no path: give images or folders"),
+        (["remove", "", "--gallery", "gallery"], "a path is empty: give images"),
         (
             ["query", "query.png", "--gallery", "gallery", "--picture", "no/x.png"],
             "no is no folder: make it first",
@@ -160,6 +161,10 @@ def test_remove_and_info(place, images, capfd):
             "no gallery and",
         ),
         (["query", "query.png", "--gallery", "gallery", "-k", "0"], "k is 0"),
+        (
+            ["query", "query.png", "--gallery", "gallery", "--like", "ab" * 9],
+            "abababababababab is no image of",
+        ),
         (["query", "none.png", "--gallery", "gallery"], "none.png cannot be read"),
         (["query", "query.png", "--gallery", "gallery", "--after", "x"], "time is 'x'"),
         (["query", "query.png", "--gallery", "gallery", "--workdir", "1"], "another"),

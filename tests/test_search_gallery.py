@@ -120,6 +120,14 @@ def test_a_hit_tells_what_is_known(gallery):
         gallery.image_path("0" * 16)
 
 
+@pytest.mark.parametrize("key", ["ab" * 9, "ab" * 7, "ab " * 8, "AB" * 8, "'] or ['"])
+def test_what_has_not_the_form_of_a_key_is_none(gallery, key):
+    with pytest.raises(KeyError):
+        gallery.entry(key)
+    with pytest.raises(KeyError):
+        gallery.query(QUERY, "visible", liked=[key])
+
+
 def test_tracks_are_grouped(gallery):
     hits = gallery.query(QUERY, "visible", k=10, by_track=True)
     paths, _ = naive(gallery, QUERY)
@@ -258,6 +266,15 @@ def test_what_is_removed_is_gone(gallery, tmp_path):
     assert [hit.path for hit in hits] == paths and gone not in paths
     np.testing.assert_allclose([hit.distance for hit in hits], distances, atol=1e-6)
     assert gallery.remove(["cam1"]) == 12 and len(gallery) == 23
+
+
+@in_a_folder
+@pytest.mark.parametrize("path", ["", " "])
+def test_an_empty_path_removes_nothing(gallery, path):
+    with pytest.raises(ValueError, match="a path is empty: .* `.` is all of them"):
+        gallery.remove(["cam1", path])
+    assert len(gallery) == 36
+    assert gallery.remove(["."]) == 36
 
 
 def test_a_gallery_that_is_open_sees_what_others_write(gallery, place, images):

@@ -135,6 +135,9 @@ def test_several_pictures_are_fused(client, gallery):
         ({"rerank": "-1"}, 422, "rerank"),
         ({"liked": "0123456789abcdef"}, 404, "no image of this key"),
         ({"keys": "not hexadecimal"}, 404, "no image of this key"),
+        ({"keys": "ab" * 9}, 404, "no image of this key"),
+        ({"liked": "0123456789abcde"}, 404, "no image of this key"),
+        ({"disliked": "ab " * 8}, 404, "no image of this key"),
     ],
 )
 def test_a_wrong_value_is_one_line(client, form, status, told):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jreid.data.datasets import MODALITY_NAMES
-from jreid.search.records import Record, Where, seconds
+from jreid.search.records import Record, Where, is_key, seconds
 
 NAME = "images.sqlite"
 PATIENCE = 60  # seconds that a reader may keep a writer waiting, and the reverse
@@ -243,10 +243,9 @@ def _record(columns: Sequence[Any]) -> Record:
 
 def _number(key: str) -> int:
     """The key as SQLite's integer of 64 bits; KeyError if it is none."""
-    try:
-        return int.from_bytes(bytes.fromhex(key), signed=True)
-    except ValueError:
-        raise KeyError(key) from None
+    if not is_key(key):
+        raise KeyError(key)
+    return int.from_bytes(bytes.fromhex(key), signed=True)
 
 
 def _key(number: int) -> str:

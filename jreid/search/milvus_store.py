@@ -17,7 +17,7 @@ import numpy as np
 from jreid.search.extra import pymilvus
 from jreid.search.locking import only_writer
 from jreid.search.milvus_connection import connect, lock_path, release, told
-from jreid.search.records import EVERYWHERE, Record, Where, seconds
+from jreid.search.records import EVERYWHERE, Record, Where, is_key, seconds
 from jreid.search.store import distances, in_order
 from jreid.shapes import Float, Float32
 
@@ -200,7 +200,7 @@ class MilvusStore:
         return [found[key] for key in keys]
 
     def _found(self, keys: Sequence[str], fields: list[str]) -> list[dict[str, Any]]:
-        rows = []
+        rows, keys = [], [key for key in keys if is_key(key)]
         with told(self.place):
             for start in range(0, len(keys), _AT_ONCE):
                 part = list(keys[start : start + _AT_ONCE])

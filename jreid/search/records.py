@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -82,11 +83,17 @@ class Where:
 
 
 EVERYWHERE = Where()
+_KEY = re.compile("[0-9a-f]{16}")
 
 
 def key_of(path: str) -> str:
     """The key of the image at this path below the indexed folder."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+
+
+def is_key(text: str) -> bool:
+    """Whether it has the form of a key."""
+    return _KEY.fullmatch(text) is not None
 
 
 def content_of(contents: bytes) -> str:
