@@ -128,6 +128,32 @@ def test_a_csv_file_chooses_the_images(images, tmp_path, query, capfd):
     assert json.loads(capfd.readouterr().out)["cameras"] == {"gate": 2, "yard": 1}
 
 
+def test_a_column_that_is_there_decides(images, tmp_path, query, capfd):
+    name, listed = "cam1/ada_0.png", tmp_path / "list.csv"
+    words = ["--gallery", tmp_path / "gallery", "--workdir", "0"]
+
+    def known(text):
+        listed.write_text(text)
+        run("index", images, *words, "--csv", listed)
+        capfd.readouterr()
+        run("query", query, *words, "--modality", "visible", "--json", "-k", 1)
+        (hit,) = answered(capfd)
+        names = ("camera", "time", "track", "identity", "modality")
+        return [hit[one] for one in names]
+
+    columns = "path,camera,time,track,identity,modality\n"
+    whole = ["7", "12", "3", "Ann", "infrared"]
+    assert known(f"{columns}{name},7,12,3,Ann,ir\n") == whole
+    assert known(f"path\n{name}\n") == whole
+    assert known(f"path,identity\n{name},\n") == ["7", "12", "3", None, "infrared"]
+    assert known(f"{columns}{name},7,12,3,Ann,\n") == [*whole[:4], "visible"]
+    crops.person("eve", 1).save(images / name)
+    assert known(f"path,identity\n{name},\n") == ["7", None, None, None, "visible"]
+    assert known(f"{columns}{name},7,12,3,Ann,ir\n") == whole
+    crops.person("eve", 2).save(images / name)
+    assert known(f"path\n{name}\n") == ["7", None, None, None, "visible"]
+
+
 def test_remove_and_info(place, images, capfd):
     run("remove", "cam1", images / "cam2" / "ada_0.png", "--gallery", place)
     assert capfd.readouterr().out == "13 images removed, 23 are left\n"

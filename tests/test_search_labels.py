@@ -29,8 +29,9 @@ def test_a_file_says_what_it_knows(folder):
     )
     assert labels == {
         "a.jpg": Labels("gate 1", "2026-11-27T13:05:29", "7", "infrared", "Ada; L."),
-        "b/c.jpg": Labels(time="12.5"),
+        "b/c.jpg": Labels("", "12.5", "", "", ""),
     }
+    assert read(folder, "path,track\na.jpg,\n") == {"a.jpg": Labels(track="")}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,8 @@ def test_a_pattern_reads_paths():
     labels = pattern_labels(r"cam(?P<camera>\d+)/(?P<identity>\w+)_f(?P<time>\d+)")
     assert labels("x/cam12/ada_f0033.jpg") == Labels("12", "0033", identity="ada")
     assert labels("x/ada.jpg") is None
+    labels = pattern_labels(r"cam(?P<camera>\d+)/(?P<identity>[a-z]+)?")
+    assert labels("cam12/0033.jpg") == Labels("12", identity="")
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,9 @@ def index(
     Args:
         gallery: opened with an embedder.
         paths: of the images to look at, below the gallery's folder.
-        labels_of: what is known of an image; without a modality, it is recognised.
+        labels_of: what is known of an image. What it does not say stays as it was, of
+            another picture at the path the camera alone; without a modality, that is
+            recognised.
         progress: called with what is done so far.
 
     Raises OSError if another process writes the gallery.
@@ -150,18 +152,12 @@ def _prepare(
     before: Record | None,
 ) -> _Prepared:
     """Reads a file, and decodes it if it is not known as it is."""
-    told = {
-        name: getattr(labels, name) or (before and getattr(before, name))
-        for name in ("camera", "time", "track", "identity")
-    }
-    record = Record(path, "", labels.modality or "", **told)
+    record = Record(path, "", "")
     try:
         contents = (folder / path).read_bytes()
-        record = replace(record, content=content_of(contents))
-        if before is not None and before.content == record.content:
-            record = replace(record, modality=record.modality or before.modality)
-            if record.modality == before.modality:
-                return _Prepared(record)
+        record = _labelled(record, content_of(contents), labels, before)
+        if _is_embedded(record, before):
+            return _Prepared(record)
         pixels = pixels_of(contents)
         seen = recognise(pixels)
     except OSError as error:
@@ -169,12 +165,37 @@ def _prepare(
     except UnreadableImageError as error:
         return _Prepared(record, unreadable=str(error))
     told, record = record, replace(record, modality=record.modality or seen.modality)
+    if _is_embedded(record, before):
+        return _Prepared(record)
     return _Prepared(
         record,
         to_size(pixels, embedder.size, embedder.resize, embedder.grey16),
         doubts=_doubts(seen, told.modality),
         look=perceptual_hash(pixels),
     )
+
+
+def _is_embedded(record: Record, before: Record | None) -> bool:
+    as_it_is = (record.content, record.modality)
+    return before is not None and (before.content, before.modality) == as_it_is
+
+
+def _labelled(
+    record: Record, content: str, labels: Labels, before: Record | None
+) -> Record:
+    """With what is said of it, and what was known where that does not say.
+
+    Another picture at its path may be of another person and time, but not elsewhere.
+    """
+    known = {}
+    for name in ("camera", "time", "track", "identity", "modality"):
+        said = getattr(labels, name)
+        keeps = before is not None and (before.content == content or name == "camera")
+        if said is None and keeps:
+            said = getattr(before, name)
+        known[name] = said or None
+    known["modality"] = known["modality"] or ""
+    return replace(record, content=content, **known)
 
 
 def _doubts(seen: Recognition, told: str) -> tuple[str, ...]:

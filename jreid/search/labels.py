@@ -18,7 +18,10 @@ _SEPARATORS = ",;\t"  # spreadsheets of some countries write semicolons
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What is known of an image besides what it shows."""
+    """What is known of an image besides what it shows.
+
+    None is what is not said; "" is said to be unknown, as by an empty cell.
+    """
 
     camera: str | None = None
     time: str | None = None
@@ -129,13 +132,13 @@ def _line(
 
 
 def _labels(given: Mapping[str, str | None], where: str) -> Labels:
-    row = {name: value for name, value in given.items() if value}
-    if "time" in row:
+    row = {name: value or "" for name, value in given.items()}
+    if row.get("time"):
         try:
             row["time"] = normal_time(row["time"])
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-    if "modality" in row:
+    if row.get("modality"):
         number = MODALITY_WORDS.get(row["modality"].lower())
         if number is None:
             raise ValueError(
@@ -143,6 +146,6 @@ def _labels(given: Mapping[str, str | None], where: str) -> Labels:
                 f"{', '.join(MODALITY_WORDS)}"
             )
         row["modality"] = MODALITY_NAMES[number]
-    if "identity" in row:
+    if row.get("identity"):
         row["identity"] = composed(row["identity"])
     return Labels(**row)

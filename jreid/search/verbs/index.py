@@ -89,6 +89,8 @@ def _images(given: Options) -> "dict[str, Labels]":
     own = None if given.modality == "auto" else given.modality
     if given.csv is not None:
         listed = read_labels(given.csv, given.images)
+        if own is None:
+            return listed
         return {p: replace(x, modality=x.modality or own) for p, x in listed.items()}
     labels_of: Callable[[str], Labels | None] = lambda path: None  # noqa: E731
     if given.pattern is not None:
@@ -101,7 +103,7 @@ def _images(given: Options) -> "dict[str, Labels]":
         if labels is None:
             strangers.append(path)
             labels = Labels()
-        modality = labels.modality or own or folders or None
+        modality = labels.modality or own or folders or labels.modality
         found[path] = replace(labels, modality=modality)
     if given.pattern is not None and strangers:
         print(
