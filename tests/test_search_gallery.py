@@ -236,6 +236,21 @@ def test_a_second_run_embeds_what_is_new_or_changed(gallery, images):
     assert (hit.path, hit.distance < 1e-3) == ("cam1/bob_0.png", True)
 
 
+def test_names_that_change_make_no_copies(gallery, images):
+    (images / "cam1" / "ada_0.png").rename(images / "cam1" / "eve_0.png")
+    (images / "cam2" / "bob_0.png").rename(images / "cam2" / "bob_9.png")
+    (images / "cam2" / "dan_2.png").rename(images / "cam2" / "bob_0.png")
+    (images / "cam2" / "bob_9.png").rename(images / "cam2" / "dan_2.png")
+    done = index(gallery, [*list_images(images)], labels_of)
+    assert (done.added, done.changed, done.removed) == (1, 2, 1)
+    assert [told for told in done.doubtful if told[1].startswith("duplicate")] == []
+    copy = images / "cam3" / "eve_0.png"
+    copy.write_bytes((images / "cam1" / "eve_0.png").read_bytes())
+    done = index(gallery, [*list_images(images)], labels_of)
+    same = "duplicate: the same file as cam1/eve_0.png"
+    assert ("cam3/eve_0.png", same) in done.doubtful
+
+
 def test_other_labels_need_no_network(gallery, images):
     gallery.embedder.network = None
     done = index(gallery, [*list_images(images)], lambda path: Labels(camera="7"))

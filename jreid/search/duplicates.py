@@ -1,5 +1,6 @@
-"""Which crops of many show the same picture, without comparing every two."""
+"""Which crops of many are the same file or show the same picture."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 ALIKE = 3  # bits of a perceptual hash that may differ between copies of a picture
@@ -10,6 +11,8 @@ _BITS = 64
 @dataclass
 class Duplicates:
     """Pictures seen so far, by their perceptual hash (`crops.perceptual_hash`).
+
+    They are found without comparing every two.
 
     Copies that were saved anew, made smaller or brighter are found; successive frames
     of a person who stands still are copies as well, as far as pixels can tell.
@@ -32,6 +35,36 @@ class Duplicates:
             self._bands.setdefault(key, []).append((hashed, name))
         least = min(near, default=_BITS)
         return (near[least], least) if least <= ALIKE else None
+
+
+@dataclass
+class Copies:
+    """New images that are copies: of files of all the gallery, of new pictures.
+
+    What a file holds is known when all are read: names may have changed places.
+    """
+
+    _files: dict[str, str] = field(default_factory=dict)  # by content: not the new ones
+    _pictures: Duplicates = field(default_factory=Duplicates)
+    _new: list[tuple[str, str, tuple[str, int] | None]] = field(default_factory=list)
+
+    def keep(self, path: str, content: str) -> None:
+        """A file that is as it was."""
+        self._files.setdefault(content, path)
+
+    def add(self, path: str, content: str, look: int) -> None:
+        """A file that is new or has changed."""
+        self._new.append((path, content, self._pictures.add(path, look)))
+
+    def found(self) -> Iterator[tuple[str, str]]:
+        """Paths of new images, and what each is a copy of."""
+        files = {**self._files}
+        for path, content, copy in self._new:
+            same = files.setdefault(content, path)
+            if same != path:
+                yield path, f"duplicate: the same file as {same}"
+            elif copy is not None:
+                yield path, f"duplicate: {copy[1]} of 64 bits differ from {copy[0]}"
 
 
 def _split(hashed: int) -> list[int]:

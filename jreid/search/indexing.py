@@ -14,7 +14,7 @@ from jreid.data.single_image import UnreadableImageError, pixels_of, to_size
 from jreid.processes.cores import cores
 from jreid.run.image_list import list_folder
 from jreid.search.crops import perceptual_hash
-from jreid.search.duplicates import Duplicates
+from jreid.search.duplicates import Copies
 from jreid.search.embedder import BATCH, Embedder
 from jreid.search.gallery import Gallery
 from jreid.search.guard import Recognition, recognise
@@ -98,12 +98,14 @@ def index(
     with gallery.store.writing():
         known = {record.path: record for record in gallery.store.all()}
         _remove_missing(gallery, known, paths, done)
-        seen = Duplicates()
-        files = {record.content: path for path, record in known.items()}
+        copies = Copies()
+        for path in sorted(known.keys() - {*paths}):
+            copies.keep(path, known[path].content)
         for batch in _prepared(gallery, known, paths, labels_of):
             _keep(gallery, known, batch, done)
-            _doubt(batch, seen, files, done)
+            _doubt(batch, copies, done)
             progress(done)
+        done.doubtful += copies.found()
     return done
 
 
@@ -115,7 +117,7 @@ def _remove_missing(
 ) -> None:
     """Those that are not listed any more because their file is gone."""
     gone = [
-        known[path].key
+        known.pop(path).key
         for path in known.keys() - {*paths}
         if not os.path.exists(gallery.images / path)
     ]
@@ -236,21 +238,12 @@ def _keep(
     done.removed += gallery.store.remove([one.record.key for one in bad])
 
 
-def _doubt(
-    batch: list[_Prepared], seen: Duplicates, files: dict[str, str], done: Indexed
-) -> None:
-    """Notes what is odd about new images.
-
-    Copies of files are found among all of the gallery, which `files` has by content;
-    copies of pictures among the new ones.
-    """
+def _doubt(batch: list[_Prepared], copies: Copies, done: Indexed) -> None:
+    """Notes what is odd about new images, and what they may be copies of."""
     for one in batch:
-        done.doubtful += [(one.record.path, doubt) for doubt in one.doubts]
+        path, content = one.record.path, one.record.content
+        done.doubtful += [(path, doubt) for doubt in one.doubts]
         if one.pixels is not None:
-            path, copy = one.record.path, seen.add(one.record.path, one.look)
-            same = files.setdefault(one.record.content, path)
-            if same != path:
-                done.doubtful.append((path, f"duplicate: the same file as {same}"))
-            elif copy is not None:
-                told = f"duplicate: {copy[1]} of 64 bits differ from {copy[0]}"
-                done.doubtful.append((path, told))
+            copies.add(path, content, one.look)
+        elif not one.unreadable:
+            copies.keep(path, content)
