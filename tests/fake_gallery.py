@@ -76,7 +76,9 @@ class FakeGallery:
     def image_path(self, key):
         return self.root / self.rows[key][0].path
 
-    def query(self, images, modality, *, k, liked=(), disliked=(), **options):
+    def query(
+        self, images, modality, *, k, liked=(), disliked=(), left_out=(), **options
+    ):
         assert self.goes_on.wait(60)
         self.asked.append({"images": images, "modality": modality, "k": k, **options})
         query = np.mean([self.embedder.vector(image) for image in images], axis=0)
@@ -89,7 +91,7 @@ class FakeGallery:
                 row, distance=2 - 2 * float(v @ query), probability=float(v @ query > 0)
             )
             for row, v in self.rows.values()
-            if row.key not in disliked
+            if row.key not in {*disliked, *left_out}
         ]
         return sorted(found, key=lambda hit: hit.distance)[:k]
 

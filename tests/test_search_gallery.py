@@ -140,6 +140,21 @@ def test_tracks_are_grouped(gallery):
     assert [hit.path for hit in hits] == expected[:10]
 
 
+def test_what_is_left_out_is_not_the_first_of_its_track(place, images):
+    """Of a track of three the nearest other one is found."""
+    embedder = crops.embedder()
+    with Gallery.create(place, embedder, images) as gallery:
+        track = Labels(track="1", camera="1", modality="visible")
+        paths = [f"cam1/bob_{number}.png" for number in range(3)]
+        index(gallery, paths, lambda path: track)
+        pixels = [images / path for path in paths]
+        own, *others = embedder(pixels, "visible").astype(float)
+        expected = paths[1 + int(np.argmax([own @ other for other in others]))]
+        options = {"left_out": [key_of(paths[0])], "by_track": True}
+        hits = gallery.query(pixels[0], "visible", k=1, **options)
+    assert [hit.path for hit in hits] == [expected]
+
+
 def test_several_images_are_the_mean_of_their_similarities(gallery):
     several = [crops.person("bob", n) for n in (90, 91, 92)]
     hits = gallery.query(several, "visible", k=36)

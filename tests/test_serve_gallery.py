@@ -12,6 +12,7 @@ from served import served
 from jreid.search import Gallery, Where
 from jreid.search.indexing import index, list_images
 from jreid.search.labels import Labels
+from jreid.search.records import key_of
 from jreid.serve.app import make_app
 from jreid.serve.hosts import Hosts
 
@@ -110,6 +111,17 @@ def test_an_image_of_the_gallery_is_searched_with_and_left_out(client, gallery):
     assert hits[0].key == entry.key
     assert [hit["key"] for hit in answer["hits"]] == [hit.key for hit in hits[1:]]
     assert answer["identity"] == entry.identity
+
+
+def test_a_track_is_found_by_one_of_its_images(client, gallery):
+    track = ["cam1/bob_0.png", "cam1/bob_1.png"]
+    key = key_of(track[0])
+    words = {"keys": key, "k": "40", "by_track": "true"}
+    answer = client.post("/api/query", data=words, files={"x": b""}).json()
+    paths = [hit["path"] for hit in answer["hits"]]
+    assert track[1] in paths and track[0] not in paths
+    tracks = {(hit["camera"], hit["track"]) for hit in answer["hits"]}
+    assert len(tracks) == len(paths) == 24  # two of each person in each camera
 
 
 def test_several_pictures_are_fused(client, gallery):

@@ -29,6 +29,7 @@ class Question:
     rerank: int = 0
     liked: tuple[str, ...] = ()
     disliked: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     false_match_rate: float | None = None
 
     def __post_init__(self):
@@ -78,7 +79,7 @@ def answer(
         store.vectors(question.liked),
         store.vectors(question.disliked),
     )
-    left_out = {*question.disliked}
+    left_out = {*question.disliked, *question.left_out}
 
     def nearest(count: int) -> Found:
         found = store.nearest(vector, count + len(left_out), question.where)

@@ -136,6 +136,7 @@ class Gallery:
         rerank: int = 0,
         liked: Sequence[str] = (),
         disliked: Sequence[str] = (),
+        left_out: Sequence[str] = (),
         false_match_rate: float | None = None,
         prior: float | None = None,
     ) -> list[Hit]:
@@ -151,6 +152,7 @@ class Gallery:
                 re-ranking; their distances stay what they are.
             liked, disliked: keys of images that do, and do not, show the person: the
                 query is moved (see `refine`), and those disliked are left out.
+            left_out: keys of images that are not looked at, as those of the query.
             false_match_rate: only images are returned that lie within the threshold
                 that so many pairs of different persons pass; none where nobody does.
             prior: of the probabilities, see `Calibration`.
@@ -166,6 +168,7 @@ class Gallery:
             rerank=rerank,
             liked=tuple(liked),
             disliked=tuple(disliked),
+            left_out=tuple(left_out),
             false_match_rate=false_match_rate,
         )
         query = embedded(self.embedder, listed(images), modality)

@@ -92,16 +92,16 @@ class Service:
             hits = self.gallery.query(
                 images,
                 modalities,
-                k=asked.k + len(asked.keys),
+                k=asked.k,
                 liked=tuple(asked.liked),
                 disliked=tuple(asked.disliked),
+                left_out=tuple(asked.keys),
                 where=asked.looked_at(),
                 by_track=asked.by_track,
                 rerank=asked.rerank,
             )
         except KeyError:  # removed in the meantime
             raise UnknownKeyError(_UNKNOWN) from None
-        hits = [hit for hit in hits if hit.key not in asked.keys][: asked.k]
         identities = {one.identity for one in (*entries, *liked)} - {None}
         return messages.Answer(
             hits=[_hit(hit) for hit in hits],
