@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from jreid.data.datasets import images_from_rows
+from jreid.search import Embedder
+from jreid.search.__main__ import main
 from jreid.search.calibrate import calibrate, pairs_of
 from jreid.search.calibration import Calibration, expected_calibration_error
 from jreid.search.calibrations import Calibrations, pair_of
@@ -281,3 +283,74 @@ def test_faults_of_a_file_of_pairs_are_named(tmp_path, text, message):
 def test_a_network_without_held_out_people_says_what_to_do():
     with pytest.raises(ValueError, match="train_on_val=False .* --pairs FILE"):
         calibrate(crops.embedder())
+
+
+@pytest.fixture
+def run_with_people(tmp_path, monkeypatch):
+    """A run whose people are the crops': all are held out, those named are tested."""
+    images = crops.make_crops(tmp_path / "images")
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    paths = sorted(images.rglob("*.png"))
+
+    def people(cameras, names):
+        rows = [
+            (str(path), crops.PEOPLE.index(path.stem[:3]), camera, int(camera == 3))
+            for path in paths
+            for camera in [int(path.parent.name[3:])]
+            if camera in cameras and path.stem[:3] in names
+        ]
+        return images_from_rows(rows)
+
+    def begin(test_cameras=(1, 2, 3), test_names=crops.PEOPLE):
+        held_out = people((1, 2, 3), crops.PEOPLE)
+        test = people(test_cameras, test_names)
+        found = lambda embedder: (held_out, test)  # noqa: E731
+        monkeypatch.setattr("jreid.search.calibrate.held_out_people", found)
+        return workdir
+
+    def from_run(workdir, step=None, kind="fused", config=None):
+        made = crops.embedder()
+        made.workdir = workdir
+        return made
+
+    monkeypatch.setattr(Embedder, "from_run", from_run)
+    return begin
+
+
+def kept(workdir):
+    found, _ = Calibrations.from_run(workdir, crops.embedder().fingerprint)
+    assert found is not None
+    return found
+
+
+def test_a_picture_without_a_folder_is_refused_before_the_fit(run_with_people, capfd):
+    workdir = run_with_people()
+    for path, told in (
+        (workdir / "no" / "x.png", "make it first"),
+        (workdir, "folder"),
+    ):
+        words = ["calibrate", "--workdir", str(workdir), "--picture", str(path)]
+        assert main(words) == 2
+        assert told in capfd.readouterr().err
+        assert not (workdir / "calibration.json").exists()
+
+
+def test_a_fit_is_kept_where_no_picture_can_be_drawn(run_with_people, tmp_path, capfd):
+    workdir, path = run_with_people(test_names=()), tmp_path / "x.png"
+    words = ["calibrate", "--workdir", str(workdir), "--picture", str(path)]
+    assert main(words) == 2
+    assert "x.png was not drawn" in capfd.readouterr().err
+    assert kept(workdir).tested == {} and not path.exists()
+
+
+def test_pairs_that_cannot_be_tested_are_told(run_with_people, tmp_path, capfd):
+    """Test people seen by one visible camera each have no pair of one person there."""
+    workdir, path = run_with_people((1, 3)), tmp_path / "x.png"
+    words = ["calibrate", "--workdir", str(workdir), "--picture", str(path)]
+    assert main(words) == 0
+    told = capfd.readouterr().out
+    assert "not tested: of the test identities there are 0 pairs of one person" in told
+    assert {*kept(workdir).curves} == {"visible-visible", "visible-infrared"}
+    assert {*kept(workdir).tested} == {"visible-infrared"}
+    assert path.is_file()

@@ -31,6 +31,8 @@ def calibrate(
 ) -> tuple[Calibrations, dict[str, Pairs]]:
     """Fits curves; on a run's own people they are tested on its test identities.
 
+    A curve is tested where these have pairs of one person and pairs of two.
+
     Args:
         embedder: of a run; of any network where `pairs` are given.
         pairs: a CSV file of labelled pairs instead of the run's held-out people.
@@ -67,7 +69,7 @@ def calibrate(
     tested = {
         name: test_of(curves[name], own)
         for name, own in tests.items()
-        if name in curves
+        if name in curves and 0 < own.same.sum() < len(own.same)
     }
     fingerprint = embedder.fingerprint
     return Calibrations(fingerprint, source, curves, missing, tested), tests
@@ -78,6 +80,8 @@ def test_of(curve: Calibration, pairs: Pairs) -> dict[str, float]:
 
     "ece" weighs pairs as the curve's prior has them, "ece_balanced" assumes that half
     of the pairs are of the same person, in both the probability and the weights.
+
+    Raises ValueError where there is no pair of one of the kinds.
     """
     same, told = pairs.same, {}
     for word, own in (("ece", curve), ("ece_balanced", curve.with_prior(0.5))):

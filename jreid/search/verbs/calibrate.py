@@ -48,20 +48,22 @@ def run(given: Options) -> None:
     """Fits, keeps and prints it."""
     from jreid.search.calibrate import calibrate
     from jreid.search.verbs.opening import embedder_of
+    from jreid.search.verbs.picture import check_picture
 
+    check_picture(given.picture)
     if given.picture is not None and given.pairs is not None:
         raise ValueError("--picture shows the test identities, which --pairs has not")
     embedder = embedder_of(
         given.workdir, given.step, given.kind, given.config, given.dim
     )
     found, tests = calibrate(embedder, given.pairs, given.curve, given.prior)
-    _print(found)
+    _print(found, tests)
+    print(f"kept: {found.write(given.workdir)}")
     if given.picture is not None:
         _draw(given.picture, found, tests)
-    print(f"kept: {found.write(given.workdir)}")
 
 
-def _print(found: "Calibrations") -> None:
+def _print(found: "Calibrations", tests: "Mapping[str, Pairs]") -> None:
     print(f"fitted to {found.source}")
     for name, curve in found.curves.items():
         print(
@@ -71,6 +73,12 @@ def _print(found: "Calibrations") -> None:
         )
         if name in found.tested:
             _print_test(found.tested[name])
+        elif name in tests:
+            same = int(tests[name].same.sum())
+            print(
+                f"  not tested: of the test identities there are {same:,} pairs of one "
+                f"person and {len(tests[name].same) - same:,} of two; both are needed"
+            )
     for name, why in found.missing.items():
         print(f"{name}: no probability: {why}")
 
@@ -90,19 +98,20 @@ def _print_test(told: "Mapping[str, float]") -> None:
         )
 
 
-def _draw(path: Path, found: "Calibrations", tests: "dict[str, Pairs]") -> None:
+def _draw(path: Path, found: "Calibrations", tests: "Mapping[str, Pairs]") -> None:
     from jreid.search.reliability import reliability
     from jreid.search.reliability_diagram import save_reliability_diagram
     from jreid.whole_files import replacing
 
     made = {}
-    for name, pairs in tests.items():
-        if name in found.curves:
-            curve = found.curves[name].with_prior(0.5)
-            p = curve.probability(pairs.distances)
-            made[name] = reliability(p, pairs.same, prior=0.5)
+    for name in found.tested:
+        p = found.curves[name].with_prior(0.5).probability(tests[name].distances)
+        made[name] = reliability(p, tests[name].same, prior=0.5)
     if not made:
-        raise ValueError("--picture: there are no test identities")
+        raise ValueError(
+            f"{path} was not drawn: it shows pairs of test identities, and there are "
+            "none; give the command without --picture"
+        )
     with replacing(path) as temporary:
         save_reliability_diagram(temporary, made)
     print(f"picture: {path}")

@@ -77,6 +77,7 @@ def run(given: Options) -> None:
     """Answers the query, and prints what was found."""
     from jreid.search.records import Where
     from jreid.search.verbs.opening import open_with_network
+    from jreid.search.verbs.picture import check_picture
 
     if not given.images:
         raise ValueError("no image: give one, or several of one person")
@@ -88,9 +89,7 @@ def run(given: Options) -> None:
         tracks=given.track,
     )
     where.check()
-    picture = given.picture
-    if picture is not None and not picture.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{picture.parent} is no folder: make it first")
+    check_picture(given.picture)
     told = sys.stderr if given.json else sys.stdout
     pixels, modalities = _look(given, told)
     with open_with_network(
