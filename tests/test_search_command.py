@@ -69,6 +69,10 @@ def test_a_query_finds_the_person(place, query, tmp_path, capfd):
     assert hits[0]["path"] in best and hits[0]["key"] in best
     sheet = np.asarray(Image.open(picture))
     assert (sheet == (0x1A, 0x96, 0x41)).all(axis=-1).any()  # a green frame
+    run("query", query, *words, "--picture", picture, "--json")
+    out, err = capfd.readouterr()
+    assert [json.loads(line) for line in out.splitlines()] == hits
+    assert f"picture: {picture}\n" in err
 
 
 def test_filters_and_feedback(place, query, capfd):

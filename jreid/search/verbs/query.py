@@ -121,6 +121,7 @@ def run(given: Options) -> None:
             )
         if given.picture is not None:
             _draw(gallery, given, hits)
+            print(f"picture: {given.picture}", file=told)
 
 
 def _look(given: Options, out: TextIO) -> "tuple[list[np.ndarray], list[str]]":
@@ -205,4 +206,3 @@ def _draw(gallery: "Gallery", given: Options, hits: "list[Hit]") -> None:
         identity=given.identity,
         grey16=gallery.embedder.grey16,
     )
-    print(f"picture: {given.picture}")
