@@ -241,6 +241,19 @@ def test_pairs_of_ones_own_are_fitted_to(tmp_path, rng):
     assert found.missing["visible-visible"] == "there are no such pairs"
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_spreadsheets_file_of_pairs_is_read(tmp_path, rng, separator, encoding):
+    distances, same = drawn(rng, 300, 0.4)
+    lines = [f"{d}{separator} {int(s)}" for d, s in zip(distances, same, strict=True)]
+    file = tmp_path / "pairs.csv"
+    text = "\r\n".join([f"Distance{separator}Same", *lines, ""])
+    file.write_bytes(text.encode(encoding))
+    found, _ = calibrate(crops.embedder(), file)
+    expected = Calibration.fit(distances, same, "logistic")
+    assert found.curves == {"visible-infrared": expected}
+
+
 def test_pairs_of_images_are_embedded(tmp_path):
     images = crops.make_crops(tmp_path, images=4)
     names = [f"cam1/{who}_{n}.png" for who in crops.PEOPLE for n in range(4)]
@@ -267,6 +280,9 @@ def test_pairs_of_images_are_embedded(tmp_path):
     "text, message",
     [
         ("a,b\n1,2\n", "has the columns"),
+        ("first,second,same\na.png\n", "line 2 has 1 values for 3 columns"),
+        ("distance,same\n0.5,1\n0.5,1,0\n", "line 3 has 3 values for 2 columns"),
+        ('distance,same\n"0.5,1\n', "line 2: unexpected end of data"),
         ("distance,same\nfar,1\n", "line 2: the distance is 'far'"),
         ("distance,same\n0.5,perhaps\n", "line 2: same is 'perhaps'"),
         ("distance,same,pair\n0.5,1,red-blue\n", "pair is 'red-blue'; allowed are"),

@@ -1,6 +1,5 @@
 """Pairs of images of which it is known whether they show one person."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,13 @@ from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.modality_words import MODALITY_WORDS
 from jreid.data.single_image import pixels_of
 from jreid.search.calibrations import PAIRS, pair_of
+from jreid.search.csv_rows import CsvRows
 from jreid.search.embedder import Embedder
 from jreid.search.guard import recognise
 from jreid.shapes import Bool, Float
 
 _SAME = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-_FORM = """The first line names the columns:
+_FORM = """The first line names the columns, separated by commas, semicolons or tabs:
   distance,same                      squared Euclidean distances, of visible-infrared
                                      pairs, or of what a column `pair` says
   first,second,same                  images, relative to the file's folder; their
@@ -38,42 +38,41 @@ def read_pairs(file: Path, embedder: Embedder) -> dict[str, Pairs]:
 
     Raises:
         FileNotFoundError: the file, or an image, is missing.
-        ValueError: other columns, or a line that is not as they say.
+        ValueError: no text, other columns, or a line that is not as they say.
     """
-    with open(file, newline="") as opened:
-        reader = csv.DictReader(opened)
-        columns = set(reader.fieldnames or ())
-        rows = [(reader.line_num, row) for row in reader]
+    lines = CsvRows(file)
+    columns = {*lines.columns}
     if not ({"distance", "same"} <= columns or {"first", "second", "same"} <= columns):
         raise ValueError(f"{file} has the columns {sorted(columns)}.\n{_FORM}")
+    rows = [*lines]
     try:
         parse = _of_distances if "distance" in columns else _of_images
         names, distances = parse(file, rows, embedder)
     except KeyError as error:
         raise ValueError(f"{file}: {error} is not allowed.\n{_FORM}") from None
-    same = np.array([_is_same(file, line, row) for line, row in rows], bool)
+    same = np.array([_is_same(where, row) for where, row in rows], bool)
     return {
         name: Pairs(distances[names == name], same[names == name])
         for name in dict.fromkeys(names.tolist())
     }
 
 
-def _is_same(file: Path, line: int, row: dict[str, str]) -> bool:
-    word = (row["same"] or "").strip().lower()
+def _is_same(where: str, row: dict[str, str]) -> bool:
+    word = row["same"].lower()
     if word not in _SAME:
-        raise ValueError(f"{file}, line {line}: same is {row['same']!r}.\n{_FORM}")
+        raise ValueError(f"{where}: same is {row['same']!r}.\n{_FORM}")
     return _SAME[word]
 
 
 def _of_distances(file: Path, rows: Sequence, embedder: Embedder):
     names, distances = [], []
-    for line, row in rows:
+    for where, row in rows:
         names.append(row.get("pair") or "visible-infrared")
         try:
             distances.append(float(row["distance"]))
-        except (TypeError, ValueError):
+        except ValueError:
             raise ValueError(
-                f"{file}, line {line}: the distance is {row['distance']!r}.\n{_FORM}"
+                f"{where}: the distance is {row['distance']!r}.\n{_FORM}"
             ) from None
     if others := {*names} - {*PAIRS}:
         raise ValueError(
@@ -87,7 +86,7 @@ def _of_images(file: Path, rows: Sequence, embedder: Embedder):
     modalities: dict[str, str] = {}
     for _, row in rows:
         for side in ("first", "second"):
-            word = (row.get(f"{side}_modality") or "").strip().lower()
+            word = row.get(f"{side}_modality", "").lower()
             if word:
                 modalities[row[side]] = MODALITY_NAMES[MODALITY_WORDS[word]]
             elif row[side] not in modalities:

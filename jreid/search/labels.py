@@ -1,7 +1,5 @@
 """Camera, time, track, modality and identity of images: of a CSV file, or of paths."""
 
-import csv
-import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -9,11 +7,10 @@ from pathlib import Path
 
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.image_folders import composed
-from jreid.data.lists import decoded, listed_file
+from jreid.data.lists import listed_file
 from jreid.data.modality_words import MODALITY_WORDS
+from jreid.search.csv_rows import CsvRows
 from jreid.search.records import normal_time
-
-_SEPARATORS = ",;\t"  # spreadsheets of some countries write semicolons
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +47,14 @@ def read_labels(file: Path, folder: Path) -> dict[str, Labels]:
             leaves the folder, an image listed twice, a time or modality that is none,
             or no image.
     """
-    try:
-        text = decoded(file.read_bytes(), file)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"the CSV file {file} is missing") from None
-    first = text.lstrip().partition("\n")[0].lower()
-    separator = max(_SEPARATORS, key=lambda own: len(first.split(own)))
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+    rows = CsvRows(file)
+    _check_header(rows.columns, file)
     labels: dict[str, Labels] = {}
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        _check_header(header, file)
-        for values in reader:
-            if values:
-                where = f"{file}, line {reader.line_num}"
-                path, own = _line(header, values, folder, where)
-                if path in labels:
-                    raise ValueError(f"{where}: {path} is listed twice; list it once")
-                labels[path] = own
-    except csv.Error as error:
-        raise ValueError(f"{file}, line {reader.line_num}: {error}") from None
+    for where, row in rows:
+        path, own = _line(row, folder, where)
+        if path in labels:
+            raise ValueError(f"{where}: {path} is listed twice; list it once")
+        labels[path] = own
     if not labels:
         raise ValueError(f"{file} lists no image.\n{_FORM}")
     return labels
@@ -116,15 +101,7 @@ def _check_header(header: list[str], file: Path) -> None:
         raise ValueError(f"{file} has {what}.\n{_FORM}")
 
 
-def _line(
-    header: list[str], values: list[str], folder: Path, where: str
-) -> tuple[str, Labels]:
-    if len(values) != len(header):
-        raise ValueError(
-            f"{where} has {len(values)} values for {len(header)} columns; put a value "
-            "that contains the separator in double quotes"
-        )
-    row = {name: value.strip() for name, value in zip(header, values, strict=True)}
+def _line(row: dict[str, str], folder: Path, where: str) -> tuple[str, Labels]:
     path = row.pop("path")
     if not path:
         raise ValueError(f"{where}: path is empty")
