@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jreid.search import Embedder
+from jreid.search import Embedder, Gallery
 from jreid.search.__main__ import main
+from jreid.serve.pictures import thumbnail
 
 pytestmark = pytest.mark.usefixtures("recognised_once")
 
@@ -130,6 +131,23 @@ def test_a_csv_file_chooses_the_images(images, tmp_path, query, capfd):
     assert {hit["camera"] for hit in answered(capfd)} == {"gate", "yard"}
     run("info", *place, "--json")
     assert json.loads(capfd.readouterr().out)["cameras"] == {"gate": 2, "yard": 1}
+
+
+def test_a_folder_of_links_is_searched_and_shown(images, tmp_path, query, capfd):
+    """As a data set is put together of files that lie elsewhere."""
+    linked = tmp_path / "linked"
+    (linked / "cam2").mkdir(parents=True)
+    (linked / "cam1").symlink_to(images / "cam1")
+    for path in (images / "cam2").iterdir():
+        (linked / "cam2" / path.name).symlink_to(path)
+    place, picture = tmp_path / "gallery", tmp_path / "found.png"
+    run("index", linked, "--gallery", place, "--workdir", "0")
+    assert "24 new" in capfd.readouterr().out
+    run("query", query, "--gallery", place, "-k", 24, "--picture", picture)
+    assert picture.is_file()
+    with Gallery.open(place) as gallery:
+        small = [thumbnail(gallery.image_path(r.key)) for r in gallery.entries()]
+    assert len(small) == 24 and all(small)
 
 
 def test_a_column_that_is_there_decides(images, tmp_path, query, capfd):

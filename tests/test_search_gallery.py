@@ -16,7 +16,7 @@ from jreid.search.calibration import Calibration
 from jreid.search.calibrations import Calibrations
 from jreid.search.indexing import index, list_images
 from jreid.search.labels import Labels, pattern_labels
-from jreid.search.records import key_of
+from jreid.search.records import Record, key_of
 
 pytestmark = pytest.mark.usefixtures("recognised_once")
 
@@ -118,6 +118,15 @@ def test_a_hit_tells_what_is_known(gallery):
     assert gallery.image_path(hit.key).read_bytes()
     with pytest.raises(KeyError):
         gallery.image_path("0" * 16)
+
+
+def test_paths_that_no_indexing_wrote_are_no_files(gallery, images):
+    for path in ("../other.png", "cam1/../../other.png", "/etc/passwd"):
+        vector = gallery.store.vectors([gallery.entries(0, 1)[0].key])
+        record = Record(path, "0" * 32, "visible")
+        gallery.store.put([record], vector.astype(np.float32))
+        with pytest.raises(ValueError, match="leads out of the indexed folder"):
+            gallery.image_path(record.key)
 
 
 @pytest.mark.parametrize("key", ["ab" * 9, "ab" * 7, "ab " * 8, "AB" * 8, "'] or ['"])

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from jreid.data.single_image import AnyImage
@@ -205,16 +205,16 @@ class Gallery:
         return self.store.page(offset, limit)
 
     def image_path(self, key: str) -> Path:
-        """The file of an image.
+        """The file of an image; links are followed, as indexing follows them.
 
         Raises:
             KeyError: there is none of this key.
-            ValueError: it would lie outside of the indexed folder.
+            ValueError: its path leads out of the indexed folder: no indexing wrote it.
         """
-        path = self.images / PurePosixPath(self.store.record(key).path)
-        if not path.resolve().is_relative_to(self.images.resolve()):
-            raise ValueError(f"{path} lies outside of the indexed folder")
-        return path
+        path = PurePath(self.store.record(key).path)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{path} leads out of the indexed folder {self.images}")
+        return self.images / path
 
     def remove(self, paths: Iterable[str | os.PathLike[str]]) -> int:
         """Deletes images: their vectors, and all that is stored of them.
