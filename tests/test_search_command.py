@@ -39,6 +39,9 @@ def query(tmp_path):
     return tmp_path / "query.png"
 
 
+MODEL = ["--model", "model.onnx"]
+
+
 def run(*words, code=0):
     assert main([str(word) for word in words]) == code
 
@@ -105,6 +108,8 @@ def test_indexing_again_sees_what_changed(place, images, query, capfd):
     assert "13 as they were" in capfd.readouterr().out
     run("index", images.parent, "--gallery", place, code=2)
     assert "is not in it: give another --gallery" in capfd.readouterr().err
+    run("index", images, "--gallery", place, "--kind", "fused")  # as it is
+    capfd.readouterr()
     images.rename(images.parent / "moved")
     run("index", images.parent / "moved", "--gallery", place)
     assert "is gone: its images are taken to be in" in capfd.readouterr().out
@@ -207,6 +212,26 @@ def test_remove_and_info(place, images, capfd):
         (
             ["index", "images", "--gallery", "images", "--workdir", "0"],
             "no gallery and",
+        ),
+        (
+            ["index", "images", "--gallery", "gallery", "--kind", "v1"],
+            "--kind is 'v1', and gallery is there and has 'fused'",
+        ),
+        (
+            ["index", "images", "--gallery", "gallery", *MODEL, "--config", "x.py"],
+            "--model and --config are given",
+        ),
+        (
+            ["index", "images", "--gallery", "g", *MODEL, "--step", "1"],
+            "--model and --step are given: an exported file is one network",
+        ),
+        (
+            ["index", "images", "--gallery", "g", *MODEL, "--kind=v1", "--dim=8"],
+            "--model and --kind and --dim are given",
+        ),
+        (
+            ["query", "query.png", "--gallery", "gallery", *MODEL, "--step", "1"],
+            "--model and --step are given",
         ),
         (["query", "query.png", "--gallery", "gallery", "-k", "0"], "k is 0"),
         (

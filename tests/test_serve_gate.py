@@ -74,6 +74,16 @@ def test_a_foreign_host_is_refused_everywhere(where, host, allowed):
     assert (post(where, {**OWN, "Host": host}).status_code == 200) == allowed
 
 
+@pytest.mark.parametrize(
+    "name", ["host:8443", "https://host", "host/", "2001:db8::1", "", "h\xf6st"]
+)
+def test_a_further_name_that_nobody_can_use_is_refused(name):
+    with pytest.raises(ValueError, match="--names has .* without a port"):
+        listen_at("127.0.0.1", "", ("host", name))
+    _, hosts = listen_at("127.0.0.1", "", ("Host", "[2001:DB8::1]"))
+    assert hosts.allows("host:8443") and hosts.allows("[2001:db8::1]:80")
+
+
 def test_a_request_without_host_is_refused(where):
     name, port = where.split(":")
     with socket.create_connection((name, int(port))) as raw:

@@ -52,6 +52,15 @@ def test_what_is_missing_or_wrong_is_said(capsys, tmp_path):
     assert "--limits.waiting is 0" in refusal(capsys, "--limits.waiting", "0")
 
 
+@pytest.mark.parametrize("option", ["--step=1", "--config=own.py"])
+def test_what_only_a_run_has_is_refused_with_a_model(capsys, tmp_path, option):
+    place, embedder = str(tmp_path / "gallery"), crops.embedder()
+    Gallery.create(place, embedder, tmp_path).close()
+    words = ["--port", "0", "--gallery", place, "--model", "model.onnx", option]
+    told = f"--model and {option.split('=')[0]} are given"
+    assert told in refusal(capsys, *words)
+
+
 def test_a_port_that_is_taken_is_said(capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -5,7 +5,8 @@ import re
 import socket
 from dataclasses import dataclass
 
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
+_NAME = r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)"
+_HOST = re.compile(rf"{_NAME}(:[0-9]{{1,5}})?", re.ASCII)
 _LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
 SHORTEST_TOKEN = 16  # characters
 
@@ -42,8 +43,15 @@ def listen_at(host: str, token: str, names: tuple[str, ...]) -> tuple[str, Hosts
 
     Raises:
         ValueError: the host is unknown, or is not this machine's alone and there is no
-            token.
+            token; or a further name that no `Host` header can have.
     """
+    for name in names:
+        if not re.fullmatch(_NAME, name.lower()):
+            raise ValueError(
+                f"--names has {name!r}; allowed are names and numbers without http:// "
+                "and without a port, every one of which is let in: www.example.org, "
+                "[2001:db8::1]"
+            )
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

@@ -34,8 +34,8 @@ class Options:
     """Instead of a run, the ONNX file that jreid.export has written of it."""
     step: int | None = None
     """The checkpoint to use instead of the newest."""
-    kind: str = "fused"
-    """Of a new gallery, which embedding: fused, plain where the run
+    kind: str | None = None
+    """Of a new gallery, which embedding: fused, as without this, plain where the run
     has it, or a branch's name."""
     dim: int | None = None
     """Of a new gallery: vectors of so many numbers, by principal axes of the run's
@@ -125,14 +125,17 @@ def _gallery(given: Options) -> "Gallery":
                 f"{given.gallery} is there: --dim and --int8 are of new galleries"
             )
         return open_with_network(
-            given.gallery, given.workdir, given.step, given.config, given.model
+            given.gallery,
+            given.workdir,
+            given.step,
+            given.config,
+            given.model,
+            given.kind,
         )
     if given.model is not None:
-        if given.dim is not None:
-            raise ValueError(
-                "--dim needs the run, --workdir; an exported file has none"
-            )
-        embedder = exported(given.model, given.workdir)
+        names = ("step", "kind", "dim", "config")
+        of_runs = {name: getattr(given, name) for name in names}
+        embedder = exported(given.model, given.workdir, **of_runs)
         return Gallery.create(given.gallery, embedder, given.images, int8=given.int8)
     if given.workdir is None:
         raise ValueError(
@@ -140,7 +143,7 @@ def _gallery(given: Options) -> "Gallery":
             "embeds its images, --workdir RUN, or its exported file, --model FILE.onnx"
         )
     embedder = embedder_of(
-        given.workdir, given.step, given.kind, given.config, given.dim
+        given.workdir, given.step, given.kind or "fused", given.config, given.dim
     )
     return Gallery.create(given.gallery, embedder, given.images, int8=given.int8)
 
