@@ -1,22 +1,28 @@
 """`python -m jreid.export`, its files and its card, and search without JAX."""
 
 import importlib.util
+import json
 import os
 import pathlib
 import subprocess
 import sys
 
+import crops
 import numpy as np
 import patient_http
 import pytest
 import untrained
 from PIL import Image
 
+from jreid.config_hash import config_hash
+from jreid.config_json import to_json
 from jreid.data.grey16 import Grey16
 from jreid.export import __main__ as program
 from jreid.export import embedding
+from jreid.export.about import about_file
+from jreid.export.card import card
 from jreid.run.frozen import open_run
-from jreid.search.embedder import Embedder
+from jreid.search import Embedder, Gallery
 
 pytestmark = pytest.mark.usefixtures("systems_built_once")
 
@@ -127,11 +133,11 @@ def test_a_stablehlo_file_needs_jax_alone(run, tmp_path, rng):
     expected = frozen(images, "infrared")
     expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, atol=1e-5)
-    card = (tmp_path / "MODEL.md").read_text()
+    text = (tmp_path / "MODEL.md").read_text()
     for told in (frozen.fingerprint, "32 x 16", "SYSU-MM01 is given", "not been eval"):
-        assert told in card, told
-    assert f'"name": "{frozen.config.name}"' in card
-    assert '"root"' not in card  # a place of this machine
+        assert told in text, told
+    assert f'"name": "{frozen.config.name}"' in text
+    assert '"root"' not in text  # a place of this machine
 
 
 @pytest.mark.slow
@@ -141,6 +147,44 @@ def test_a_file_that_differs_is_not_written(run, tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "differ by" in error and "nothing was written" in error
     assert list(tmp_path.iterdir()) == []
+
+
+def in_bfloat16(folder):
+    config = untrained.make_run(folder)
+    config.precision = "bfloat16"
+    (folder / "config.json").write_text(json.dumps(to_json(config)))
+    return open_run(folder)
+
+
+def test_a_file_of_a_run_in_bfloat16_says_that_it_is_not_quite_the_run(tmp_path):
+    run = in_bfloat16(tmp_path / "run")
+    told = about_file(run)
+    assert told["config_hash"] == config_hash(run.config)
+    assert told["fingerprint"] != run.fingerprint
+    text = card(run, "onnx", "model.onnx", 1e-6)
+    for one in (told["fingerprint"], told["config_hash"], run.fingerprint):
+        assert f"`{one}`" in text
+    assert '"precision": "bfloat16"' in text and "computes in bfloat16" in text
+    files = crops.make_crops(tmp_path / "images", 1)
+    ours = Embedder.from_run(tmp_path / "run")
+    theirs = Embedder._of_run(run, told, None)
+    for made, given, remedy in (
+        (ours, theirs, f"give the run {tmp_path / 'run'}, or"),
+        (theirs, ours, "give the exported file it was made with, or"),
+    ):
+        place = tmp_path / made.fingerprint
+        Gallery.create(place, made, files).close()
+        with pytest.raises(ValueError, match="float32 of a run in bfloat16") as refused:
+            Gallery.open(place, given)
+        assert remedy in str(refused.value)
+
+
+def test_a_file_of_a_run_in_float32_is_the_run(run):
+    opened = open_run(run)
+    told, text = about_file(opened), card(opened, "onnx", "model.onnx", 1e-6)
+    assert told["fingerprint"] == opened.fingerprint
+    assert told["config_hash"] == config_hash(opened.config)
+    assert "precision" not in told and "rounded otherwise" not in text
 
 
 def test_a_folder_is_no_file(run, tmp_path, capsys):

@@ -52,7 +52,6 @@ def export(given: Options) -> None:
     """Writes the file and its card, and says how far from jreid it is."""
     from jreid.evaluation.files.results_file import make_folder
     from jreid.export.card import write_card
-    from jreid.export.embedding import in_float32
     from jreid.run.frozen import open_run, require_directions
 
     if given.format != "torch" and given.out.is_dir():
@@ -60,7 +59,7 @@ def export(given: Options) -> None:
             f"--out is {given.out}, a folder: give the file that is to be written in it"
         )
     opened = open_run(given.workdir, given.step, given.kind, given.config)
-    run = in_float32(require_directions(opened))
+    run = require_directions(opened)
     folder = given.out if given.format == "torch" else given.out.parent
     make_folder(folder)
     difference = _write(run, given.format, given.out)
@@ -74,11 +73,16 @@ def export(given: Options) -> None:
 
 def _write(run: "FrozenRun", kind: str, out: Path) -> float:
     """The file alone; returns the largest difference of its vectors."""
-    from jreid.export.embedding import largest_difference, network_of, program_of
+    from jreid.export.embedding import (
+        in_float32,
+        largest_difference,
+        network_of,
+        program_of,
+    )
 
-    network = network_of(run)
+    network = network_of(in_float32(run))
     if kind == "torch":
-        return _torch_file().export(run, network, out)
+        return _torch_file().export(in_float32(run), network, out)
     program = program_of(network)
     if kind == "onnx":
         from jreid.export import onnx_file as file

@@ -7,6 +7,7 @@ from typing import Any
 from jreid import __version__
 from jreid.config_hash import config_hash
 from jreid.config_json import to_json
+from jreid.export.embedding import in_float32
 from jreid.export.onnx.graph import OPSET
 from jreid.models.modules.image_statistics import IMAGE_MEAN, IMAGE_STD
 from jreid.run.frozen import FrozenRun
@@ -64,7 +65,7 @@ def write_card(
 
     Args:
         path: of the card.
-        run: what was exported.
+        run: what was exported, as it was trained.
         kind: the format.
         file: that was written.
         difference: largest one to jreid's vectors that was seen.
@@ -83,9 +84,9 @@ def card(run: FrozenRun, kind: str, file: str, difference: float) -> str:
         f"with jreid {__version__}, a library for visible-infrared person "
         f"re-identification: config `{config.name}` (hash "
         f"`{config_hash(config)}`, in full below), step {run.network.step}, "
-        f"vectors `{run.kind}`, fingerprint `{run.fingerprint}`. The file's vectors "
-        f"were within {difference:.1e} of jreid's on random images, in batches of 1 "
-        "and 7.",
+        f"vectors `{run.kind}`, fingerprint `{in_float32(run).fingerprint}`. The "
+        f"file's vectors were within {difference:.1e} of jreid's in float32 on random "
+        f"images, in batches of 1 and 7.{_rounding(run)}",
         f"How it is called (`{file}`)": call,
         "Preprocessing": _preprocessing(run),
         "Data": _data(run),
@@ -103,6 +104,18 @@ def card(run: FrozenRun, kind: str, file: str, difference: float) -> str:
     }
     text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections.items())
     return f"# Model card: {config.name}, step {run.network.step}\n\n{text}\n"
+
+
+def _rounding(run: FrozenRun) -> str:
+    """What another precision of the run means for the file; "" for float32."""
+    precision = run.config.precision
+    if precision == "float32":
+        return ""
+    return (
+        f" The run itself computes in {precision} (fingerprint `{run.fingerprint}`): "
+        "its vectors, and the scores below, are rounded otherwise than the file's, and "
+        "a gallery made with the one is not searched with the other."
+    )
 
 
 def _preprocessing(run: FrozenRun) -> str:

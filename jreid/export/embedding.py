@@ -50,7 +50,11 @@ class Network:
 
 
 def in_float32(run: FrozenRun) -> FrozenRun:
-    """The run as exported files compute it, whatever it was trained in."""
+    """The run as exported files compute it, whatever it was trained in.
+
+    Of a run in another precision it has another fingerprint: activations of bfloat16
+    move numbers of unit vectors by thousandths.
+    """
     config = copy.deepcopy(run.config)
     config.precision = "float32"
     return dataclasses.replace(run, config=config)

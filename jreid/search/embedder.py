@@ -123,7 +123,7 @@ class Embedder:
         """The network of a file that `python -m jreid.export --format onnx` wrote.
 
         It needs onnxruntime, and no JAX; errors: see `onnx_network.OnnxNetwork`. Its
-        fingerprint is that of the run it was made of.
+        fingerprint is that of the run it was made of, if that computes in float32.
         """
         from jreid.search.onnx_network import OnnxNetwork
 

@@ -82,7 +82,7 @@ class Gallery:
                 f"{place} was made with another network or preprocessing "
                 f"({settings['fingerprint']}: {_told(settings['model'])}) than is "
                 f"given ({embedder.fingerprint}: {_told(embedder.about)}), so that "
-                f"their vectors cannot be compared: give the run {settings['run']}, or "
+                f"their vectors cannot be compared: give {_maker(settings)}, or "
                 "index the images again in another gallery"
             )
 
@@ -272,6 +272,11 @@ class Gallery:
         self.close()
 
 
+def _maker(settings: dict[str, Any]) -> str:
+    run = settings["run"]
+    return "the exported file it was made with" if run is None else f"the run {run}"
+
+
 def _told(about: dict[str, Any]) -> str:
-    names = ("name", "step", "kind", "size", "resize")
+    names = ("name", "step", "kind", "size", "resize", "precision")
     return ", ".join(f"{name} {about[name]}" for name in names if name in about)
