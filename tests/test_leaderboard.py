@@ -12,8 +12,9 @@ import tiny
 from jreid import command_line
 from jreid.config_files import load
 from jreid.config_json import from_json
-from jreid.evaluation.files.results_file import write_results
+from jreid.evaluation.files.results_file import results_json, write_results
 from jreid.run import results
+from jreid.run.about import about_run
 from jreid.run.workdir import CONFIG, METRICS, open_workdir
 from tools import leaderboard, leaderboard_page
 from tools.system_cost import Cost, measured_cost
@@ -49,11 +50,13 @@ def trained(monkeypatch, tmp_path) -> list:
         text = json.dumps(training | {"steps_per_epoch": STEPS})
         (folder / "training_set.json").write_text(text)
         steps = STEPS * given.config.schedule.epochs
+        steps = min(given.config.steps or steps, steps)
         (folder / "checkpoints" / str(steps)).mkdir(parents=True, exist_ok=True)
         lines = [{"images_per_second": speed} for speed in (90, 210, 190)]
         text = "\n".join(json.dumps({"step": 1} | line) for line in lines)
         (folder / METRICS).write_text(text + "\n")
-        write_results(folder, scores(given.config, folder.name), {"name": folder.name})
+        about = about_run(given.config, steps)
+        write_results(folder, scores(given.config, folder.name), about)
         return SimpleNamespace(returncode=0)
 
     def scores(config, name):
@@ -139,6 +142,101 @@ def test_a_run_of_another_config_is_refused(tmp_path, trained, capsys):
     assert "full-seed0 is a run that differs in config.optimizer.lr" in (
         capsys.readouterr().err
     )
+
+
+def write_scores(folder, about):
+    (folder / "results.json").write_text(results_json([], about))
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Makes the planned run of words, and its folder as that of a finished run."""
+
+    def make(*words):
+        options = leaderboard.Options(runs=tmp_path)
+        words = ("--config", "demo", *words)
+        draw = command_line.parse_with_config(
+            leaderboard.Nothing, "", list(words), description=""
+        ).config.evaluation.draw
+        (run,) = leaderboard.planned("full", words, options, draw)
+        return run
+
+    run = make()
+    steps = STEPS * run.config.schedule.epochs
+    assert not leaderboard.is_finished(run)
+    with open_workdir(run.folder, run.config):
+        pass
+    training = {"identities": [1], "images": 1, "crc32_of_names": 0}
+    text = json.dumps(training | {"steps_per_epoch": STEPS, "last_step": steps})
+    (run.folder / "training_set.json").write_text(text)
+    (run.folder / "checkpoints" / str(steps)).mkdir(parents=True)
+    write_scores(run.folder, about_run(run.config, steps))
+    assert leaderboard.is_finished(run)
+    return make
+
+
+@pytest.mark.parametrize(
+    ("word", "lack"),
+    [
+        ("evaluation.draw=official", "is scored with another config.evaluation.draw"),
+        ("evaluation.trials=1", "is scored with another config.evaluation.trials"),
+        ("embedding.flip=True", "is scored with another config.embedding.flip"),
+    ],
+)
+def test_a_run_that_is_scored_otherwise_is_scored_again(finished, word, lack):
+    run = finished(f"--config.{word}")
+    assert not leaderboard.is_finished(run)
+    assert leaderboard.lack(run) == lack
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("steps=20", "steps, and config.steps is 20: give another --runs"),
+        ("data.root=SYSU-MM01", "differs in config.data.root: .* have only moved"),
+        ("optimizer.lr=0.2", "differs in config.optimizer.lr: .*or remove it$"),
+    ],
+)
+def test_a_run_of_another_budget_or_data_set_is_refused(finished, word, reason):
+    with pytest.raises(ValueError, match=reason):
+        leaderboard.is_finished(finished(f"--config.{word}"))
+
+
+def test_a_run_that_was_cut_short_goes_on(finished):
+    run = finished()
+    steps = STEPS * run.config.schedule.epochs
+    (run.folder / "checkpoints" / str(steps)).rename(run.folder / "checkpoints" / "20")
+    write_scores(run.folder, about_run(run.config, 20))
+    assert leaderboard.lack(run) == f"ended at step 20 of {steps}"
+    cut = finished("--config.steps=20")
+    assert leaderboard.lack(cut) == "is scored with another config.steps"
+    write_scores(run.folder, about_run(cut.config, 20))
+    assert leaderboard.is_finished(cut)
+    write_scores(run.folder, about_run(cut.config, 10))
+    assert leaderboard.lack(cut) == "is scored at step 10, not at 20"
+    (run.folder / "results.json").write_text("{")
+    assert leaderboard.lack(cut) == "is not scored"
+
+
+def test_what_is_not_trained_is_named_shortly(tmp_path, capsys):
+    words = ["--config", "demo", "--systems", "full", "rle", "--seeds", "2"]
+    words += ["--runs", str(tmp_path / "runs"), "--no_train"]
+    assert leaderboard.main(words) == 2
+    error = capsys.readouterr().err.splitlines()
+    lacks = "is left out: seed 0 has no checkpoint; seed 1 has no checkpoint"
+    assert error[:2] == [f"note: {name} {lacks}" for name in ("full", "rle")]
+    assert len(error) == 3 and len(error[2]) < 300
+    assert "no system is finished in" in error[2]
+
+
+@pytest.mark.slow
+def test_a_system_that_lacks_a_seed_is_named(tmp_path, trained, capsys):
+    assert run(tmp_path) == 0
+    (tmp_path / "runs" / "mmn-seed1" / "results.json").unlink()
+    capsys.readouterr()
+    assert run(tmp_path, "--no_train") == 0
+    assert capsys.readouterr().err == "note: mmn is left out: seed 1 is not scored\n"
+    assert "mmn" not in (tmp_path / "out" / "leaderboard.md").read_text()
 
 
 @pytest.mark.slow

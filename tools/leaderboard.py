@@ -4,8 +4,9 @@
         --config.data.root=SYSU-MM01
     python tools/leaderboard.py --config demo --systems full rle --seeds 1
 
-Trains what is missing, goes on with what was stopped, leaves what is finished. All are
-scored by one protocol, without re-ranking. Writes leaderboard.html, .csv, .md and .png
+Trains what is missing, goes on with what was stopped, scores again what was scored
+otherwise, leaves what is finished. All are scored by one protocol, without re-ranking.
+Writes leaderboard.html, .csv, .md and .png
 into --out: means over seeds with 95 % intervals over identities, published numbers
 beside them, the paired test against the next row, and what each system costs.
 """
@@ -31,11 +32,12 @@ from jreid.evaluation.files.results_file import read_results  # noqa: E402
 from jreid.evaluation.mean_of_scores import mean_over_seeds  # noqa: E402
 from jreid.evaluation.score import Score  # noqa: E402
 from jreid.run.run_folders import RunFolder  # noqa: E402
-from jreid.run.workdir import CONFIG, METRICS, read_config  # noqa: E402
+from jreid.run.workdir import METRICS, read_config  # noqa: E402
 from tools import leaderboard_page, step_costs  # noqa: E402
 from tools.system_cost import images_seen, measured_cost  # noqa: E402
 
 shipped = importlib.import_module("jreid.configs.systems")  # configs/ of the checkout
+_PLACES = ("config.data.root", "config.data.tfds")  # where the images are
 
 
 @dataclass(slots=True)
@@ -99,15 +101,21 @@ def program(arguments: list[str]) -> int:
     names = step_costs.named(options.systems)
     draw = given.config.evaluation.draw
     plans = [list(planned(name, given.words, options, draw)) for name in names]
-    for run in [run for runs in plans for run in runs]:
-        if options.train and not is_finished(run):
-            trained = [sys.executable, "-m", "jreid.train", *run.words]
-            if code := subprocess.run(trained, cwd=ROOT, check=False).returncode:
-                return code
+    # All are looked at before one is trained: a folder of another run ends it at once.
+    lacking = [run for runs in plans for run in runs if lack(run)]
+    for run in lacking if options.train else []:
+        trained = [sys.executable, "-m", "jreid.train", *run.words]
+        if code := subprocess.run(trained, cwd=ROOT, check=False).returncode:
+            return code
     finished = [runs for runs in plans if all(map(is_finished, runs))]
+    for runs in [runs for runs in plans if runs not in finished]:
+        print(f"note: {runs[0].system} is left out: {_lacks(runs)}", file=sys.stderr)
+    if not finished:
+        raise ValueError(
+            f"no system is finished in {options.runs}, as the notes above say: leave "
+            "out --no_train, or give another --runs"
+        )
     rows = [row_of(runs, options.step_costs) for runs in finished]
-    if not rows:
-        raise ValueError(f"no system of {', '.join(names)} is finished in {plans}")
     synthetic = given.config.data.root == "synvi"
     for path in leaderboard_page.write(options.out, rows, synthetic=synthetic):
         print(path)
@@ -138,23 +146,64 @@ def planned(
 
 
 def is_finished(run: Planned) -> bool:
-    """Whether the folder holds this run, trained to its end and scored.
+    """Whether the folder holds this run, trained to its end and scored by its config.
 
     Raises:
         ValueError: it holds another run.
     """
-    if not (run.folder / CONFIG).is_file():
-        return False
+    return not lack(run)
+
+
+def lack(run: Planned) -> str:
+    """What a folder lacks of its run, in words; "" if it is trained and scored.
+
+    Raises:
+        ValueError: it holds another run, one on other images, or one of more steps.
+    """
+    there = RunFolder(run.folder, run.config)
+    newest, steps = there.newest_step(), run.config.steps
+    if not newest:  # one that failed at once may change its config
+        return "has no checkpoint"
+    _refuse_another(run)
+    if steps and newest > steps:
+        raise ValueError(
+            f"{run.folder} is trained for {newest} steps, and config.steps is {steps}: "
+            f"give another --runs, or --config.steps={newest}"
+        )
+    if newest < (last := there.last_step()):
+        return f"ended at step {newest} of {last}"
+    try:
+        about, _ = read_results(run.folder / "results.json")
+        scored = from_json(about["config"])
+    except (OSError, ValueError, KeyError):
+        return "is not scored"
+    if about["step"] != newest:
+        return f"is scored at step {about['step']}, not at {newest}"
+    other = [path for path, *_ in differences(scored, run.config)]
+    return f"is scored with another {', '.join(other)}" if other else ""
+
+
+def _refuse_another(run: Planned) -> None:
     stored = from_json(read_config(run.folder))
-    changed = [path for path, *_, free in differences(stored, run.config) if not free]
+    # Images may have moved since; that they are the same is known once they are read.
+    changed = [
+        path
+        for path, *_, free in differences(stored, run.config)
+        if not free or path in _PLACES
+    ]
     if changed:
         raise ValueError(
             f"{run.folder} is a run that differs in {', '.join(changed)}: give another "
             "--runs, or remove it"
+            + "; if its images have only moved, python -m jreid.train with this "
+            "--workdir goes on from there" * set(changed).issubset(_PLACES)
         )
-    there = RunFolder(run.folder, stored)
-    done = there.newest_step() and there.newest_step() >= there.last_step()
-    return bool(done) and (run.folder / "results.json").is_file()
+
+
+def _lacks(runs: Sequence[Planned]) -> str:
+    """What the seeds of a system lack."""
+    lacks = {run.seed: lack(run) for run in runs}
+    return "; ".join(f"seed {seed} {why}" for seed, why in lacks.items() if why)
 
 
 def row_of(runs: Sequence[Planned], steps: Path | None) -> "leaderboard_page.Row":
