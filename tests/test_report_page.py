@@ -220,6 +220,48 @@ def test_axes_are_marked_at_round_values_and_gaps_stay_gaps():
     assert "nan" not in chart
 
 
+def test_a_perfect_run_has_axes(tmp_path):
+    folder = run_folders.make_run_folder(tmp_path / "run", tmp_path / "i", noise=0.0)
+    scores = json.loads((folder / "results.json").read_text())["scores"]
+    assert {value for score in scores for value in score["cmc"]} == {1.0}
+    page = report_page([open_run(folder)])
+    curves = page[page.index('id="cmc"') :]
+    marks = re.findall(r'text-anchor="end">(\d+)<', curves[: curves.index("</svg>")])
+    assert (marks[0], marks[-1]) == ("90", "100")
+
+
+ONE_PAIR = ((1, 1), (1, 3), (2, 3))  # a person in both modalities, another in one
+
+
+@pytest.mark.parametrize(
+    "kept",  # people and cameras, of each the first image; 3 is infrared
+    [
+        ONE_PAIR,
+        ((1, 1), (2, 1)),
+        ((1, 1), (1, 2)),
+        ((1, 1), (2, 3)),
+        ((1, 1), (1, 3)),
+        ((1, 1),),
+    ],
+)
+def test_a_run_of_few_images_has_a_report(tmp_path, kept):
+    folder = run_folders.make_run_folder(tmp_path / "run", tmp_path / "images")
+    with np.load(folder / "features.npz") as file:
+        columns = dict(file)
+    rows = [
+        np.flatnonzero((columns["ids"] == person) & (columns["cameras"] == camera))[0]
+        for person, camera in kept
+    ]
+    few = {name: values[rows] for name, values in columns.items()}
+    np.savez(folder / "features.npz", **few)
+    page = report_page([open_run(folder)])
+    assert "nan" not in page
+    assert (kept == ONE_PAIR) == ("Verification" in Reader(page).headings)
+    if kept == ONE_PAIR:
+        rates = page[page.index('id="verification"') :]
+        assert re.findall(r'text-anchor="middle">([\d.]+)<', rates)[:2] == ["10", "100"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width, scheme", [(360, "light"), (1400, "dark")])
 def test_a_browser_shows_it_without_errors_requests_or_scrolling(

@@ -49,7 +49,8 @@ def verification_section(
         curves.append(Line(name, x.tolist(), y.tolist(), number))
         rows.append([run.name, *_cells(of_run)])
     most = max(len(of_run.different_across) for _, of_run in found)
-    x = Axis("FMR (%)", 10.0 ** np.floor(np.log10(100 / most)), 100, logarithmic=True)
+    lowest = min(1.0, np.floor(np.log10(100 / most)))  # of one pair it would be 100 %
+    x = Axis("FMR (%)", 10.0**lowest, 100, logarithmic=True)
     y = Axis("FNMR (%)", 0, 100)
     chart = line_chart(curves, x, y, "ROC: FNMR over FMR")
     header = ["FNMR (%) at an FMR of", *(f"{100 * rate:g} %" for rate in RATES)]

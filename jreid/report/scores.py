@@ -160,7 +160,8 @@ def _panel(rows: Sequence[RunRow], key: tuple[str, str]) -> Markup:
     low = min(min(line.y) for line in lines)
     ranks = max(len(line.x) for line in lines)
     text = f"CMC curves, {key[0]}, {key[1]}"
-    x, y = Axis("rank", 1, ranks), Axis("matched (%)", 10 * (low // 10), 100)
+    lowest = min(90, 10 * (low // 10))  # 100 where all curves are at 100 %
+    x, y = Axis("rank", 1, ranks), Axis("matched (%)", lowest, 100)
     also = f"Within {100 * APART:.0f} points of a curve drawn: {', '.join(left_out)}."
     return figure(
         key[1], line_chart(lines, x, y, text), *([note(also)] if left_out else [])
