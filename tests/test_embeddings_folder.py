@@ -110,6 +110,31 @@ def test_names_become_numbers(rows, tmp_path):
     assert table.ids.tolist() == np.repeat(np.arange(4), 12).tolist()
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["1_12", "11_2", "0007", "7"], [2, 1, 0, 3]),
+        (["7", "0007"], [1, 0]),
+        (["7", "\u0667"], [0, 1]),  # int() of an Arabic seven is 7
+        (["123456789012345678901234", "5"], [0, 1]),
+        (["0007", "-1", "7"], [0, -1, 1]),  # -1 is junk in Market-1501's convention
+        (["0007", "0012", "-1"], [7, 12, -1]),
+        (["9", "10", "9"], [9, 10, 9]),
+    ],
+)
+def test_different_names_are_different_people(tmp_path, names, expected):
+    paths = [f"{number}.jpg" for number in range(len(names))]
+    labels = read_labels(write_labels(tmp_path / "labels.csv", paths, names))
+    assert [labels.ids[path] for path in paths] == expected
+
+
+@pytest.mark.parametrize("cameras", [("1_2", "3"), ("01", "1"), ("1" * 24, "2")])
+def test_a_camera_that_is_no_plain_number_is_refused(tmp_path, cameras):
+    path = write_labels(tmp_path / "labels.csv", ["a", "b"], [1, 2], cameras)
+    with pytest.raises(ValueError, match="camera must be a whole number"):
+        read_labels(path)
+
+
 @pytest.mark.long
 def test_a_data_set_names_the_images(tmp_path, capsys):
     root = synvi_root()

@@ -21,6 +21,9 @@ from jreid.evaluation.files.features_file import named
 
 JOB = "job.json"  # of `jreid.embed`
 _SHARD = re.compile(r"embeddings-(\d+)-of-(\d+)\.parquet")
+# int() would take 1_000 and other alphabets' digits too; 18 digits fit 64 bits.
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_JUNK = re.compile(r"-[0-9]+")
 _OF_MODEL = ("step", "feature", "flip", "measure", "config_hash")  # in job.json
 _LABELS = "labels are a CSV file whose first line is path,id or path,id,camera"
 
@@ -44,12 +47,16 @@ class Labels:
 
 
 def read_labels(path: Path) -> Labels:
-    """The labels of a CSV file; identities that are no numbers are numbered.
+    """The labels of a CSV file.
+
+    Identities named by whole numbers, all different, keep these; other names (`1_12`,
+    or `0007` beside `7`) are numbered 0, 1, ... as they sort, but for negative numbers,
+    which are junk: -1.
 
     Raises:
         OSError: the file cannot be opened.
         ValueError: another first line, a line of another length, a camera that is no
-            whole number, or an image listed twice.
+            whole number or is written in two ways, or an image listed twice.
     """
     with named(path):
         try:
@@ -72,13 +79,17 @@ def read_labels(path: Path) -> Labels:
             raise ValueError(f"{twice!r} is listed twice")
         numbers = _numbers(ids)
         if numbers is None:
-            order = {name: number for number, name in enumerate(sorted(set(ids)))}
-            numbers = [order[name] for name in ids]
+            people = sorted({name for name in ids if not _JUNK.fullmatch(name)})
+            order = {name: number for number, name in enumerate(people)}
+            numbers = [order.get(name, -1) for name in ids]
         of_camera = None
         if cameras:
             of_camera = _numbers(cameras[0])
             if of_camera is None:
-                raise ValueError("camera must be a whole number in every line")
+                raise ValueError(
+                    "camera must be a whole number in every line, of at most 18 digits "
+                    "and each camera's written in one way"
+                )
         return Labels(
             str(path),
             dict(zip(paths, numbers, strict=True)),
@@ -87,10 +98,12 @@ def read_labels(path: Path) -> Labels:
 
 
 def _numbers(words: list[str]) -> list[int] | None:
-    try:
-        return [int(word) for word in words]
-    except ValueError:
+    """None unless all are plain whole numbers, and none is written in two ways."""
+    different = set(words)
+    found = {word: int(word) for word in different if _NUMBER.fullmatch(word)}
+    if len(found) < len(different) or len(set(found.values())) < len(found):
         return None
+    return [found[word] for word in words]
 
 
 def read_embeddings(folder: Path, labels: Labels) -> FeatureTable:
