@@ -105,7 +105,7 @@ def train(config: Config, workdir: Path, begun: Begun | None = None) -> int:
 def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
     """Takes the steps that are left; returns 0, or the code of a signal."""
     stop = stop_of(config, run.phases)
-    listed = partial(list_batch, config, workdir, run.images, run.phases)
+    listed = partial(list_batch, workdir, run)
     with (
         Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as saved,
         Interrupt() as interrupt,

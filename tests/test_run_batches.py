@@ -1,8 +1,11 @@
 """What a step's batch holds where players draw for themselves, and how many."""
 
+import json
 import pathlib
 from dataclasses import dataclass
+from types import SimpleNamespace
 
+import jax.numpy as jnp
 import narrow
 import numpy as np
 import pytest
@@ -10,9 +13,10 @@ import tiny
 
 from jreid import config_files
 from jreid.processes.sharding import data_mesh
-from jreid.run.batches import batches, images_per_step
+from jreid.run.batches import batch_files, batches, images_per_step, list_batch
 from jreid.run.images import read_images
 from jreid.training.plan import Segment, plan
+from jreid.training.state import TrainState
 from tools.system_cost import images_seen
 
 PLAYERS = pathlib.Path(__file__).parent / "systems" / "players.py"
@@ -97,3 +101,45 @@ def test_images_of_a_step_are_those_of_its_batches(name, expected, config):
     system.steps = steps[0] + 1
     if len(steps) > 1:
         assert images_seen(system) == steps[0] * expected[0] + expected[1]
+
+
+@pytest.fixture
+def labelled(config):
+    """A run in the second epoch of a system without labels, with its hook's labels."""
+    system = narrow.narrow("adca")
+    system.data.root, system.loading.workers = config.data.root, 1
+    system.steps_per_epoch = 2
+    images = read_images(system)
+    labels = np.arange(len(images.train), dtype=np.int32) % 7
+    return SimpleNamespace(
+        config=system,
+        images=images,
+        phases=plan(system, images.train),
+        state=TrainState(jnp.int32(4), {}, {}, {}, {"labels": labels}),
+    )
+
+
+def test_a_step_s_files_are_those_drawn_by_the_labels_of_its_epoch(labelled, tmp_path):
+    config, images, phase = labelled.config, labelled.images, labelled.phases[0]
+    labels, step = labelled.state.extra["labels"], 3
+    segment = Segment(phase, step - 1, step)
+    (batch,) = batches(config, images, segment, data_mesh(), labels)
+    told = list_batch(tmp_path, labelled, step)
+    path = tmp_path / f"diverged-step-{step}.json"
+    assert told == f"Its batch is listed in {path}"
+    listed = json.loads(path.read_text())
+    assert listed == batch_files(config, images, phase, step, labels)
+    label_of = dict(zip(map(str, images.train.paths), labels.tolist(), strict=True))
+    for view, ids in batch["ids"].items():
+        rows = [row for row in listed["images"] if row["view"] == view]
+        assert [label_of[row["path"]] for row in rows] == ids.tolist()
+    assert listed != batch_files(config, images, phase, step)
+
+
+def test_a_step_of_labels_that_are_gone_is_not_listed(labelled, tmp_path):
+    told = list_batch(tmp_path, labelled, 2)
+    assert "not listed: it was drawn by the labels of an epoch before step 4's" in told
+    assert "--config.checkpoint.every_epochs=1" in told
+    assert not list(tmp_path.iterdir())
+    del labelled.state.extra["labels"]  # a system without a hook
+    assert "is listed in" in list_batch(tmp_path, labelled, 2)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax.sharding import Mesh
@@ -14,8 +14,12 @@ from jreid.data.rows import groups, joined
 from jreid.processes.sharding import own_rows
 from jreid.run.images import RunImages
 from jreid.run.workdir import saved_steps
-from jreid.training.plan import PlannedPhase, Segment
+from jreid.training.between_epochs import labels_of
+from jreid.training.plan import PlannedPhase, Segment, epoch_of
 from jreid.whole_files import write_text
+
+if TYPE_CHECKING:
+    from jreid.run.build import Run
 
 PLAYERS_APART = 2**32  # between the seeds of two players: above any run's seed
 
@@ -121,11 +125,18 @@ def check_batches(
 
 
 def batch_files(
-    config: Config, images: RunImages, phase: PlannedPhase, step: int
+    config: Config,
+    images: RunImages,
+    phase: PlannedPhase,
+    step: int,
+    labels: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """The files in the batch of `step`, counted from 1 as in the log: JSON values."""
+    """The files in the batch of `step`, counted from 1 as in the log: JSON values.
+
+    `labels` are those that it was drawn by in place of the identities'.
+    """
     listed = []
-    for player, (sampler, _) in _draws(config, images.train, phase).items():
+    for player, (sampler, _) in _draws(config, images.train, phase, labels).items():
         rows = sampler(step - 1)
         columns = [rows[view] for view in phase.views]
         names = [np.full(len(rows[view]), view) for view in phase.views]
@@ -146,20 +157,29 @@ def batch_files(
     return {"step": step, "seed": config.seed, "images": listed}
 
 
-def list_batch(
-    config: Config,
-    workdir: Path,
-    images: RunImages,
-    phases: Sequence[PlannedPhase],
-    step: int,
-) -> str:
-    """Saves which files a step has drawn; returns a sentence that says so."""
+def list_batch(workdir: Path, run: "Run", step: int) -> str:
+    """Saves which files a step has drawn; returns a sentence that says so.
+
+    Where a hook labels the images, a step of an earlier epoch than the newest one's is
+    not listed: its labels are gone.
+    """
     path = workdir / f"diverged-step-{step}.json"
     saved = max(saved_steps(workdir / "checkpoints"), default=0)
     intact = f". The checkpoint of step {saved} is intact" if saved else ""
-    phase = next(phase for phase in phases if step <= phase.last)
+    labels, taken = labels_of(run.state), int(run.state.step)
+    if labels is not None and _epoch(run, step) != _epoch(run, taken):
+        return (
+            "Its batch is not listed: it was drawn by the labels of an epoch before "
+            f"step {taken}'s; --config.checkpoint.every_epochs=1 stops in time{intact}"
+        )
+    phase = next(phase for phase in run.phases if step <= phase.last)
+    files = batch_files(run.config, run.images, phase, step, labels)
     try:
-        write_text(path, json.dumps(batch_files(config, images, phase, step)))
+        write_text(path, json.dumps(files))
     except OSError as failure:
         return f"Its batch is not listed: {failure}{intact}"
     return f"Its batch is listed in {path}{intact}"
+
+
+def _epoch(run: "Run", step: int) -> int:
+    return epoch_of(run.phases, step - 1)[0]
