@@ -8,9 +8,16 @@ import pytest
 from test_leaderboard import REPORT
 
 from jreid.config_files import load
+from jreid.config_hash import config_hash
 from tools import step_costs
 
 SECONDS = {"rle": 0.05, "full": 0.01}
+
+
+def bfloat16(spec):
+    config = load(spec)
+    config.precision = "bfloat16"
+    return config
 
 
 @pytest.fixture
@@ -24,8 +31,9 @@ def compiled(monkeypatch) -> list:
         calls.append(words[2:])
         name = words[words.index("--config") + 1].partition(":")[2]
         roofline = REPORT["roofline"] | {"seconds": SECONDS.get(name, 1.0)}
-        config = load(f"llcm:{name}")
+        config = bfloat16(f"llcm:{name}")
         own = {"config": config.name, "precision": "bfloat16", "roofline": roofline}
+        own |= {"config_hash": config_hash(config)}
         own |= {"height": config.size[0], "width": config.size[1]}
         if name in SECONDS:
             with open(words[words.index("--json") + 1], "w") as file:
@@ -70,3 +78,28 @@ def test_a_report_of_another_config_is_not_shown(tmp_path, compiled, capsys):
     assert run(tmp_path, "full", precision="float32") == 2
     error = capsys.readouterr().err
     assert "full.json is of precision bfloat16, not of float32: give another" in error
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["sampling.identities=2", "network.trunk.last_stride=2"],
+)
+def test_a_report_of_other_parts_is_not_shown(tmp_path, compiled, capsys, word):
+    words = ["--config", "llcm", "--config.precision=bfloat16", "--systems", "rle"]
+    words += ["--out", str(tmp_path)]
+    assert step_costs.main(words) == step_costs.main(words) == 0 and len(compiled) == 1
+    assert step_costs.main([*words, f"--config.{word}"]) == 2
+    digest = config_hash(bfloat16("llcm:rle"))
+    assert f"rle.json is of config_hash {digest}, not of" in capsys.readouterr().err
+
+
+def test_a_report_that_does_not_say_of_which_config_it_is_is_not_shown(
+    tmp_path, compiled, capsys
+):
+    assert run(tmp_path, "full") == 0
+    path = tmp_path / "out" / "full.json"
+    report = json.loads(path.read_text())
+    del report["config_hash"]
+    path.write_text(json.dumps(report))
+    assert run(tmp_path, "full") == 2
+    assert "full.json is of config_hash unknown, not of" in capsys.readouterr().err

@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from jreid import command_line, ending  # noqa: E402
 from jreid.config import Config  # noqa: E402
+from jreid.config_hash import config_hash  # noqa: E402
 from tools import hlo_text  # noqa: E402
 from tools.hlo_census import PEAK_FLOPS, census  # noqa: E402
 
@@ -87,6 +88,7 @@ def program(arguments: list[str]) -> None:
     """Prints the report."""
     given = parse(arguments)
     config, options = given.config, given.options
+    digest = config_hash(config)  # before what is traced fills in steps
     options.batch = options.batch or own_batch(config)
     check(config, options)
     compiled, parameters, seconds = compile_for_gpu(config, options)
@@ -96,6 +98,7 @@ def program(arguments: list[str]) -> None:
     report = {
         "program": "embedding" if options.embed else "training step",
         "config": config.name,
+        "config_hash": digest,
         "precision": config.precision,
         "devices": options.devices,
         "batch": options.batch,

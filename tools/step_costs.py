@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from jreid import command_line, ending  # noqa: E402
 from jreid.config import Config  # noqa: E402
+from jreid.config_hash import config_hash  # noqa: E402
 from jreid.evaluation.files.results_file import make_folder  # noqa: E402
 from jreid.whole_files import write_text  # noqa: E402
 
@@ -98,10 +99,11 @@ def check_same(path: Path, config: Config) -> None:
     stored = json.loads(path.read_text())
     asked = {"config": config.name, "precision": config.precision}
     asked |= {"height": config.size[0], "width": config.size[1]}
+    asked |= {"config_hash": config_hash(config)}  # last: it says the least to a reader
     for key, value in asked.items():
-        if stored[key] != value:
+        if (found := stored.get(key, "unknown")) != value:
             raise ValueError(
-                f"{path} is of {key} {stored[key]}, not of {value}: give another "
+                f"{path} is of {key} {found}, not of {value}: give another "
                 "--out, or remove it"
             )
 
