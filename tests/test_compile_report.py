@@ -6,6 +6,7 @@ stride 1 and a strided 1 x 1 one on 4 images of 16 x 8 pixels and 8 channels, bf
 
 import importlib.util
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -13,8 +14,12 @@ import jax
 import pytest
 
 from jreid.config_files import load
+from jreid.data.cluster_sampling import PerCluster
+from jreid.data.sysu_mm01 import SysuMM01
 from jreid.processes.sharding import data_mesh
-from tools import compile_report, hlo_census, hlo_text
+from jreid.run.batches import images_per_step
+from jreid.training.plan import plan
+from tools import compile_report, hlo_census, hlo_text, step_costs
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -226,23 +231,70 @@ def test_words_that_mean_nothing_are_refused(arguments, capsys):
     assert arguments[-1] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("system", "batches"), [("phases", 1), ("players", 2)])
-def test_what_is_traced_is_the_step_of_a_system(system, batches):
+@pytest.mark.parametrize(
+    ("system", "drawn", "read"),  # two players of players.py read one view alone
+    [("phases", 2, 2), ("players", 6, 4)],
+)
+def test_what_is_traced_is_the_step_of_a_system(system, drawn, read):
     config = load(str(ROOT / "tests" / "systems" / f"{system}.py"))
     options = compile_report.Options(batch=8, classes=3)
     traced, params = compile_report.trace(config, options, data_mesh())
-    text = traced.lower(lowering_platforms=("cuda",)).as_text()
-    columns = text[text.index("@main") :].splitlines()[0].count("<4x32x16x3xui8>")
-    assert columns == 2 * batches
+    assert columns_of(traced) == [4] * read
+    assert compile_report.images_given(config, options) == 4 * drawn
     assert (8, 3) in [leaf.shape for leaf in jax.tree.leaves(params)]  # a classifier
+
+
+def columns_of(traced):
+    """The lengths of the columns of images that a program reads."""
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    inputs = text[text.index("@main") :].splitlines()[0]
+    return sorted(int(n) for n in re.findall(r"<(\d+)x32x16x3xui8>", inputs))
+
+
+def test_what_is_traced_is_the_config_s_own_batch():
+    """Its views are of other lengths, and a player's are of others than another's."""
+    config = load(str(ROOT / "tests" / "systems" / "players.py"))
+    config.players["generator"].sampling = PerCluster(visible=3, infrared=2, images=1)
+    options = compile_report.Options(batch=0, classes=3)
+    traced, _ = compile_report.trace(config, options, data_mesh())
+    visible, infrared = 3, 8  # the generator's; the encoder's, which has the config's
+    assert columns_of(traced) == [visible, 4, 4, infrared]
+    drawn = (3 + 2) + (4 + 4) + (8 + 8)
+    assert compile_report.images_given(config, options) == drawn
 
 
 @pytest.mark.parametrize(
     ("spec", "images"),
-    [("sysu", 64), ("sysu:rle", 48), ("sysu:caj", 96), ("sysu:jsia", 18)],
+    [
+        *(("sysu", 64), ("sysu:rle", 48), ("sysu:caj", 96), ("sysu:hicmd", 8)),
+        ("sysu:adca", 2 * 8 * 16 + 16 * 16),  # two visible views, and more infrared
+        ("sysu:pgm", 2 * 8 * 16 + 16 * 16),
+        ("sysu:jsia", 18 + 128),  # the encoder draws for itself
+        ("sysu:aligngan", 32 + 144),
+    ],
 )
 def test_a_batch_is_the_config_s_own_where_none_is_given(spec, images):
-    assert compile_report.own_batch(load(spec)) == images
+    options = compile_report.Options(batch=0)
+    assert compile_report.images_given(load(spec), options) == images
+
+
+def test_own_batches_are_those_of_a_run_s_step(monkeypatch):
+    dataset = SysuMM01("synvi").read()
+    monkeypatch.setattr(SysuMM01, "read", lambda _: dataset)  # once, not for each
+    train = dataset.train
+    options = compile_report.Options(batch=0)
+    for name in step_costs.named(("all",)):
+        config = load(f"sysu:{name}")
+        phase = plan(config, train)[-1]
+        expected = images_per_step(config, train, phase)
+        assert compile_report.images_given(config, options) == expected, name
+
+
+def test_an_own_batch_that_devices_cannot_share_is_refused(capsys):
+    words = ["--config", "sysu:jsia", "--batch", "0", "--devices", "2"]
+    assert compile_report.main(words) == 2
+    error = capsys.readouterr().err
+    assert "jsia draws 9 + 9 + 64 + 64 images, which 2 devices cannot share" in error
 
 
 def test_a_missing_plugin_is_named_with_its_remedy(monkeypatch, capsys):

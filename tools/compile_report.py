@@ -17,7 +17,7 @@ import math
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,7 +57,7 @@ class Options:
     devices: int = 1
     """GPUs that share the batch."""
     batch: int = 64
-    """Images in a batch over all GPUs; 0: as many as the config's own has."""
+    """Images in each batch of a step, over all GPUs; 0: as many as the config draws."""
     classes: int = 395
     """Training identities."""
     embed: bool = False
@@ -88,9 +88,9 @@ def program(arguments: list[str]) -> None:
     """Prints the report."""
     given = parse(arguments)
     config, options = given.config, given.options
-    digest = config_hash(config)  # before what is traced fills in steps
-    options.batch = options.batch or own_batch(config)
+    os.environ["JAX_PLATFORMS"] = "cpu"  # nothing runs on a device: do not look for one
     check(config, options)
+    images = images_given(config, options)
     compiled, parameters, seconds = compile_for_gpu(config, options)
     text = compiled.as_text()
     if options.hlo:
@@ -98,10 +98,10 @@ def program(arguments: list[str]) -> None:
     report = {
         "program": "embedding" if options.embed else "training step",
         "config": config.name,
-        "config_hash": digest,
+        "config_hash": config_hash(config),
         "precision": config.precision,
         "devices": options.devices,
-        "batch": options.batch,
+        "batch": images,
         "height": config.size[0],
         "width": config.size[1],
         "parameters": sum(map(math.prod, parameters)),
@@ -116,29 +116,51 @@ def program(arguments: list[str]) -> None:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def own_batch(config: Config) -> int:
-    """Images of a batch of the last phase, as they are drawn of SynVI's."""
+def images_given(config: Config, options: Options) -> int:
+    """Images that the program is given: of all batches of a step, or to be embedded."""
+    if options.embed and options.batch:
+        return options.batch
+    return sum(sum(lengths.values()) for lengths in columns(config, options).values())
+
+
+def columns(config: Config, options: Options) -> dict[str, dict[str, int]]:
+    """Images in each view of each batch that a step of the last phase draws.
+
+    Batches are named as `jreid.run.batches.samplings` names them. Without a size given
+    they are as large as the config's own, drawn of SynVI's images.
+    """
     from jreid.data.sysu_mm01 import SysuMM01
+    from jreid.run.batches import columns_of_step, samplings
+
+    phase = _phases(config)[-1]
+    if not options.batch:
+        return columns_of_step(config, SysuMM01("synvi").read().train, phase)
+    count = options.batch // len(phase.views)
+    names = samplings(config, phase)
+    return {name: dict.fromkeys(phase.views, count) for name in names}
+
+
+def _phases(config):
+    """As planned on any images: the steps of an epoch change no shape."""
     from jreid.training.plan import plan
 
-    train = SysuMM01("synvi").read().train
-    phase = plan(config, train)[-1]
-    rows = phase.sampling.make(train, phase.views, config.seed)(0)
-    return len(phase.views) * max(map(len, rows.values()))
+    return plan(replace(config, steps_per_epoch=config.steps_per_epoch or 100), None)
 
 
 def check(config: Config, options: Options) -> None:
     """Raises ValueError for a batch that cannot be divided, or files that are not."""
-    views = _views(config)
-    columns = 1 if options.embed else len(views)
+    views = list(_phases(config)[-1].views)
+    shared = 1 if options.embed else len(views)
     devices, batch = options.devices, options.batch
-    if devices < 1 or batch < 1 or batch % (devices * columns):
+    if devices < 1 or batch < 0 or batch % (devices * shared):
         raise ValueError(
             f"a batch of {batch} images on {devices} devices; give a multiple of "
-            f"{columns} images per device"
+            f"{shared} images per device"
             + f" (one of each view: {', '.join(views)})"
             * (not options.embed)
         )
+    if not batch:
+        _check_own(config, options)
     if options.compare and not options.compare.is_file():
         raise ValueError(f"{options.compare} does not exist; write one with --json")
     for path in (options.json, options.hlo):
@@ -146,9 +168,16 @@ def check(config: Config, options: Options) -> None:
             raise ValueError(f"the folder of {path} does not exist; make it first")
 
 
-def _views(config):
-    """Those of the last phase."""
-    return (config.phases[-1].views if config.phases else {}) or config.views
+def _check_own(config, options):
+    lengths = [images_given(config, options)]
+    if not options.embed:
+        drawn = columns(config, options).values()
+        lengths = [count for batch in drawn for count in batch.values()]
+    if any(count % options.devices for count in lengths):
+        raise ValueError(
+            f"{config.name} draws {' + '.join(map(str, lengths))} images, which "
+            f"{options.devices} devices cannot share evenly: give --batch"
+        )
 
 
 def gpus(count: int) -> list[Any]:
@@ -160,8 +189,7 @@ def gpus(count: int) -> list[Any]:
             "jax's CUDA plugin is not installed, and it holds the compiler: "
             'pip install "jax[cuda12]" (Python 3.12 or newer, 6 GB of disk; no GPU)'
         )
-    # Nothing runs on a device: do not look for one, nor tune kernels on it.
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    # No kernels are tuned on a device.
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"--xla_gpu_autotune_level=0 {flags}".strip()
     from jax.experimental import topologies
@@ -195,7 +223,7 @@ def compile_for_gpu(config: Config, options: Options):
 def trace(config: Config, options: Options, mesh: Any):
     """The program traced for the devices of `mesh`, and its parameters' shapes.
 
-    The last phase's step, with columns of equal length.
+    The step is the last phase's.
     """
     import jax
     import jax.numpy as jnp
@@ -203,12 +231,10 @@ def trace(config: Config, options: Options, mesh: Any):
 
     from jreid.processes.sharding import data_mesh
     from jreid.training.build import build_system
-    from jreid.training.plan import plan
 
     divided = NamedSharding(mesh, PartitionSpec("data"))
     replicated = NamedSharding(mesh, PartitionSpec())
-    config.steps_per_epoch = config.steps_per_epoch or 100  # changes no shape
-    phases = plan(config, None)
+    phases = _phases(config)
     # The shapes are the same on the devices at hand, where they can be traced.
     system = build_system(config, options.classes, phases, data_mesh())
     shapes = jax.eval_shape(lambda: system.init(config.seed))
@@ -219,19 +245,22 @@ def trace(config: Config, options: Options, mesh: Any):
     def array(*dims: int, dtype=jnp.int32):
         return jax.ShapeDtypeStruct(dims, dtype, sharding=divided)
 
+    def pictures(count: int):
+        return array(count, *config.size, 3, dtype=jnp.uint8)
+
     if options.embed:
-        images = array(options.batch, *config.size, 3, dtype=jnp.uint8)
+        images = pictures(images_given(config, options))
         traced = system.embed.trace(state.params, state.stats, images, "visible")
         return traced, state.params
-    views = phases[-1].views
-    count = options.batch // len(views)
-    batch: dict[str, Any] = {
-        "images": dict.fromkeys(views, array(count, *config.size, 3, dtype=jnp.uint8)),
-        "ids": dict.fromkeys(views, array(count)),
-        "modality": dict.fromkeys(views, array(count)),
+    drawn: dict[str, Any] = {
+        name: {
+            "images": {view: pictures(count) for view, count in lengths.items()},
+            "ids": {view: array(count) for view, count in lengths.items()},
+            "modality": {view: array(count) for view, count in lengths.items()},
+        }
+        for name, lengths in columns(config, options).items()
     }
-    if config.players:  # what draws for itself does so as large
-        batch["players"] = dict.fromkeys(config.players, dict(batch))
+    batch = drawn.pop("", {}) | ({"players": drawn} if drawn else {})
     return system.step.trace(state, batch, len(phases) - 1), state.params
 
 

@@ -47,11 +47,11 @@ def batches(
         yield batch.pop("", {}) | ({"players": batch} if batch else {})
 
 
-def _draws(config, train: Images, phase: PlannedPhase, labels=None):
-    """Sampler and seed of the phase as "", and of each player that draws for itself.
+def samplings(config: Config, phase: PlannedPhase) -> dict[str, tuple[Any, int]]:
+    """Sampling and seed of the phase as "", and of each player that draws for itself.
 
     With seeds of their own, players of equal samplings still see other images, and
-    other augmentations of one image.
+    other augmentations of one image. Where all draw for themselves there is no "".
     """
     parts = {
         name: (player.sampling, config.seed + number * PLAYERS_APART)
@@ -60,9 +60,13 @@ def _draws(config, train: Images, phase: PlannedPhase, labels=None):
     }
     if not parts or len(parts) < len(phase.players or config.players):
         parts = {"": (phase.sampling, config.seed)} | parts
+    return parts
+
+
+def _draws(config, train: Images, phase: PlannedPhase, labels=None):
     return {
         name: (part.make(train, phase.views, seed, labels), seed)
-        for name, (part, seed) in parts.items()
+        for name, (part, seed) in samplings(config, phase).items()
     }
 
 
@@ -91,15 +95,19 @@ def _columns(config, images, segment, sampler, mesh, labels, seed):
 
 def images_per_step(config: Config, train: Images, phase: PlannedPhase) -> int:
     """Images in a step of the phase: of all views, and of every player's own batch."""
-    return sum(map(sum, _columns_lengths(config, train, phase)))
+    drawn = columns_of_step(config, train, phase)
+    return sum(sum(lengths.values()) for lengths in drawn.values())
 
 
-def _columns_lengths(config, train, phase):
-    """Of each batch that a step of the phase draws, the lengths of its columns."""
-    drawn = [
-        sampler(phase.first) for sampler, _ in _draws(config, train, phase).values()
-    ]
-    return [[len(rows[view]) for view in phase.views] for rows in drawn]
+def columns_of_step(
+    config: Config, train: Images, phase: PlannedPhase
+) -> dict[str, dict[str, int]]:
+    """Of each batch that a step draws the images in each view, as `samplings` names."""
+    drawn = {}
+    for name, (sampler, _) in _draws(config, train, phase).items():
+        rows = sampler(phase.first)
+        drawn[name] = {view: len(rows[view]) for view in phase.views}
+    return drawn
 
 
 def check_batches(
@@ -111,7 +119,10 @@ def check_batches(
     """
     counts = []
     for phase in phases:
-        drawn = _columns_lengths(config, images.train, phase)
+        drawn = [
+            list(columns.values())
+            for columns in columns_of_step(config, images.train, phase).values()
+        ]
         counts.append(sum(map(sum, drawn)))
         for lengths in drawn:
             if groups(lengths) % devices:
