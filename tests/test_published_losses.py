@@ -521,6 +521,14 @@ def test_terms_on_masks():
     assert not np.asarray(jax.jit(jax.grad(prototype_spread))(alike)).any()
 
 
+@pytest.mark.parametrize("term", [mask_overlap, prototype_spread])
+def test_terms_on_a_single_mask_are_0(term):
+    masks = jnp.asarray(np.random.default_rng(0).uniform(size=(2, 3, 3, 1)))
+    value, gradient = jax.jit(jax.value_and_grad(term))(masks)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, np.zeros((2, 3, 3, 1)))
+
+
 def test_parts_count_by_their_scores():
     logits = np.random.default_rng(0).normal(size=(B, 3, 10))
     scores = np.array([0.5, -1.0, 2.0])

@@ -12,26 +12,33 @@ from jreid.shapes import Float
 
 
 def mask_overlap(masks: Float[jax.Array, "b h w m"]) -> Float[jax.Array, ""]:
-    """Sum over places of the product of two masks, mean over their pairs and images."""
+    """Sum over places of the product of two masks, mean over their pairs and images.
+
+    One mask has no pair: 0.
+    """
     flat = widen(masks).reshape(len(masks), -1, masks.shape[-1])
     products = jnp.einsum("bnm,bnk->bmk", flat, flat)
     above = jnp.triu(jnp.ones(products.shape[1:], products.dtype), 1)
-    pairs = math.comb(masks.shape[-1], 2)
-    return jnp.sum(products * above[None]) / (len(masks) * pairs)
+    return jnp.sum(products * above[None]) / (len(masks) * _pairs(masks))
 
 
 def prototype_spread(masks: Float[jax.Array, "b h w m"]) -> Float[jax.Array, ""]:
     """Negated root mean squared difference of two masks, over pairs and images.
 
     The mean square is over an image's places, its root is averaged (SAAI's and PDM's
-    code).
+    code). One mask has no pair: 0.
     """
     flat = widen(masks).reshape(len(masks), -1, masks.shape[-1])
     squared = jnp.mean(jnp.square(flat[..., :, None] - flat[..., None, :]), axis=1)
     above = jnp.triu(jnp.ones(squared.shape[1:], bool), 1)[None]
     apart = above & (squared > 0)
     roots = jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1)), 0)
-    return -jnp.sum(roots) / (len(masks) * math.comb(masks.shape[-1], 2))
+    return -jnp.sum(roots) / (len(masks) * _pairs(masks))
+
+
+def _pairs(masks: jax.Array) -> int:
+    """How many pairs of masks a mean is over; 1 where there is none to divide by."""
+    return max(math.comb(masks.shape[-1], 2), 1)
 
 
 @dataclass(slots=True)
