@@ -206,6 +206,8 @@ def test_energy_gate():
     mean, var = x.mean((1, 2), keepdims=True), x.var((1, 2), ddof=1, keepdims=True)
     gate = sigmoid((x - mean) ** 2 / (4 * (var + 1e-4)) + 0.5)
     close(made(EnergyGate())(jnp.asarray(x)), x * gate)
+    place = x[:, :1, :1]
+    close(made(EnergyGate())(jnp.asarray(place)), place * sigmoid(0.5))
 
 
 def test_convolutional_attention():

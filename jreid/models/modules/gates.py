@@ -45,7 +45,7 @@ def energy_gate(
     """A place counts the more, the farther it is from the channel's mean."""
     maps = at_least_float32(x)
     squared = jnp.square(maps - maps.mean((1, 2), keepdims=True))
-    count = x.shape[1] * x.shape[2] - 1
+    count = max(x.shape[1] * x.shape[2] - 1, 1)  # a map of one place has no variance
     variance = squared.sum((1, 2), keepdims=True) / count
     gate = nnx.sigmoid(squared / (4 * (variance + 1e-4)) + 0.5)
     return (maps * gate).astype(x.dtype)
