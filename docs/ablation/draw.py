@@ -106,7 +106,7 @@ def imagenet() -> None:
     rates.set_xlabel("R-1 and its 95 % interval; grey: untrained")
     losses.axvline(CHANCE, color="grey", linewidth=0.8)
     losses.set_xscale("log")
-    losses.set_xticks((2, 3, 5, 10, 20, 50), ("2", "3", "5", "10", "20", "50"))
+    losses.set_xticks(ticks := (0.5, 1, 2, 5, 10, 20, 50), map(str, ticks))
     losses.minorticks_off()
     losses.set_xlabel(
         "identity loss of a head: lowest to highest, at the end; grey: chance"
