@@ -169,10 +169,10 @@ def check(config: Config, options: Options) -> None:
 
 
 def _check_own(config, options):
-    lengths = [images_given(config, options)]
-    if not options.embed:
-        drawn = columns(config, options).values()
-        lengths = [count for batch in drawn for count in batch.values()]
+    drawn = columns(config, options).values()
+    lengths = [count for batch in drawn for count in batch.values()]
+    if options.embed:
+        lengths = [sum(lengths)]
     if any(count % options.devices for count in lengths):
         raise ValueError(
             f"{config.name} draws {' + '.join(map(str, lengths))} images, which "

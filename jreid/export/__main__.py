@@ -80,9 +80,10 @@ def _write(run: "FrozenRun", kind: str, out: Path) -> float:
         program_of,
     )
 
-    network = network_of(in_float32(run))
+    computed = in_float32(run)
+    network = network_of(computed)
     if kind == "torch":
-        return _torch_file().export(in_float32(run), network, out)
+        return _torch_file().export(computed, network, out)
     program = program_of(network)
     if kind == "onnx":
         from jreid.export import onnx_file as file

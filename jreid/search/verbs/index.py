@@ -103,6 +103,7 @@ def _images(given: Options) -> "dict[str, Labels]":
         if labels is None:
             strangers.append(path)
             labels = Labels()
+        # last of all "", said to be unknown, or None, not said
         modality = labels.modality or own or folders or labels.modality
         found[path] = replace(labels, modality=modality)
     if given.pattern is not None and strangers:
@@ -133,9 +134,14 @@ def _gallery(given: Options) -> "Gallery":
             given.kind,
         )
     if given.model is not None:
-        names = ("step", "kind", "dim", "config")
-        of_runs = {name: getattr(given, name) for name in names}
-        embedder = exported(given.model, given.workdir, **of_runs)
+        embedder = exported(
+            given.model,
+            given.workdir,
+            step=given.step,
+            kind=given.kind,
+            dim=given.dim,
+            config=given.config,
+        )
         return Gallery.create(given.gallery, embedder, given.images, int8=given.int8)
     if given.workdir is None:
         raise ValueError(
