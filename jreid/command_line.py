@@ -24,6 +24,17 @@ if TYPE_CHECKING:  # imports NumPy, which help without a config need not wait fo
     from jreid.config import Config
 
 Options = TypeVar("Options")
+FORMER = {
+    **dict.fromkeys(("model", "loss", "optim"), ()),  # all of their fields
+    "data": (
+        *("dataset", "trial", "height", "width", "identities", "images_per_identity"),
+        *("padding", "flip", "random_erasing", "random_grey", "channel_exchange"),
+        *("cache", "workers", "max_unreadable"),
+    ),
+    "evaluation": ("feature", "flip"),
+    "log": ("tensorboard",),
+}
+"""Fields of a config of 0.1, by the part that they were in."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,7 @@ def parse_with_config(
             print(_described(kind))
         raise SystemExit(0 if asked else REFUSED)
     base = load(spec)
+    _refuse_former(base, rest)
     main = _taking(base, kind())
     config, options, shown = _cli(main, f"{program} --config {spec}", rest, description)
     check(config)
@@ -96,6 +108,22 @@ def parse_with_config(
         print(shlex.join(words))
         raise SystemExit(0)
     return Given(config, at_home(options), words)
+
+
+def _refuse_former(base: "Config", arguments: list[str]) -> None:
+    """Raises ValueError for a field that has had another name since 0.2."""
+    for word in arguments:
+        name = word.partition("=")[0]
+        part, _, field = name.removeprefix("--config.").partition(".")
+        if part == name or part not in FORMER:
+            continue
+        if not FORMER[part] or (
+            field in FORMER[part] and not hasattr(getattr(base, part), field)
+        ):
+            raise ValueError(
+                f"{name} is a name of jreid 0.1; what it became is in the table of "
+                "0.2.0 in CHANGELOG.md, and --help lists today's fields"
+            )
 
 
 def _taking(base: "Config", options: Any) -> Callable[..., tuple]:

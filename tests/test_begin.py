@@ -54,3 +54,20 @@ def test_what_is_wrong_or_anothers_is_listed_later(words, more, capsys):
     assert begin(train.parse, [*words, *more]).dataset is None
     said = "jreid" in capsys.readouterr().err
     assert said == ("nowhere" in more[0])
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ([], True),
+        (["--config.optimizer.lr=0.03"], False),
+        (["--config.pretrained="], False),  # no weights to lose
+        (["--config.steps_per_epoch=65"], False),
+    ],
+)
+def test_a_high_rate_that_comes_early_is_named(words, more, told, capsys):
+    more = ["--config.pretrained=w.npz", "--config.steps_per_epoch=5", *more]
+    begin(train.parse, [*words, *more])
+    said = capsys.readouterr().err
+    assert ("rate: 0.1 after 50 steps of warm-up" in said) == told
+    assert ("--config.optimizer.lr=0.03 trained better" in said) == told

@@ -14,7 +14,8 @@ class Bottleneck:
     hidden: tuple[int, ...] = (1024, 512)
     """Widths of the layers of Linear, BatchNorm and ReLU."""
     features: int = 512
-    """Width of a further Linear that makes z; 0: z is the last hidden layer."""
+    """Width of a further Linear that makes z, which diverges at a rate of 0.1 after a
+    short warm-up; 0: z is the last hidden layer."""
     of: tuple[str, ...] = ("v1", "v2")
     """Names of the branches that are refined."""
     neck: bool = False

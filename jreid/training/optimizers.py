@@ -24,7 +24,8 @@ class SGD:
     """torch.optim.SGD: weight decay is added to the gradient, then comes momentum."""
 
     lr: float = 0.1
-    """Learning rate per batch of 64 images."""
+    """The peak rate, not scaled with the batch. For 64 images 0.1 needs a warm-up of
+    some 650 steps; one of 50 wants 0.03 (docs/ablation)."""
     momentum: float = 0.9
     """Fraction of the running sum of gradients that is kept."""
     nesterov: bool = True
@@ -53,7 +54,7 @@ class Adam:
     """torch.optim.Adam: weight decay is an L2 penalty, added to the gradient."""
 
     lr: float = 3.5e-4
-    """Learning rate per batch of 64 images."""
+    """The peak rate, not scaled with the batch."""
     beta1: float = 0.9
     """Fraction of the gradients' running mean that is kept."""
     beta2: float = 0.999
@@ -83,7 +84,7 @@ class AdamW:
     """torch.optim.AdamW: weight decay is apart from the gradient's running means."""
 
     lr: float = 3.5e-4
-    """Learning rate per batch of 64 images."""
+    """The peak rate, not scaled with the batch."""
     beta1: float = 0.9
     """Fraction of the gradients' running mean that is kept."""
     beta2: float = 0.999

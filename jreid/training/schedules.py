@@ -25,7 +25,7 @@ class Steps:
 
     epochs: int = 80
     warmup: int = 10
-    """Epochs of warm-up."""
+    """Epochs of warm-up, each of one rate: 1 begins at the peak."""
     drops: tuple[tuple[int, float], ...] = ((20, 0.1), (50, 0.01))
     """Pairs: from this epoch on, that factor of the learning rate."""
     start: float = 0.0
