@@ -354,6 +354,16 @@ def test_vsd_matches_loop(temperature):
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
+def test_vsd_is_not_what_its_released_code_computes():
+    """The two values of the docstring; released: the mean over rows and classes of
+    p_z log p_z - p_z p_v."""
+    teacher, student = np.array([[2.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]])
+    p_v, p_z = naive_softmax(teacher[0]), naive_softmax(student[0])
+    released = np.mean([z * np.log(z) - z * v for z, v in zip(p_z, p_v, strict=True)])
+    np.testing.assert_allclose(released, -0.409, atol=5e-4)
+    np.testing.assert_allclose(vsd(teacher, student), 0.779, atol=5e-4)
+
+
 @pytest.mark.torch
 def test_vsd_matches_torch():
     torch = pytest.importorskip("torch")

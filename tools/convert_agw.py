@@ -11,7 +11,8 @@ under "net": visible_module, thermal_module, base_resnet, NL_1 to NL_4, bottlene
 classifier. Where the non-local blocks sit and how wide they are is read from it, and
 its classes must be the training identities of the data set. What the weights do not
 tell are options: pooling (GeM with p = 3 in AGW's form, or average) and how images are
-resized (Lanczos, as AGW's code does). Embeddings agree to 1e-5.
+resized (Lanczos, as AGW's code does). Embeddings agree to 1e-5, from image files on:
+pixels were the same as Pillow's in the PNG and JPEG files that were tried.
 """
 
 import argparse

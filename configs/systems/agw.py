@@ -14,11 +14,12 @@ Published (R-1 / mAP / mINP, not re-ranked, not yet reproduced here):
 
 The row "Base" of Table 1 in paper.py has the same digits. Ours is the released form;
 `base` differs from it in what that paper's text says or leaves open: a WRT without
-AGW's overflow of its softmax, a GeM whose exponent learns, non-local blocks whose
-convolutions begin ~ N(0, .01), bilinear resizing, 80 epochs for 81, on RegDB and LLCM 6
-identities for 8, on LLCM 384 x 144 pixels. An identity's images are drawn without
-replacement, and the last epoch is tested, not the best one on the test set. On LLCM
-size, batch and erasing are those of its authors' AGW (ZYK100/LLCM, AGW/train.py).
+AGW's overflow of its softmax, a GeM whose exponent learns and whose empty maps are
+clamped at 1e-6, non-local blocks whose convolutions begin ~ N(0, .01), bilinear
+resizing, 80 epochs for 81, on RegDB and LLCM 6 identities for 8, on LLCM 384 x 144
+pixels. An identity's images are drawn without replacement, and the last epoch is
+tested, not the best one on the test set. On LLCM size, batch and erasing are those of
+its authors' AGW (ZYK100/LLCM, AGW/train.py).
 
 `baseline` is the released `--method base`: no non-local blocks, average pooling, the
 batch-hard triplet. AGW for a single modality (ReID-Survey) is another system.

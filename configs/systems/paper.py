@@ -19,10 +19,12 @@ initialisation; not yet reproduced here):
     gem_average  52.32 / 50.61 / 37.37   Table 2: DIAM with GeM and average
 
 The one-branch rows are the same as AGW's published numbers; they are trained here with
-AGW's losses, identity and WRT, without the hetero-centre triplet of eq. 9.
+an identity loss and a WRT, without the hetero-centre triplet of eq. 9. agw.py is AGW as
+released, and says in what these rows differ.
 
 The learning rate of 0.1, for batches of 64 images, needs the long warm-up, ten epochs
-of some 65 steps and more; where the warm-up has about 50 steps it is 0.03. The
+of some 65 steps and more; where the warm-up has about 50 steps it is 0.03. It is not
+scaled with the batch: of 32 or 48 images nothing was measured. The
 bottleneck's z is its second ReLU layer, as the paper's text has it: with VSD's further
 Linear, `refine.features=512`, training diverges at 0.1 after a short warm-up and the
 bottleneck unlearns after a long one. docs/ablation/ has the runs.
@@ -93,7 +95,7 @@ def system(
 
 
 def objective(branches: tuple[str, ...], refined: tuple[str, ...]) -> dict[str, Any]:
-    """Eq. 9; with one branch AGW's losses."""
+    """Eq. 9; with one branch the identity loss and WRT alone."""
     terms: dict[str, Any] = {}
     for name in branches + tuple(refined_name(branch) for branch in refined):
         terms[f"identity_{name}"] = Identity(on=f"logits.{name}")

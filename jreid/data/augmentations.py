@@ -19,7 +19,7 @@ from jreid.shapes import Int, UInt8
 AspectLaw = Literal["uniform", "log-uniform"]
 
 IMAGENET_MEAN = (124, 116, 104)  # of the channels r, g, b, rounded
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow and CAJ weigh r, g, b
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow weighs r, g, b
 
 _ERASING_ATTEMPTS = 10  # each fits with probability > 0.65: all fail < 3 in 10^5
 
