@@ -103,3 +103,8 @@ def test_a_report_that_does_not_say_of_which_config_it_is_is_not_shown(
     path.write_text(json.dumps(report))
     assert run(tmp_path, "full") == 2
     assert "full.json is of config_hash unknown, not of" in capsys.readouterr().err
+
+
+def test_systems_may_stand_between_commas_or_spaces():
+    assert step_costs.named(("rle,deen", "mmn")) == ("rle", "deen", "mmn")
+    assert step_costs.named(("agw,",)) == ("agw",)

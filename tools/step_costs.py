@@ -85,8 +85,10 @@ def program(arguments: list[str]) -> int:
 
 
 def named(systems: tuple[str, ...]) -> tuple[str, ...]:
-    """These, or every system for "all"."""
-    return tuple(shipped.systems()) if systems == ("all",) else systems
+    """These, also with commas between them, or every system for "all"."""
+    if systems == ("all",):
+        return tuple(shipped.systems())
+    return tuple(name for word in systems for name in word.split(",") if name)
 
 
 def path_of(folder: Path, system: str) -> Path:
