@@ -41,6 +41,9 @@ ROWS = {
     "ours3": "row-ours3-relu",
     "full": "row-full-relu",
     "agw": "row-agw",
+    "average_only": "row-average_only",
+    "gem_max": "row-gem_max",
+    "gem_average": "row-gem_average",
 }
 
 
@@ -70,7 +73,7 @@ def recipe() -> None:
         for j, head in enumerate(("v1", "z")):
             axis = axes[2 * i + j]
             for number, (label, run) in enumerate(ROWS.items()):
-                curve = CURVES[f"{run}-{peak}-s0"]
+                curve = CURVES.get(f"{run}-{peak}-s0", {})  # not all at both peaks
                 found = [k for k in curve if k.startswith(f"loss/identity_{head}")]
                 if found:
                     axis.plot(curve["step"], curve[found[0]], f"C{number}", label=label)
