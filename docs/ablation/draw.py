@@ -73,7 +73,7 @@ def recipe() -> None:
         for j, head in enumerate(("v1", "z")):
             axis = axes[2 * i + j]
             for number, (label, run) in enumerate(ROWS.items()):
-                curve = CURVES.get(f"{run}-{peak}-s0", {})  # not all at both peaks
+                curve = CURVES.get(f"{run}-{peak}-s0", {})  # some at one peak only
                 found = [k for k in curve if k.startswith(f"loss/identity_{head}")]
                 if found:
                     axis.plot(curve["step"], curve[found[0]], f"C{number}", label=label)

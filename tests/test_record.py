@@ -1,0 +1,43 @@
+"""What the ablation keeps of a run: means over ten steps, entries by name."""
+
+import importlib.util
+import json
+import pathlib
+
+FILE = pathlib.Path(__file__).parents[1] / "docs" / "ablation" / "record.py"
+spec = importlib.util.spec_from_file_location("record", FILE)
+record = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(record)
+
+
+def test_a_point_is_the_mean_over_ten_steps_however_long_the_lines_are():
+    lines = [
+        {"step": 4, "loss": 1.0, "loss/identity_v1": 5.0, "images_per_second": 9.0},
+        {"step": 10, "loss": 2.0, "loss/identity_v1": 3.0, "images_per_second": 9.0},
+        {"step": 15, "loss": 7.0, "loss/identity_v1": 1.0, "images_per_second": 9.0},
+        {"step": 20, "loss": None, "loss/identity_v1": 2.0, "images_per_second": 9.0},
+        {"step": 23, "loss": 0.0, "loss/identity_v1": 9.0, "images_per_second": 9.0},
+    ]
+    curves = record.means(lines)
+    assert curves["step"] == [10, 20]
+    assert curves["loss"] == [(4 * 1.0 + 6 * 2.0) / 10, None]
+    assert curves["loss/identity_v1"] == [(4 * 5.0 + 6 * 3.0) / 10, 1.5]
+    assert "images_per_second" not in curves
+
+
+def test_an_entry_is_written_anew_under_its_name(tmp_path):
+    path = tmp_path / "runs.json"
+    path.write_text(json.dumps({"about": "x", "runs": [{"run": "b", "steps": 1}]}))
+    for run, steps in (("c", 2), ("a", 3), ("b", 4)):
+        record.put(path, "runs", run, {"run": run, "steps": steps})
+    whole = json.loads(path.read_text())
+    assert whole["about"] == "x"
+    assert [(x["run"], x["steps"]) for x in whole["runs"]] == [
+        ("a", 3),
+        ("b", 4),
+        ("c", 2),
+    ]
+    record.put(tmp_path / "new.json", "runs", "a", {"steps": [1]})
+    assert json.loads((tmp_path / "new.json").read_text())["runs"] == {
+        "a": {"steps": [1]}
+    }
