@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from jreid.config_files import load
+from jreid.data.cluster_sampling import PerCluster
 from jreid.data.datasets import Images
+from jreid.data.pair_sampling import RandomPairs
 from jreid.data.views import modality_of
 
 COUNTS = {"sysu": (22_258, 11_909), "regdb": (2_060, 2_060), "llcm": (16_946, 13_975)}
@@ -19,6 +21,11 @@ ENHANCED = f"{CROP} LinearMix LinearPatches Erase"
 GREYED = "PadCrop Grey Flip LinearMix LinearPatches Erase"  # a border of 0 stays grey
 MIXED = "OneOf Flip PadCrop EraseNormalised"
 SELECT = "EraseNormalised ChannelSelect"
+ON_CAJ = f"{CROP} EraseNormalised", f"{CROP} {SELECT}"
+FLIPPED_FIRST = "Flip PadCrop EraseNormalised"
+CHANNEL_OF_SAAI = "Flip PadCrop RandomChannel EraseNormalised"
+ON_DEEN = "PadCrop Grey Flip EraseNormalised"
+ON_PMT = "Flip EraseNormalised", "Flip OneOf EraseNormalised"
 # spec -> size, P, K, epochs, steps of an epoch, visible and infrared augmentations
 BATCHES = {
     "sysu:rle": ((384, 192), 6, 4, 151, 928, ENHANCED, ENHANCED),
@@ -30,22 +37,13 @@ BATCHES = {
     "regdb:agw": ((288, 144), 8, 4, 81, 65, CROP, CROP),
     "llcm:agw": ((288, 144), 8, 4, 81, 530, *2 * (f"{CROP} EraseNormalised",)),
     "sysu:baseline": ((288, 144), 8, 4, 81, 696, CROP, CROP),
-    "sysu:caj": (
-        *((288, 144), 8, 4, 100, 696),
-        *(f"{CROP} EraseNormalised", f"{CROP} {SELECT}"),
-    ),
-    "regdb:caj": (
-        *((288, 144), 8, 4, 100, 65),
-        *(f"{CROP} EraseNormalised", f"{CROP} {SELECT}"),
-    ),
+    "sysu:caj": ((288, 144), 8, 4, 100, 696, *ON_CAJ),
+    "regdb:caj": ((288, 144), 8, 4, 100, 65, *ON_CAJ),
     "sysu:caj_plus": (
         *((288, 144), 8, 4, 100, 696),
         *(f"{CROP} Grey EraseNormalised", f"{CROP} {SELECT}"),
     ),
-    "regdb:caj_plus": (
-        *((288, 144), 8, 4, 100, 65),
-        *(f"{CROP} EraseNormalised", f"{CROP} {SELECT}"),
-    ),
+    "regdb:caj_plus": ((288, 144), 8, 4, 100, 65, *ON_CAJ),
     "sysu:hctri": ((288, 144), 6, 8, 61, 464, CROP, CROP),
     "regdb:hctri": ((288, 144), 8, 4, 61, 65, CROP, CROP),
     "sysu:hctri_code": ((288, 144), 8, 4, 61, 696, CROP, CROP),
@@ -54,19 +52,10 @@ BATCHES = {
     "regdb:vsd": ((256, 128), 8, 4, 600, 25, "Flip", "Flip"),
     "sysu:mcja": ((384, 192), 8, 16, 140, 246, MIXED, MIXED[6:]),
     "regdb:mcja": ((384, 192), 4, 32, 300, 51, MIXED, MIXED[6:]),
-    "sysu:deen": (
-        *((384, 144), 6, 4, 151, 928),
-        *2 * ("PadCrop Grey Flip EraseNormalised",),
-    ),
-    "llcm:deen": (
-        *((384, 144), 6, 4, 151, 707),
-        *2 * ("PadCrop Grey Flip EraseNormalised",),
-    ),
+    "sysu:deen": ((384, 144), 6, 4, 151, 928, ON_DEEN, ON_DEEN),
+    "llcm:deen": ((384, 144), 6, 4, 151, 707, ON_DEEN, ON_DEEN),
     "sysu:mmn": ((384, 192), 4, 4, 81, 1392, *2 * (f"{CROP} EraseNormalised",)),
-    "sysu:xmodal": (
-        *((256, 128), 12, 4, 120, 464),
-        *2 * ("Flip PadCrop EraseNormalised",),
-    ),
+    "sysu:xmodal": ((256, 128), 12, 4, 120, 464, FLIPPED_FIRST, FLIPPED_FIRST),
     "sysu:cmcen": ((288, 144), 8, 4, 81, 696, CROP, CROP),
     "sysu:bdtr": ((288, 144), 64, 1, 81, 348, CROP, CROP),
     "sysu:tone": ((288, 144), 64, 1, 81, 348, CROP, CROP),  # pairs
@@ -75,6 +64,44 @@ BATCHES = {
     "sysu:mace_like": ((288, 144), 8, 4, 81, 696, CROP, CROP),
     "sysu:dfe_like": ((384, 128), 4, 8, 61, 696, CROP, CROP),
     "sysu:dpmbn_like": ((384, 128), 8, 4, 80, 696, CROP, CROP),
+    "sysu:fbp_like": ((288, 144), 8, 4, 81, 696, CROP, CROP),
+    "sysu:cmcen_adv": ((288, 144), 8, 4, 81, 696, CROP, CROP),
+    "sysu:cmgan": ((288, 144), 8, 4, 81, 696, CROP, CROP),
+    "sysu:cmgan_minmax": ((288, 144), 8, 4, 81, 696, CROP, CROP),
+    "sysu:ddag": ((288, 144), 8, 4, 81, 696, CROP, CROP),
+    "regdb:ddag": ((288, 144), 8, 4, 81, 65, CROP, CROP),
+    "llcm:ddag": ((288, 144), 8, 4, 81, 530, CROP, CROP),
+    "sysu:dscnet": ((288, 144), 6, 4, 200, 928, *ON_CAJ),
+    "sysu:dscnet_paper": ((288, 144), 6, 4, 200, 928, *ON_CAJ),
+    "regdb:dscnet": ((288, 144), 6, 8, 200, 43, *ON_CAJ),
+    # groups of as many images of both modalities: 7 of each identity on SYSU-MM01 here
+    "sysu:mpanet": ((384, 128), 16, 4, 140, 172, FLIPPED_FIRST, FLIPPED_FIRST),
+    "regdb:mpanet": ((256, 128), 12, 5, 140, 34, FLIPPED_FIRST, FLIPPED_FIRST),
+    "sysu:saai": ((288, 144), 10, 4, 160, 276, CHANNEL_OF_SAAI, CHANNEL_OF_SAAI),
+    "regdb:saai": ((288, 144), 4, 4, 160, 103, CHANNEL_OF_SAAI, CHANNEL_OF_SAAI),
+    "sysu:pdm": ((384, 192), 8, 4, 200, 696, *2 * (f"{ON_DEEN} PhaseResidual",)),
+    "sysu:pdm_tri": ((384, 192), 8, 4, 200, 696, *2 * (f"{ON_DEEN} PhaseResidual",)),
+    "sysu:pdm_paper": ((384, 192), 8, 4, 150, 696, *2 * (f"{ON_DEEN} PhaseResidual",)),
+    "regdb:pdm": ((384, 192), 8, 4, 200, 65, *2 * (f"{ON_DEEN} PhaseResidual",)),
+    "llcm:pdm": ((384, 192), 8, 4, 200, 530, *2 * (f"{ON_DEEN} PhaseResidual",)),
+    "sysu:pmt": ((256, 128), 8, 4, 24, 696, *ON_PMT),
+    "regdb:pmt": ((256, 128), 8, 4, 36, 65, *ON_PMT),
+    # visible and infrared clusters, images of each; two stages
+    "sysu:adca": ((288, 144), (8, 16), 16, 100, 200, *ON_CAJ),
+    "regdb:adca": ((288, 144), (8, 16), 16, 100, 100, *ON_CAJ),
+    "sysu:pgm": ((288, 144), (8, 16), 16, 100, 200, *ON_CAJ),
+    "regdb:pgm": ((288, 144), (8, 16), 16, 60, 100, *ON_CAJ),
+    # the generators' images; epochs of all phases
+    "sysu:aligngan": ((128, 128), 4, 4, 251, 100, "Flip", "Flip"),
+    "sysu:jsia": ((256, 128), 3, 3, 650, 200, "Flip", "Flip"),
+    "sysu:jsia_paper": ((256, 128), 3, 3, 150, 200, "Flip", "Flip"),
+    # two pairs to translate and two as negatives, 200 and 100 thousand steps
+    "sysu:hicmd": ((256, 128), 4, 1, 200, 1000, "Flip", "Flip"),
+    "regdb:hicmd": ((256, 128), 4, 1, 100, 1000, "Flip", "Flip"),
+    "sysu:d2rl_like": ((256, 128), 8, 4, 136, 696, CROP, CROP),
+    "regdb:d2rl_like": ((256, 128), 8, 4, 280, 65, CROP, CROP),
+    "sysu:mtgan_like": ((256, 128), 8, 4, 128, 696, CROP, CROP),
+    "regdb:mtgan_like": ((256, 128), 8, 4, 200, 65, CROP, CROP),
 }
 CHANNELS = "views.channel.device.1.channels", "views.infrared.device.1.channels"
 GREYS = "views.channel.device.1.grey", "views.infrared.device.1.grey"
@@ -85,17 +112,101 @@ ERASED_BY_TORCHVISION = {
     f"{ERASED}.aspect": (0.3, 3.3),
     f"{ERASED}.aspect_law": "log-uniform",
 }
-CAJ = {
+VIEWS_OF_CAJ = {
     f"{ERASED}.area": (0.02, 0.4),
     f"{ERASED}.value": (0.4914, 0.4822, 0.4465),
     **dict(zip(CHANNELS, (1.0, 0.75), strict=True)),
     "views.channel.same_image_as": "visible",
+}
+CAJ = VIEWS_OF_CAJ | {
     "objective.triplet.limit": 88.0,
     "objective.divergence.temperature": 3.0,
     "objective.divergence.weight": 0.0,
 }
 SGD = {"weight_decay": 5e-4, "momentum": 0.9, "nesterov": True}
 ADAM = {"weight_decay": 5e-4, "beta1": 0.9, "beta2": 0.999}
+DECAYS = {"hicmd": 1e-4, "pmt": 1e-4}
+# of players that have an Adam of their own: its decay
+DECAYS_OF_PLAYERS = {
+    "aligngan": 0.0,
+    "mtgan_like": 0.0,
+    "d2rl_like": 1e-4,
+    "hicmd": 1e-4,
+    "jsia": 1e-4,
+    "jsia_paper": 1e-4,
+}
+CMGAN = {
+    "network.stems": ("any",),
+    "network.trunk.last_stride": 2,
+    "network.branches.0.neck": False,
+    "network.branches.0.classifier.hidden": (512,),
+    "network.discriminators.modality.hidden": (1000, 500),
+    "network.discriminators.modality.outputs": 2,
+    "network.discriminators.modality.reversal": 0.05,
+    "objective.triplet.margin": 1.4,
+}
+DSCNET = VIEWS_OF_CAJ | {
+    f"{ERASED}.p": 0.5,
+    "objective.triplet.margin": 0.3,
+    "objective.divergence.student": 0,
+    "objective.divergence.teacher": 2,
+    "objective.divergence.temperature": 3.0,
+    "embedding.flip": False,
+}
+GENERATORS_OF_ALIGNGAN = {
+    "network.generator.channels": 64,
+    "network.generator.blocks": 4,
+    "network.discriminator.channels": 64,
+    "network.discriminator.levels": 4,
+}
+JSIA = {
+    "network.trunk.stem_relu": False,
+    "network.size": (128, 64),
+    "network.style.channels": 32,
+    "network.style.halvings": 4,
+    "network.style.features": 128,
+    "network.decoder.blocks": 2,
+    "network.decoder.hidden": 256,
+    "network.discriminator.channels": 32,
+    "network.discriminator.levels": 4,
+    "players.encoder.sampling.identities": 16,
+    "players.encoder.sampling.images": 4,
+    "players.encoder.objective.identity.smoothing": 0.1,
+    "players.encoder.objective.triplet.margin": 0.3,
+    "players.discriminators.objective.fake.target": 0.0,
+}
+JITTER = "brightness", "contrast", "saturation", "hue"
+CLUSTERS = {
+    "between_epochs.samples": 4,
+    "between_epochs.k1": 30,
+    "between_epochs.k2": 6,
+    "objective.visible.temperature": 0.05,
+    "objective.infrared.temperature": 0.05,
+    "embedding.flip": True,
+}
+BOTH_OF_PDM = ("features.v1", 1.0), ("features.v2", 1.0)
+PDM = {
+    "views.visible.pipe.1.p": 0.5,
+    f"{ERASED}.p": 0.5,
+    f"{ERASED}.value": (0.485, 0.456, 0.406),
+    "views.visible.device.1.strength": 0.8,
+    "views.infrared.device.1.strength": 0.8,
+    "network.trunk.before.4.dropout": 0.01,
+    "network.trunk.before.4.between.reduction": 16,
+    "network.trunk.before.4.between.kernel": 49,
+    "network.trunk.after.1.folded": True,
+    "network.branches.1.pool.prototypes": 10,
+    "network.branches.1.pool.size": (24, 12),
+    "objective.triplet.on": "features.v1",
+    "objective.triplet.margin": 0.3,
+    "objective.pair_mining.on": BOTH_OF_PDM,
+    "objective.pair_mining.margin": 0.2,
+    "objective.centres.on": "features.v2",
+    "objective.centres.inner": 0.01,
+    "objective.centres.outer": 0.7,
+    "embedding.flip": True,
+    "embedding.features": 0.0,
+}
 # spec -> fields by their paths
 NUMBERS = {
     "sysu:rle": {
@@ -201,8 +312,51 @@ NUMBERS = {
         "views.any.device.0.value": (0.0, 0.0, 0.0),
         "evaluation.draw": "official",
     },
-    "sysu:mpanet": ERASED_BY_TORCHVISION | {f"{ERASED}.value": (0.0, 0.0, 0.0)},
-    "sysu:saai": ERASED_BY_TORCHVISION | {f"{ERASED}.value": "noise"},
+    "sysu:mpanet": ERASED_BY_TORCHVISION
+    | {
+        f"{ERASED}.value": (0.0, 0.0, 0.0),
+        "views.visible.pipe.1.fill": 127,
+        "network.stems": ("any",),
+        "network.trunk.last_stride": 1,
+        "network.trunk.after.3.reduction": 16,
+        "network.trunk.after.4.reduction": 16,
+        "network.branches.0.pool.masks": 6,
+        "objective.centres.inner": 0.0,
+        "objective.centres.outer": 0.7,
+        "objective.teacher.form": "divergence",
+        "memory.rate": 0.2,
+        "memory.falls": 100,
+    },
+    "sysu:saai": ERASED_BY_TORCHVISION
+    | {
+        f"{ERASED}.value": "noise",
+        "views.visible.pipe.1.fill": "symmetric",
+        "views.visible.pipe.2.p": 3 / 11,
+        "views.infrared.pipe.2.p": 3 / 11,
+        "network.stems": ("any",),
+        "network.trunk.last_stride": 1,
+        "network.trunk.after.3.reduction": 16,
+        "network.branches.0.pool.prototypes": 7,
+        "network.branches.0.pool.size": (18, 9),
+        "network.branches.0.neck_of": "modality",
+        "objective.centres.inner": 0.01,
+        "objective.centres.outer": 0.7,
+        "objective.teacher.form": "cross_entropy",
+        "memory.rate": 0.02,
+        "memory.falls": 100,
+    },
+    "regdb:saai": {
+        "network.trunk.after": {},
+        "network.branches.0.pool.prototypes": 7,
+        "memory.rate": 0.02,
+    },
+    "sysu:saai_paper": {"network.branches.0.pool.prototypes": 6, "memory.rate": 0.2},
+    "regdb:saai_paper": {"network.branches.0.pool.prototypes": 7, "memory.rate": 0.2},
+    "sysu:pdm": PDM | {f"{ERASED}.area": (0.2, 0.8), "network.trunk.stages": 4},
+    "sysu:pdm_paper": PDM | {f"{ERASED}.area": (0.2, 0.8)},
+    "sysu:pdm_tri": PDM | {"objective.triplet.on": BOTH_OF_PDM},
+    "regdb:pdm": {f"{ERASED}.area": (0.02, 0.4), "network.trunk.stages": 3},
+    "llcm:pdm": {f"{ERASED}.area": (0.02, 0.4), "network.trunk.stages": 4},
     "sysu:deen": {
         f"{ERASED}.aspect_law": "uniform",
         f"{ERASED}.area": (0.2, 0.8),
@@ -266,10 +420,45 @@ NUMBERS = {
         "objective.contrastive.margin": 0.5,
         "objective.contrastive.normalise": "row",
     },
-    "sysu:adca": {"between_epochs.eps": 0.6},
-    "regdb:adca": {"between_epochs.eps": 0.3},
-    "sysu:pgm": {"between_epochs.eps": 0.6},
-    "regdb:pgm": {"between_epochs.eps": 0.3},
+    "sysu:adca": VIEWS_OF_CAJ
+    | CLUSTERS
+    | {
+        "network.trunk.after": {},
+        "between_epochs.eps": 0.6,
+        "between_epochs.aggregate_from": 50,
+        "between_epochs.alike": 0.5,
+        "between_epochs.keep": 0.1,
+        "memory.keep": 0.1,
+        "phases.0.epochs": 50,
+        "phases.1.epochs": 50,
+    },
+    "regdb:adca": {"between_epochs.eps": 0.3, "memory.keep": 0.1},
+    "sysu:pgm": VIEWS_OF_CAJ
+    | CLUSTERS
+    | {
+        "between_epochs.eps": 0.6,
+        "between_epochs.aggregate_from": -1,
+        "between_epochs.match_from": 50,
+        "memory.keep": 0.2,
+        "memory.hardest": True,
+        "memory.cross_from": 50,
+        "objective.cross.cross_from": 50,
+        "objective.cross.temperature": 0.05,
+        "phases.0.epochs": 50,
+        "phases.1.epochs": 50,
+        **{f"views.channel.pipe.2.{kind}": 0.5 for kind in JITTER},
+        **{f"phases.0.views.infrared.pipe.2.{kind}": 0.5 for kind in JITTER},
+    },
+    "regdb:pgm": {
+        "between_epochs.eps": 0.3,
+        "between_epochs.match_from": 30,
+        "memory.keep": 0.2,
+        "memory.hardest": False,
+        "memory.cross_from": 30,
+        "objective.cross.cross_from": 30,
+        "phases.0.epochs": 30,
+        "phases.1.epochs": 30,
+    },
     "sysu:tone_batch": {"objective.contrastive.normalise": "batch"},
     "sysu:hcml": {
         "after_training.dimensions": 600,
@@ -300,6 +489,151 @@ NUMBERS = {
         "network.branches.7.project.features": 256,
         "objective.triplet.margin": 1.2,
     },
+    "sysu:fbp_like": {
+        "network.trunk.after": {},
+        "network.branches.1.pool.prototypes": 6,
+        "network.discriminators.modality.hidden": (1000, 500),
+        "network.discriminators.modality.outputs": 2,
+        "network.discriminators.modality.reversal": 0.05,
+        "objective.triplet.margin": 0.3,
+        "objective.triplet_cross.margin": 0.3,
+        "objective.triplet_within.margin": 0.3,
+        "objective.triplet_within.reduction": "sum",
+    },
+    "sysu:cmgan": CMGAN,
+    "sysu:cmgan_minmax": {
+        "network.discriminators.modality.reversal": 0.05,
+        "players.encoder.objective.triplet.margin": 1.4,
+    },
+    "sysu:cmcen_adv": {
+        "network.trunk.before.3.threshold": 0.7,
+        "network.discriminators.modality.hidden": (1024, 512),
+        "network.discriminators.modality.outputs": 1,
+        "network.discriminators.modality.reversal": 0.05,
+        "objective.centres.on": "logits.v1",
+        "objective.centres.margin": 0.1,
+        "objective.centres.normalise": False,
+        "objective.triplet.form": "agw",
+    },
+    "sysu:ddag": {
+        "network.trunk.after": {},
+        "network.branches.1.pool.parts": 3,
+        "network.graph.heads": 4,
+        "network.graph.features": 512,
+        "network.graph.slope": 0.2,
+        "network.graph.dropout": 0.2,
+        "objective.triplet.margin": 0.3,
+        "embedding.names": ("parts",),
+    },
+    "sysu:dscnet": DSCNET | {"objective.triplet.on": "features.v1"},
+    "sysu:dscnet_paper": DSCNET | {"network.stem_maps": True},
+    "sysu:pmt": {
+        f"{ERASED}.p": 0.5,
+        f"{ERASED}.value": (0.485, 0.456, 0.406),
+        "views.infrared.device.0.value": (0.485, 0.456, 0.406),
+        "views.infrared.pipe.1.choices.0.brightness": 0.3,
+        "views.infrared.pipe.1.choices.0.contrast": 0.3,
+        "views.infrared.pipe.1.choices.0.saturation": 0.0,
+        "views.infrared.pipe.1.choices.0.hue": 0.0,
+        "views.infrared.pipe.1.choices.1.kernel": 21,
+        "views.infrared.pipe.1.choices.1.sigma": (0.1, 3.0),
+        "network.size": (256, 128),
+        "network.patch": 16,
+        "network.stride": 12,
+        "network.drop_path": 0.1,
+        "network.dropout": 0.03,
+        "objective.triplet.margin": 0.1,
+        "phases.0.epochs": 6,
+        "phases.0.views.visible.pipe.1.p": 1.0,  # grey
+        "phases.0.objective.triplet.margin": 0.1,
+        "phases.0.objective.triplet.reduction": "sum",
+        "phases.1.epochs": 18,
+    },
+    "regdb:pmt": {"phases.0.epochs": 6, "phases.1.epochs": 30},
+    "sysu:aligngan": GENERATORS_OF_ALIGNGAN
+    | {
+        "phases.0.epochs": 50,
+        "phases.1.epochs": 100,
+        "phases.2.epochs": 101,
+        "network.size": (384, 192),
+        "network.features": 256,
+        "network.dropout": 0.5,
+        "network.trunk.last_stride": 1,
+        **{
+            f"players.{player}.sampling.{field}": number
+            for player in ("encoder", "encoder_alone")
+            for field, number in (("identities", 18), ("images", 4))
+        },
+        **{
+            f"players.{player}.objective.triplet.margin": 1.0
+            for player in ("encoder", "encoder_alone", "generators", "generators_alone")
+        },
+        "players.infrared.objective.fake.target": 0.0,
+        "players.infrared.objective.fake.on": tuple(
+            (f"judgements.{kind}", 0.25)
+            for kind in ("wrong", "real_with_made", "made_with_real", "made")
+        ),
+        "players.visible.objective.fake.on": (("judgements.made", 1.0),),
+        "players.encoder.objective.fool.on": "judgements.real_with_made",
+        "players.encoder.objective.fool.target": 1.0,
+    },
+    "sysu:mtgan_like": GENERATORS_OF_ALIGNGAN
+    | {
+        "phases.0.epochs": 8,
+        "phases.0.sampling.identities": 4,
+        "phases.0.sampling.images": 4,
+        "phases.1.epochs": 120,
+        "network.trunk.last_stride": 1,
+        "players.visible.objective.fake.target": 0.0,
+        "players.encoder.objective.identity.smoothing": 0.1,
+        "players.encoder.objective.identity.on": tuple(
+            (f"logits.{branch}", 1.0) for branch in ("own", "made", "mean")
+        ),
+        "players.encoder.objective.triplet.margin": 0.3,
+        "embedding.names": ("mean",),
+    },
+    "regdb:mtgan_like": {"phases.0.epochs": 80, "phases.1.epochs": 120},
+    "sysu:d2rl_like": {
+        "phases.0.epochs": 16,
+        "phases.0.sampling.identities": 4,
+        "phases.0.sampling.images": 4,
+        "phases.1.epochs": 70,
+        "phases.2.epochs": 50,
+        "network.size": (128, 64),
+        "network.coder.channels": 64,
+        "network.coder.blocks": 4,
+        "network.discriminator.channels": 64,
+        "network.discriminator.levels": 4,
+        "players.discriminators.objective.fake.target": 0.0,
+        "players.reid.objective.triplet.margin": 0.3,
+        "players.generators.objective.triplet.margin": 0.3,
+    },
+    "regdb:d2rl_like": {"phases.0.epochs": 160, "phases.1.epochs": 70},
+    "sysu:hicmd": {
+        "network.prototype.channels": 32,
+        "network.prototype.blocks": 4,
+        "network.decoder.hidden": 512,
+        "network.discriminator.channels": 32,
+        "network.discriminator.blocks": 4,
+        "network.hidden": 2048,
+        "network.features": 1024,
+        "network.dropout": 0.5,
+        "network.erase.p": 0.5,
+        "network.erase.value": (0.0, 0.0, 0.0),
+        "players.discriminators.objective.fake.target": 0.0,
+        **{
+            f"players.{player}.objective.triplet.{field}": number
+            for player in ("generators", "reid")
+            for field, number in (("margin", 0.5), ("pull", 1.0))
+        },
+    },
+    "sysu:jsia": JSIA
+    | {
+        "phases.0.epochs": 600,
+        "phases.1.epochs": 50,
+        "network.reconstructs": "visible",
+    },
+    "sysu:jsia_paper": JSIA | {"phases.0.epochs": 100, "phases.1.epochs": 50},
 }
 
 
@@ -320,15 +654,22 @@ def augmented(config, modality):
     return " ".join(type(part).__name__ for part in (*pipe, *view.device))
 
 
+def drawn_by(sampling):
+    """Identities and images of each; pairs; or clusters of both modalities."""
+    if isinstance(sampling, RandomPairs):
+        return sampling.pairs, 1
+    if isinstance(sampling, PerCluster):
+        return (sampling.visible, sampling.infrared), sampling.images
+    return sampling.identities, sampling.images
+
+
 @pytest.mark.parametrize("spec", BATCHES)
 def test_batches_and_augmentations(spec):
     config, sampling = load(spec), load(spec).sampling
     steps = config.steps_per_epoch or sampling.steps_per_epoch(
         images(spec.partition(":")[0])
     )
-    drawn = (getattr(sampling, "pairs", 0), 1)
-    if not drawn[0]:
-        drawn = sampling.identities, sampling.images
+    drawn = drawn_by(sampling)
     found = config.size, *drawn, config.schedule.epochs, steps
     names = (augmented(config, m) for m in ("visible", "infrared"))
     assert (*found, *names) == BATCHES[spec]
@@ -338,8 +679,20 @@ def test_batches_and_augmentations(spec):
                 assert getattr(part, "pixels", 10) == 10
                 assert type(part).__name__ != "Flip" or part.p == 0.5
     optimizer, own = config.optimizer, type(config.optimizer).__name__
+    decay = DECAYS.get(spec.partition(":")[2], 5e-4)
     for field, value in (SGD if own == "SGD" else ADAM).items():
-        assert getattr(optimizer, field) == value, field
+        expected = decay if field == "weight_decay" else value
+        assert getattr(optimizer, field) == expected, field
+
+
+@pytest.mark.parametrize("system", DECAYS_OF_PLAYERS)
+def test_optimisers_of_players_that_make_and_judge_images(system):
+    players = load(f"sysu:{system}").players.values()
+    own = [player.optimizer for player in players if player.optimizer]
+    assert own
+    for optimizer in own:
+        assert (optimizer.beta1, optimizer.beta2) == (0.5, 0.999)
+        assert optimizer.weight_decay == DECAYS_OF_PLAYERS[system]
 
 
 def value_at(holder, path):
