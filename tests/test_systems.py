@@ -1,5 +1,6 @@
 """The published systems: parameters, learning rates, what differs between data sets."""
 
+import collections
 import importlib
 import pkgutil
 import re
@@ -16,8 +17,9 @@ from jreid import parts
 from jreid.config_files import load
 from jreid.config_json import from_json, to_json
 from jreid.models.modules.keys import WeightKeys
+from jreid.training.build import schedules
 from jreid.training.optimizers import lr_factor
-from jreid.training.plan import plan, schedule_of_run
+from jreid.training.plan import plan
 
 # conv1, bn1 and the four stages of a ResNet-50; the second modality's conv1 and bn1
 RESNET, STEM = 23_508_032, 9_536
@@ -96,7 +98,6 @@ PARAMETERS = {
     # 346,112 for prototypes and positions, two necks and three classifiers of 16,384
     "sysu:saai": 43_990_080,
     "sysu:saai_paper": 41_552_960,
-    # DEEN's and 25,990 in the attentions, 610,304 and a head of 22,528 for the parts
     # two stems; the global head; prototypes, positions, neck, classifiers and scores
     "sysu:fbp_like": 23_508_032
     + 9_536
@@ -106,39 +107,61 @@ PARAMETERS = {
     + 6 * 395 * 2048
     + 6
     + 2_550_502,
+    # DEEN's and 25,990 in the attentions, 610,304 and a head of 22,528 for the parts
     "sysu:pdm": 51_617_702,
+    "sysu:pdm_tri": 51_617_702,
     # patches, class token, 211 positions, twelve blocks, two norms, classifier
     "sysu:pmt": 590_592 + 768 * 212 + 12 * 7_087_872 + 2 * 1_536 + 395 * 768,
     "regdb:pdm": 15_755_942,
 }
 
 
-# of these, those that learn at a tenth of the rate: what is pretrained, and what stands
-# within it
-AT_A_TENTH = {
-    "sysu:rle": RESNET + STEM,
-    "regdb:rle": 8_543_296 + STEM,  # without layer 4
-    "sysu:agw": RESNET + STEM + 28_687,
-    "sysu:baseline": RESNET + STEM,
-    "sysu:caj": RESNET + STEM + 28_687,
-    "sysu:caj_plus": RESNET + STEM + 28_687,
-    "sysu:hctri": RESNET + STEM + 215_808,  # two layers 1
-    "sysu:hc": 2 * RESNET,
-    "sysu:mcja": 0,
+# of these, those that learn at another share of their optimiser's rate: what is
+# pretrained, and what stands within it
+SLOWER = {
+    "sysu:rle": {0.1: RESNET + STEM},
+    "regdb:rle": {0.1: 8_543_296 + STEM},  # without layer 4
+    "sysu:agw": {0.1: RESNET + STEM + 28_687},
+    "sysu:baseline": {0.1: RESNET + STEM},
+    "sysu:caj": {0.1: RESNET + STEM + 28_687},
+    "sysu:caj_plus": {0.1: RESNET + STEM + 28_687},
+    "sysu:dscnet": {0.1: RESNET + STEM + 28_687},
+    "sysu:hctri": {0.1: RESNET + STEM + 215_808},  # two layers 1
+    "sysu:hc": {0.1: 2 * RESNET},
     # the expansion, and the fusions after three stages
-    "sysu:deen": RESNET + STEM + 14_682_112 + 63_264 + 594_048 + 2_367_744,
-    "sysu:mmn": RESNET + STEM + 22,  # adapters
-    "sysu:xmodal": 0,
-    "sysu:cmcen": 25_803_925 - 4_096 - 395 * 2048,
-    "sysu:bdtr": RESNET + STEM,
-    "sysu:tone": RESNET + STEM,
-    "sysu:hcml": RESNET + STEM,
-    "sysu:mac_like": RESNET + STEM,
-    "sysu:mace_like": RESNET + STEM,
-    "sysu:dfe_like": RESNET,
-    "sysu:dpmbn_like": 0,
+    "sysu:deen": {0.1: RESNET + STEM + 14_682_112 + 63_264 + 594_048 + 2_367_744},
+    "regdb:deen": {0.1: 13_094_176 - 2 * 1_024 - 206 * 1_024},
+    # all but the first neck and classifier; but for both of them
+    "sysu:pdm": {0.1: 51_617_702 - 4_096 - 395 * 2048 - 22_528},
+    "sysu:pdm_tri": {0.1: 51_617_702 - 4_096 - 395 * 2048 - 45_056 - 395 * 22_528},
+    "regdb:pdm": {0.1: 15_755_942 - 2 * 1_024 - 206 * 1_024 - 11 * 1_024},
+    "sysu:mmn": {0.1: RESNET + STEM + 22},  # adapters
+    "sysu:cmcen": {0.1: 25_803_925 - 4_096 - 395 * 2048},
+    # the adversary as well
+    "sysu:cmcen_adv": {0.1: 25_803_925 - 4_096 - 395 * 2048 + 2_623_489},
+    "sysu:cmgan": {0.1: RESNET + 1_251_723},  # not the adversary
+    "sysu:bdtr": {0.1: RESNET + STEM},
+    "sysu:tone": {0.1: RESNET + STEM},
+    "sysu:hcml": {0.1: RESNET + STEM},
+    "sysu:mac_like": {0.1: RESNET + STEM},
+    "sysu:mace_like": {0.1: RESNET + STEM},
+    "sysu:dfe_like": {0.1: RESNET},
+    "sysu:ddag": {0.1: RESNET + STEM},  # neither parts nor graph
+    # and prototypes, positions and scores
+    "sysu:fbp_like": {0.1: RESNET + STEM, 0.01: (6 + 162) * 2048 + 6},
+    "sysu:aligngan": {0.1: RESNET},  # the encoder, not the embedder
+    "sysu:hicmd": {0.01: 1},  # prototype's share against style's
+    "sysu:pmt": {0.5: 590_592 + 12 * 7_087_872},  # patches and blocks
 }
 QUICK = ("sysu:agw", "regdb:rle", "sysu:mmn", "sysu:pmt")
+
+
+def groups_of(config, name):
+    """The groups of the optimiser that moves the parameter."""
+    for player in config.players.values():
+        if player.optimizer and re.match(player.params, name):
+            return player.optimizer.groups
+    return config.optimizer.groups
 
 
 @pytest.mark.parametrize("spec", slow_but(PARAMETERS, quick=QUICK))
@@ -150,27 +173,29 @@ def test_parameters_are_those_of_the_released_networks(spec):
     count = sum(leaf.size for _, leaf in leaves)
     frozen = sum(leaf.size for path, leaf in leaves if "'neck'" in str(path))
     assert count + frozen == PARAMETERS[spec]
-    if spec in AT_A_TENTH:
-        factors = {1: 0, 0.1: 0}
-        for path, leaf in leaves:
-            name = "/".join(str(key.key) for key in path)
-            factors[lr_factor(config.optimizer.groups, name)] += leaf.size
-        assert factors[0.1] == AT_A_TENTH[spec] and sum(factors.values()) == count
+    factors = collections.Counter()
+    for path, leaf in leaves:
+        name = "/".join(str(key.key) for key in path)
+        factors.update({lr_factor(groups_of(config, name), name): leaf.size})
+    slower = {factor: size for factor, size in factors.items() if factor != 1}
+    assert slower == SLOWER.get(spec, {})
 
 
-AGW = {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 79: 0.01}
+AGW = {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}
+DSCNET = {**AGW, 39: 0.1, 40: 0.03, 49: 0.03, 80: 0.01, 199: 0.01}
+SAAI = {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 159: 0.01}
+PDM = {0: 0.1, 9: 1, 19: 1, 20: 0.1, 79: 0.1, 80: 0.01, 199: 0.01}
+RLE = {0: 0.1, 9: 1, 19: 1, 20: 0.1, 79: 0.1, 80: 0.01, 119: 0.01, 120: 0.001}
+XMODAL = {0: 0.109, 9: 1, 38: 1, 39: 0.1, 68: 0.1, 69: 0.01, 119: 0.01}
 # spec -> peak, and factors by epoch, from 0: the epoch, and the one before each change
 RATES = {
-    "sysu:rle": (
-        0.1,
-        {0: 0.1, 9: 1, 19: 1, 20: 0.1, 79: 0.1, 80: 0.01, 119: 0.01, 120: 0.001},
-    ),
+    "sysu:rle": (0.1, RLE | {150: 0.001}),
     "sysu:rle_paper": (0.1, {0: 0.1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 150: 0.01}),
     "sysu:strong": (0.1, {0: 0.1, 19: 1, 20: 0.1, 80: 0.01, 120: 0.001, 150: 0.001}),
-    "sysu:agw": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
+    "sysu:agw": (0.1, AGW),
     "sysu:caj": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 50: 0.01, 99: 0.01}),
     "sysu:hctri": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 60: 0.01}),
-    "sysu:baseline": (0.1, AGW | {80: 0.01}),
+    "sysu:baseline": (0.1, AGW),
     "sysu:caj_plus": (0.1, AGW | {99: 0.01}),
     "regdb:hctri": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 60: 0.01}),
     "sysu:hctri_code": (0.1, {0: 0.1, 9: 1, 20: 0.1, 49: 0.1, 50: 0.01, 60: 0.01}),
@@ -187,31 +212,19 @@ RATES = {
         0.01,
         {0: 1, 39: 1, 40: 0.1, 59: 0.1, 60: 0.01, 79: 0.01},
     ),
-    "sysu:xmodal_released": (3.5e-4, {0: 0.109, 9: 1, 38: 1, 39: 0.1, 69: 0.01}),
+    "sysu:xmodal_released": (3.5e-4, XMODAL),
     "sysu:hc": (0.01, {0: 1, 29: 1, 30: 0.1, 59: 0.1, 60: 0.01}),
     "sysu:vsd": (2.6e-4, {0: 0.109, 9: 1, 208: 1, 209: 0.1, 599: 0.1}),
     "sysu:mcja": (3.5e-4, {0: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 139: 0.01}),
     "regdb:mcja": (3.5e-4, {0: 1, 299: 1}),
-    "sysu:deen": (0.1, {0: 0.1, 19: 1, 20: 0.1, 79: 0.1, 80: 0.01, 120: 0.01}),
+    "sysu:deen": (0.1, {0: 0.1, 19: 1, 20: 0.1, 79: 0.1, 80: 0.01, 150: 0.01}),
     "sysu:mmn": (0.1, {0: 0.1, 19: 1, 20: 0.1, 50: 0.01, 80: 0.01}),
-    "sysu:xmodal": (3.5e-4, {0: 0.109, 9: 1, 38: 1, 39: 0.1, 68: 0.1, 69: 0.01}),
+    "sysu:xmodal": (3.5e-4, XMODAL),
     "sysu:cmcen": (0.1, {0: 0.1, 9: 1, 10: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
     "sysu:cmcen_adv": (0.1, {0: 0.1, 9: 1, 10: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
-    "sysu:ddag": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
-    "sysu:dscnet": (
-        0.1,
-        {
-            0: 0.1,
-            9: 1,
-            19: 1,
-            20: 0.1,
-            39: 0.1,
-            40: 0.03,
-            49: 0.03,
-            50: 0.01,
-            199: 0.01,
-        },
-    ),
+    "sysu:ddag": (0.1, AGW),
+    "sysu:dscnet": (0.1, DSCNET),
+    "sysu:dscnet_paper": (0.1, DSCNET),
     "sysu:aligngan": (0.2, {0: 1, 49: 1, 50: 1, 199: 1, 200: 0.1, 250: 0.1}),
     "sysu:d2rl_like": (
         3.5e-4,
@@ -225,8 +238,9 @@ RATES = {
     "regdb:hicmd": (1e-3, {24: 1, 25: 0.5, 49: 0.5, 50: 0.25, 75: 0.125, 99: 0.125}),
     "sysu:jsia": (4.5e-4, {0: 1, 599: 1, 629: 1, 630: 0.1, 649: 0.1}),
     "sysu:jsia_paper": (4.5e-4, {0: 1, 99: 1, 129: 1, 130: 0.1, 149: 0.1}),
-    "sysu:cmgan": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 80: 0.01}),
-    "sysu:fbp_like": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01}),
+    "sysu:cmgan": (0.1, AGW),
+    "sysu:cmgan_minmax": (0.1, AGW),
+    "sysu:fbp_like": (0.1, AGW),
     "sysu:mtgan_like": (
         3.5e-4,
         {0: 1, 7: 1, 17: 1, 47: 1, 48: 0.1, 77: 0.1, 78: 0.01, 127: 0.01},
@@ -234,14 +248,13 @@ RATES = {
     "regdb:mtgan_like": (3.5e-4, {79: 1, 119: 1, 120: 0.1, 150: 0.01, 199: 0.01}),
     "sysu:mpanet": (3.5e-4, {0: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 139: 0.01}),
     "regdb:mpanet": (3.5e-4, {0: 1, 109: 1, 110: 0.1, 139: 0.1}),
-    "sysu:saai": (
-        3.5e-4,
-        {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 159: 0.01},
-    ),
-    "sysu:pdm": (0.1, {0: 0.1, 9: 1, 19: 1, 20: 0.1, 79: 0.1, 80: 0.01, 199: 0.01}),
+    "sysu:saai": (3.5e-4, SAAI),
+    "sysu:saai_paper": (3.5e-4, SAAI),
+    "sysu:pdm": (0.1, PDM),
+    "sysu:pdm_tri": (0.1, PDM),
     "sysu:adca": (
         3.5e-4,
-        {0: 1, 19: 1, 20: 0.1, 40: 0.01, 49: 0.01, 50: 1, 69: 1, 70: 0.1, 90: 0.01},
+        {0: 1, 19: 1, 20: 0.1, 40: 0.01, 49: 0.01, 50: 1, 69: 1, 70: 0.1, 99: 0.01},
     ),
     "regdb:pgm": (
         3.5e-4,
@@ -260,7 +273,26 @@ RATES = {
         },
     ),
     "regdb:pmt": (3e-4, {0: 0.34, 1: 0.67, 8: 0.505 + 0.495 * 0.5**0.5, 35: 0.01}),
-    "sysu:pdm_paper": (0.1, {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01}),
+    "sysu:pdm_paper": (
+        0.1,
+        {0: 0.1, 9: 1, 79: 1, 80: 0.1, 119: 0.1, 120: 0.01, 149: 0.01},
+    ),
+}
+# peaks of players whose optimiser is their own; their factors are the run's
+PEAKS = {
+    "aligngan": {
+        **dict.fromkeys(("generators_alone", "generators"), 2e-4),
+        **dict.fromkeys(("visible_alone", "infrared_alone"), 2e-4),
+        **dict.fromkeys(("visible", "infrared"), 2e-4),
+    },
+    "mtgan_like": dict.fromkeys(("generators", "visible", "infrared"), 2e-4),
+    "d2rl_like": dict.fromkeys(
+        ("generators_alone", "generators", "discriminators"), 1e-4
+    ),
+    "hicmd": {"discriminators": 1e-4, "generators": 1e-4},
+    "jsia": {"discriminators": 1e-4, "generators": 1e-4},
+    "jsia_paper": {"discriminators": 2e-4, "generators": 2e-4},
+    "cmgan_minmax": {"encoder": 0.01, "discriminator": 0.1},
 }
 
 
@@ -268,12 +300,20 @@ RATES = {
 def test_learning_rates_by_epoch(spec):
     config = load(spec)
     peak, factors = RATES[spec]
-    assert config.optimizer.lr == peak and max(factors) < config.schedule.epochs
+    assert config.optimizer.lr == peak and max(factors) == config.schedule.epochs - 1
     config.steps_per_epoch = 7
-    rate = schedule_of_run(config.schedule, plan(config, None), peak)
+    peaks = dict.fromkeys(config.players or [""], peak)
+    peaks |= PEAKS.get(spec.partition(":")[2], {})
+    rates = schedules(config, plan(config, None))
+    assert rates.keys() == peaks.keys()
     for epoch, factor in factors.items():
         for step in (7 * epoch, 7 * epoch + 6):
-            np.testing.assert_allclose(rate(step), peak * factor, rtol=1e-6)
+            for name, rate in rates.items():
+                np.testing.assert_allclose(rate(step), peaks[name] * factor, rtol=1e-6)
+
+
+def test_learning_rates_of_all_systems_are_looked_at():
+    assert {spec.partition(":")[2] for spec in RATES} == {*narrow.NAMES}
 
 
 @pytest.mark.parametrize("name", narrow.NAMES)
