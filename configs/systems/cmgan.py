@@ -15,12 +15,12 @@ times the rate. Ours draws eight identities and takes the hardest images, where 
 re-implementation has single images at random; images, schedule and test are AGW's,
 but for bilinear resizing.
 
-`cmgan` is one descent through a gradient reversal. `cmgan_minmax` is the same game of
-two players with an optimiser each, encoder first, and the discriminator answers the
-encoder that has just moved. The re-implementation instead changes the sign of its whole
-loss, identity and triplets with it, in every fifth epoch: it diverges, and is not
-offered. Images of 288 x 144 in place of its crops. On RegDB and LLCM, where nothing is
-published, it is the same.
+`cmgan` is one descent through a gradient reversal. `cmgan_minmax` stands here for the
+same game of two players with an optimiser each, encoder first, and the discriminator
+answers the encoder that has just moved. It is not the re-implementation's minimax,
+which changes the sign of the whole loss, identity and triplets with it, in every fifth
+epoch: that diverges, and is not offered under any name. Images of 288 x 144 in place of
+its crops. On RegDB and LLCM, where nothing is published, it is the same.
 """
 
 from typing import Any

@@ -15,8 +15,11 @@ grey visible images, with a triplet in each modality; then colours, one triplet 
 rows, and its two losses. Identity is the sum of the modalities' means, which is twice
 the mean of all rows. The rate climbs for two epochs, then follows a cosine that began
 with the run. Images are resized and mirrored, not cropped (on RegDB theirs brings
-training images to 288 x 144 first); of infrared ones either brightness and contrast
-change, or they are blurred; erasing writes the raw mean into the normalised image.
+training images to 288 x 144 first). They are resized with Lanczos although the released
+transform names bilinear: the script that prepares SYSU-MM01 has by then brought its
+images to their size with Pillow's ANTIALIAS, and the transform changes nothing more. Of
+infrared ones either brightness and contrast change, or they are blurred; erasing writes
+the raw mean into the normalised image.
 
 Ours deviates: bfloat16 or float32 where theirs is half precision with scaled losses;
 theirs reports the best mAP on the test images of every second epoch, ours the last
