@@ -9,6 +9,7 @@ from flax import nnx
 from one_program import call
 
 from jreid.config_files import load
+from jreid.models.channel_attention import ChannelSelfAttention
 from jreid.models.modules.heads import BranchHead
 from jreid.models.modules.keys import WeightKeys
 from jreid.models.non_local import NonLocal
@@ -387,6 +388,23 @@ def test_training_and_frozen_structures_hold_the_same_state():
     assert nnx.merge(frozen, params, stats).stems["visible"].bn1.use_running_average
     merged = nnx.merge(training, params, stats)
     assert not merged.stems["visible"].bn1.use_running_average
+
+
+@pytest.mark.parametrize("rematerialise", [False, True])
+def test_blocks_between_others_are_rematerialised_too(rematerialise):
+    """Channel attention has c x c numbers for each image."""
+    part = ResNet(18, 1 / 8, stages=2, before={"2": ChannelSelfAttention()})
+    part.rematerialise = rematerialise
+    trunk = part.make(WeightKeys(0), jnp.float32)
+    graphdef, params, stats = paper_parts.state_of(trunk)
+
+    def maps(params):
+        x, modality = jnp.ones((2, 1, 1, 8)), jnp.zeros(2, int)
+        return nnx.merge(graphdef, params, stats)(x, modality).maps
+
+    _, backward = jax.vjp(maps, params)
+    kept = {leaf.shape for leaf in jax.tree.leaves(backward)}
+    assert ((2, 8, 8) in kept) != rematerialise
 
 
 @pytest.mark.slow

@@ -147,13 +147,6 @@ def test_channel_attention():
     close(run(module, jnp.asarray(x)), expected)
 
 
-def test_channel_attention_keeps_no_square_of_channels_for_its_gradient(rng):
-    module = made(ChannelSelfAttention(), 64)
-    maps = jnp.asarray(rng.normal(size=(3, 2, 4, 64)), jnp.float32)
-    _, backward = jax.vjp(lambda x: module(x), maps)
-    assert max(kept.size for kept in jax.tree.leaves(backward)) <= maps.size < 3 * 64**2
-
-
 def test_context_gate():
     module = shaken(made(ContextGate(masks=3)))
     for bn in (module.gate_bn, module.bn):

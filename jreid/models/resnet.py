@@ -35,7 +35,8 @@ class ResNet:
     stem_relu: bool = True
     """Whether a ReLU stands between a stem's BatchNorm and its maximum pooling."""
     rematerialise: bool = False
-    """Compute a block anew in the backward pass: less memory, more time."""
+    """Compute each block anew in the backward pass, those before and after others too:
+    less memory, more time."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""

@@ -23,12 +23,8 @@ class ChannelSelfAttention(nnx.Module):
     ) -> Float[Array, "r h w c"]:
         """Of the arguments of a block it uses the maps alone."""
         maps = at_least_float32(x)
-        return (self.gamma[...] * _attended(maps) + maps).astype(self.dtype)
-
-
-@jax.checkpoint  # its c x c numbers of each image are more than all other maps
-def _attended(maps: Float[Array, "r h w c"]) -> Float[Array, "r h w c"]:
-    energy = jnp.einsum("rhwc,rhwd->rcd", maps, maps)
-    # softmax is blind to the row's maximum
-    attention = jax.nn.softmax(-energy, axis=-1)
-    return jnp.einsum("rcd,rhwd->rhwc", attention, maps)
+        energy = jnp.einsum("rhwc,rhwd->rcd", maps, maps)
+        # softmax is blind to the row's maximum
+        attention = jax.nn.softmax(-energy, axis=-1)
+        attended = jnp.einsum("rcd,rhwd->rhwc", attention, maps)
+        return (self.gamma[...] * attended + maps).astype(self.dtype)

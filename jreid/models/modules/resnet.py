@@ -205,19 +205,21 @@ class Trunk(nnx.Module):
 
         `copy` says of rows that were multiplied before which copy each is.
         """
-        apply = nnx.remat(_apply) if self.rematerialise else _apply
+        apply, insert = _apply, _apply_inserted
+        if self.rematerialise:
+            apply, insert = nnx.remat(apply), nnx.remat(insert)
         keys = _keys(rng, len(self.before) + len(self.after))
         rows = Rows(x, modality, x, x, copy=copy)
         for stage, begin in self.stages:
             name = f"layer{stage}"
             rows.stage_input = rows.maps
-            _insert(self.before, name, rows, keys)
+            _insert(self.before, name, rows, keys, insert)
             rows.stage_input = rows.maps
             for index, block in enumerate(getattr(self, name), begin):
-                _insert(self.before, f"{name}_{index}", rows, keys)
+                _insert(self.before, f"{name}_{index}", rows, keys, insert)
                 rows.maps = apply(block, rows.maps)
-                _insert(self.after, f"{name}_{index}", rows, keys)
-            _insert(self.after, name, rows, keys)
+                _insert(self.after, f"{name}_{index}", rows, keys, insert)
+            _insert(self.after, name, rows, keys, insert)
         return rows
 
 
@@ -225,12 +227,14 @@ def _apply(block, x):
     return block(x)
 
 
-def _insert(modules: Mapping[str, Any], name: str, rows: Rows, keys) -> None:
+def _apply_inserted(module, maps, modality, stage_input, rng):
+    return module(maps, modality, stage_input=stage_input, rng=rng)
+
+
+def _insert(modules: Mapping[str, Any], name: str, rows: Rows, keys, apply) -> None:
     if name not in modules:
         return
-    out = modules[name](
-        rows.maps, rows.modality, stage_input=rows.stage_input, rng=next(keys)
-    )
+    out = apply(modules[name], rows.maps, rows.modality, rows.stage_input, next(keys))
     if isinstance(out, tuple):
         rows.take(*out)
     else:
