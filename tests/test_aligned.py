@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import tiny
 from flax import nnx
+from naive_layers import instance_normed, made, spread, zero_padded
 from PIL import Image
 
 from jreid.config_files import load
 from jreid.losses.cosine_triplet import CosineTriplet
 from jreid.losses.image_distance import ImageDistance
 from jreid.losses.least_squares import LeastSquares
+from jreid.models.aligned import Generator
 from jreid.models.modules.aligned import another_identity
+from jreid.models.modules.generators import Generator as GeneratorModule
 from jreid.models.modules.generators import TransposedConv, instance_norm
 from jreid.models.modules.keys import WeightKeys
 from jreid.models.modules.translations import normalised, signed
@@ -70,17 +73,32 @@ def test_squares_and_distances_of_images_are_those_of_loops(rng):
 
 
 def test_transposed_convolution_spreads_each_pixel(rng):
-    conv = TransposedConv(2, 3, dtype=jnp.float32, rngs=nnx.Rngs(0))
-    x, kernel = rng.normal(size=(1, 3, 2, 2)), np.asarray(conv.kernel[...])
-    padded = np.zeros((8, 6, 3))  # a frame of 1 around what is kept
-    for row in range(3):
-        for column in range(2):
-            for i in range(4):
-                for j in range(4):
-                    given = x[0, row, column] @ kernel[3 - i, 3 - j]
-                    padded[2 * row + i, 2 * column + j] += given
-    found = conv(jnp.float32(x))
-    np.testing.assert_allclose(found[0], padded[1:-1, 1:-1], atol=1e-5)
+    conv, x = made(TransposedConv, 2, 3), rng.normal(size=(2, 3, 2, 2))
+    np.testing.assert_allclose(conv(jnp.float32(x)), spread(conv, x), atol=1e-5)
+
+
+def test_a_generator_is_that_of_loops(rng):
+    generator = made(GeneratorModule, Generator(2, blocks=2))
+
+    def normed(norm, x):
+        scale, bias = (np.asarray(p[...]) for p in (norm.scale, norm.bias))
+        return instance_normed(x) * scale + bias
+
+    norms, x = list(generator.norms), rng.normal(size=(2, 16, 8, 3))
+    assert [len(conv.kernel[...]) for conv in generator.convs] == [7, 4, 4]
+    y = x
+    for conv, norm in zip(generator.convs, norms[:3], strict=True):
+        y = np.maximum(normed(norm, zero_padded(conv, y)), 0)
+    assert y.shape == (2, 4, 2, 8)
+    for block in generator.blocks:
+        z = np.maximum(normed(block.norm1, zero_padded(block.conv1, y)), 0)
+        y = y + normed(block.norm2, zero_padded(block.conv2, z))
+    for conv, norm in zip(generator.up, norms[3:], strict=True):
+        y = np.maximum(normed(norm, spread(conv, y)), 0)
+    expected = np.tanh(zero_padded(generator.out, y))
+    assert len(generator.blocks) == 2 and np.abs(expected).max() > 0.1
+    found = jax.jit(generator)(jnp.float32(x))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_an_image_and_a_channel_have_their_own_statistics(rng):

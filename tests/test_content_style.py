@@ -9,14 +9,25 @@ import numpy as np
 import pytest
 import tiny
 from flax import nnx
+from naive_layers import (
+    at_half_size,
+    convolved,
+    instance_normed,
+    leaky,
+    made,
+    map_normed,
+    mapped,
+)
 
 from jreid import parts
 from jreid.config_files import load
-from jreid.models.content_style import Decoder, StyleEncoder
+from jreid.models.content_style import Decoder, StyleEncoder, TwoScales
 from jreid.models.modules.content_decoder import StyleDecoder
 from jreid.models.modules.keys import WeightKeys
 from jreid.models.modules.reflect_conv import torch_reflect_conv
+from jreid.models.modules.scales import Scales
 from jreid.models.modules.style_encoder import StyleEncoder as Encoder
+from jreid.models.multispectral import ThreeScales
 from jreid.run.translations import save_translations
 from jreid.training.objective import make_objective
 from jreid.training.state import TrainState
@@ -31,19 +42,62 @@ def test_a_convolution_begins_as_torchs():
     assert 0 < bias.max() <= 32**-0.5 and np.abs(conv.kernel[...]).max() <= 32**-0.5
 
 
-@pytest.mark.long
-def test_a_style_and_a_decoder_have_the_sizes_of_the_paper(rng):
-    options = {"dtype": jnp.float32, "rngs": nnx.Rngs(0)}
-    encoder = Encoder(StyleEncoder(4, features=5), **options)
-    decoder = StyleDecoder(Decoder(1, 6), 8, 5, **options)
-    x = jnp.float32(rng.normal(size=(2, 32, 16, 3)))
-    style = encoder(x)
-    assert style.shape == (2, 5)
-    content = jnp.float32(rng.normal(size=(2, 16, 8, 8)))
-    image = decoder(content, style)
-    assert image.shape == x.shape and np.abs(image).max() <= 1
-    swapped = decoder(content, style[::-1])
-    assert np.abs(swapped - image).max() > 1e-4
+def test_a_style_is_that_of_loops(rng):
+    encoder, x = made(Encoder, StyleEncoder(2, 3, 5)), rng.normal(size=(2, 16, 8, 3))
+    sizes = [conv.kernel[...].shape for conv in encoder.convs]
+    assert sizes == [(7, 7, 3, 2), (4, 4, 2, 4), (4, 4, 4, 8), (4, 4, 8, 8)]
+    y = x
+    for conv in encoder.convs:
+        y = np.maximum(convolved(conv, y), 0)
+    assert y.shape == (2, 2, 1, 8)
+    kernel, bias = (np.asarray(p[...]) for p in (encoder.out.kernel, encoder.out.bias))
+    expected = y.mean((1, 2)) @ kernel[0, 0] + bias
+    found = jax.jit(encoder)(jnp.float32(x))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_made_image_is_that_of_loops(rng):
+    """Of each convolution's numbers the first are the shift, the others the scale."""
+    decoder = made(StyleDecoder, Decoder(2, 6), 4, 5)
+    content, style = rng.normal(size=(2, 4, 3, 4)), rng.normal(size=(2, 5))
+    first, second, last = decoder.perceptron
+    numbers = np.maximum(mapped(first, style), 0)
+    numbers = mapped(last, np.maximum(mapped(second, numbers), 0))
+    assert numbers.shape == (2, 4 * 8)
+
+    def restyled(number, x):
+        own = numbers[:, None, None, 8 * number : 8 * number + 8]
+        y = instance_normed(convolved(decoder.blocks[number], x))
+        return y * own[..., 4:] + own[..., :4]
+
+    x = content
+    for block in range(2):
+        y = np.maximum(restyled(2 * block, x), 0)
+        x = x + restyled(2 * block + 1, y)
+    x = np.kron(x, np.ones((1, 2, 2, 1)))
+    x = np.maximum(map_normed(decoder.norm, convolved(decoder.up, x)), 0)
+    expected = np.tanh(convolved(decoder.out, x))
+    assert expected.shape == (2, 8, 6, 3) and np.abs(expected).max() > 0.1
+    found = jax.jit(decoder)(jnp.float32(content), jnp.float32(style))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("part", "count"), [(TwoScales(2, 2), 2), (ThreeScales(2, 2), 3)]
+)
+def test_judgements_of_every_scale_are_those_of_loops(part, count, rng):
+    judge, x = made(Scales, part, count), rng.normal(size=(2, 32, 16, 3))
+    found = jax.jit(judge)(jnp.float32(x))
+    assert len(found) == len(judge.scales) == count
+    for judgement, scale in zip(found, judge.scales, strict=True):
+        y = x
+        for conv in scale.convs:
+            y = leaky(convolved(conv, y), 0.2)
+        kernel, bias = (np.asarray(p[...]) for p in (scale.out.kernel, scale.out.bias))
+        expected = y @ kernel[0, 0] + bias
+        assert expected.shape == (2, len(x[0]) // 4, len(x[0][0]) // 4, 1)
+        np.testing.assert_allclose(judgement, expected, rtol=1e-4, atol=1e-4)
+        x = at_half_size(x)
 
 
 @functools.cache

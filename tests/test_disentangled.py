@@ -7,12 +7,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from naive_layers import convolved, filled, instance_normed, leaky, made, map_normed
+from naive_layers import (
+    at_half_size,
+    convolved,
+    filled,
+    instance_normed,
+    leaky,
+    made,
+    map_normed,
+    mapped,
+)
+from paper_parts import state_of
 
 from jreid.losses.gradient_penalty import GradientPenalty
 from jreid.losses.squared_cosine_triplet import SquaredCosineTriplet
 from jreid.models import disentangled as parts
 from jreid.models.modules.adain import AdainResidual, adain
+from jreid.models.modules.combined_features import CombinedFeatures
 from jreid.models.modules.halved import halved
 from jreid.models.modules.image_layer_norm import ImageLayerNorm
 from jreid.models.modules.multiscale_discriminator import (
@@ -21,6 +32,7 @@ from jreid.models.modules.multiscale_discriminator import (
 from jreid.models.modules.prototype_encoder import Aspp, PrototypeEncoder
 from jreid.models.modules.reflect_conv import ReflectConv, ReflectResidual
 from jreid.models.modules.style_decoder import Perceptron, StyleDecoder
+from jreid.models.resnet import ResNet
 
 
 @pytest.mark.parametrize(
@@ -110,19 +122,43 @@ def test_a_perceptron_is_three_maps(rng):
     x = expected = rng.normal(size=(5, 3))
     for number, linear in enumerate(layers.linears):
         expected = leaky(expected) if number else expected
-        expected = expected @ np.asarray(linear.kernel[...])
-        expected = expected + np.asarray(linear.bias[...])
+        expected = mapped(linear, expected)
     np.testing.assert_allclose(layers(jnp.float32(x)), expected, atol=1e-5)
 
 
 def test_an_image_is_halved_by_what_is_there(rng):
     x = rng.normal(size=(1, 5, 4, 3))
-    expected = np.zeros((1, 3, 2, 3))
-    for row, column in itertools.product(range(3), range(2)):
-        rows = [r for r in range(2 * row - 1, 2 * row + 2) if 0 <= r < 5]
-        columns = [c for c in range(2 * column - 1, 2 * column + 2) if 0 <= c < 4]
-        expected[0, row, column] = x[0][np.ix_(rows, columns)].mean((0, 1))
+    expected = at_half_size(x)
+    assert expected.shape == (1, 3, 2, 3)
+    np.testing.assert_allclose(expected[0, 0, 0], x[0, :2, :2].mean((0, 1)))
+    np.testing.assert_allclose(expected[0, 1, 1], x[0, 1:4, 1:].mean((0, 1)))
     np.testing.assert_allclose(halved(jnp.float32(x)), expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_vector_is_a_share_of_the_prototype_and_the_rest_of_the_style(rng):
+    """Each of length 1 before; the share is used from 0 to 1."""
+    part = parts.DisentangledNetwork(trunk=ResNet(width=1 / 32), hidden=4, features=3)
+    graph, params, stats = state_of(made(CombinedFeatures, part, 5))
+    prototypes, styles = rng.normal(size=(2, 8, 4, 8)), rng.normal(size=(2, 32))
+
+    @jax.jit
+    def run(share, prototypes, styles):
+        layers = nnx.merge(graph, params | {"share": share}, stats)
+        maps = layers.trunk(prototypes, jnp.zeros(2, jnp.int32)).maps
+        return maps, layers.directions(prototypes, styles)
+
+    for share, content, style in ((0.25, 0.25, 0.75), (1.5, 1, 0)):
+        maps, halves = run(*map(jnp.float32, (share, prototypes, styles)))
+        assert maps.shape == (2, 2, 1, 32)  # of stage 3, a quarter as high and wide
+        for image in range(2):
+            pooled = np.asarray(maps[image]).mean((0, 1))
+            expected = (
+                content * pooled / np.sqrt(np.sum(pooled**2)),
+                style * styles[image] / np.sqrt(np.sum(styles[image] ** 2)),
+            )
+            for half, vector in zip(halves, expected, strict=True):
+                np.testing.assert_allclose(half[image], vector, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -426,16 +426,33 @@ def test_grey_copy():
     close(copy(jnp.asarray(x)), np.repeat(grey, 3, axis=-1))
 
 
+def mask_scores(module, vector, place):
+    kernel, bias = np.asarray(module.conv.kernel[0, 0]), np.asarray(module.conv.bias)
+    return [vector @ kernel[:, m] + bias[m] for m in range(3)]
+
+
+def prototype_scores(module, vector, place):
+    """Places are numbered row by row."""
+    moved = vector + np.asarray(module.positions[place])
+    return [moved @ np.asarray(prototype) for prototype in module.prototypes[...]]
+
+
 def test_pools_of_parts():
     x = np.abs(draw(2, 4, 3, 8))
     maps = jnp.asarray(x)
-    for part in (MaskPool(masks=3), PrototypePool(prototypes=3, size=(4, 3))):
-        module = made(part)
-        masks, vector = np.asarray(module.masks(maps)), module(maps)
+    for part, scores in (
+        (MaskPool(masks=3), mask_scores),
+        (PrototypePool(prototypes=3, size=(4, 3)), prototype_scores),
+    ):
+        module = shaken(made(part))
+        masks, vector = np.zeros((2, 4, 3, 3)), module(maps)
+        for image, row, column in np.ndindex(2, 4, 3):
+            at = scores(module, x[image, row, column], 3 * row + column)
+            masks[image, row, column] = [sigmoid(score) for score in at]
+        close(module.masks(maps), masks)
         assert vector.shape == (2, part.width(8)) == (2, 32)
         parts = [(x * masks[..., [m]]).mean((1, 2)) for m in range(3)]
         close(vector, np.concatenate([*parts, x.mean((1, 2))], axis=1))
-        assert masks.min() > 0 and masks.max() < 1
     with pytest.raises(ValueError, match="size of the pool"):
         module(maps[:, :2])
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jreid.losses.agreement import agreement
+from jreid.losses.agreement import IdentityOfMean, agreement
 from jreid.losses.alignment import decorrelation, jensen_shannon
 from jreid.losses.batch_hard_among import batch_hard_among
 from jreid.losses.birank import birank
@@ -449,6 +449,18 @@ def test_agreement_goes_into_the_first_prediction():
     same(of(agreement, p, q), expected)
     moved, still = jax.jit(jax.grad(agreement, (0, 1)))(p, q)
     assert np.abs(moved).max() > 0 and not np.asarray(still).any()
+
+
+def test_identity_of_a_mean_of_predictions():
+    a, b = draw(10), draw(10, seed=1)
+    logits = {"a": jnp.asarray(a), "b": jnp.asarray(b)}
+    on = (("logits.a", 0.5), ("logits.b", 0.25))
+    losses = [
+        -np.log(softmax(0.5 * a[k] + 0.25 * b[k])[identity])
+        for k, identity in enumerate(IDS)
+    ]
+    found = IdentityOfMean(on)({"logits": logits}, {"ids": jnp.asarray(IDS)})
+    same(found, np.mean(losses))
 
 
 def test_jensen_shannon_of_stripes():
