@@ -1,6 +1,11 @@
 """HCML's metric: learned once, after the last step, and part of every later vector."""
 
 import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import narrow
@@ -15,6 +20,7 @@ from jreid.explanation import explain
 from jreid.export import __main__ as export
 from jreid.models.learned_metric import MetricTwoStream
 from jreid.models.two_stream import Branch
+from jreid.run import build
 from jreid.run.trained import evaluate_run
 from jreid.search.embedder import Embedder
 from jreid.training import hcml
@@ -72,6 +78,56 @@ def test_a_run_stopped_before_the_metric_ends_with_the_same_bits(tmp_path, embed
     blank = np.zeros((32, 16, 3), np.uint8)
     with pytest.raises(ValueError, match="MetricTwoStream .* cannot be explained"):
         explain(run, blank, "visible", blank, "infrared")
+
+
+@pytest.mark.long  # a run, and one in three pieces
+def test_a_run_killed_while_the_metric_is_learned_ends_bit_identical(
+    tmp_path, embedded
+):
+    tree, killed = tiny.make_tree(tmp_path / "tree"), tmp_path / "killed"
+    config = tiny_hcml(tree)
+    assert train.train(config, tmp_path / "whole") == 0
+    assert train.train(dataclasses.replace(config, steps=2), killed) == 0
+    saved = tiny.final_state(killed)
+    root = pathlib.Path(__file__).parent.parent
+    process = subprocess.run(
+        [sys.executable, __file__, str(tree), str(killed)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        cwd=root,
+        check=False,
+    )
+    assert process.returncode == -signal.SIGKILL
+    with np.load(killed / "moment.npz") as moment:  # the last step had been taken
+        kernel = "params/branches/v1/classifier/kernel"
+        assert (moment["kernel"] != saved[kernel]).any()
+        assert (moment["metric"] != np.eye(len(moment["metric"]))).any()
+    for name, array in tiny.final_state(killed).items():
+        np.testing.assert_array_equal(array, saved[name])
+    assert train.train(config, killed) == 0
+    tiny.assert_same_state(tmp_path / "whole", killed)
+
+
+def main():
+    """Goes on with a run, and is killed within the metric's second iteration."""
+    tree, folder = map(pathlib.Path, sys.argv[1:])
+    step, before, metrics, states = hcml.Fista.step, build.after_training, [], []
+
+    def cut_short(fista, *given):
+        metrics.append(step(fista, *given))
+        if len(metrics) == 2:
+            kernel = states[-1].params["branches"]["v1"]["classifier"]["kernel"]
+            np.savez(folder / "moment.npz", kernel=kernel, metric=metrics[-1])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return metrics[-1]
+
+    def at_the_end(hook, state, *given):
+        states.append(state)
+        return before(hook, state, *given)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(hcml.Fista, "step", cut_short)
+        patched.setattr(build, "after_training", at_the_end)
+        train.train(tiny_hcml(tree), folder)
 
 
 @pytest.mark.slow
@@ -150,3 +206,7 @@ def test_a_network_of_several_branches_has_no_metric():
     config = load("sysu:hcml")
     assert config.after_training == HCML(dimensions=600, exact=False)
     assert load("sysu:hcml_exact").after_training.exact
+
+
+if __name__ == "__main__":
+    main()
