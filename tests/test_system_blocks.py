@@ -11,7 +11,10 @@ import pytest
 from flax import nnx
 
 from jreid.models.embedding import unit_rows
+from jreid.models.expansion import DiverseExpansion
 from jreid.models.modules.keys import WeightKeys
+from jreid.models.pooling import Average
+from jreid.run.leaves import named_leaves
 from jreid.training.build import build_embed, network_maker, stems
 from jreid.training.objective import make_objective
 from jreid.training.state import network_structure, params_and_stats
@@ -80,10 +83,14 @@ def test_every_weight_has_a_gradient_and_masks_are_given(name):
     assert mask.min() >= 0 and mask.max() <= 1 and mask.std() > 0
 
 
+def three_images(config):
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 256, (3, *config.size, 3), np.uint8)
+
+
 def embedder(config):
     """Parameters and statistics to the vectors of three images of a modality."""
-    rng = np.random.default_rng(1)
-    images = rng.integers(0, 256, (3, *config.size, 3), np.uint8)
+    images = three_images(config)
     embed = build_embed(config, narrow.CLASSES)
 
     def vectors(params, stats, modality="visible"):
@@ -107,6 +114,78 @@ def test_without_any_of_its_blocks_the_embedding_is_another(name):
             *(without(tree, where, f"layer{place}") for tree in (params, stats))
         )
         assert np.abs(found - whole).max() > 1e-4, (where, place)
+
+
+def average_for_parts(config):
+    """Of the branch with masks the map's mean alone is left."""
+    config.network.branches[-1].pool = Average()
+
+
+def nothing_between(config):
+    (expansion,) = (
+        block
+        for block in config.network.trunk.before.values()
+        if isinstance(block, DiverseExpansion)
+    )
+    expansion.between = None
+
+
+# Blocks of a branch or inside of a block: what takes one away, and where it is.
+INNER = {
+    ("mpanet", "masks"): (average_for_parts, "branches/v1/pool/"),
+    ("saai", "prototypes"): (average_for_parts, "branches/v1/pool/"),
+    ("pdm", "prototypes"): (average_for_parts, "branches/v2/pool/"),
+    ("pdm", "attention"): (nothing_between, "/between/"),
+}
+
+
+@functools.cache
+def vectors_and_slopes(name):
+    """Of three images, and what a projection of their vectors has in all parameters."""
+    config, params, stats = state_of(name)
+    images, embed = three_images(config), build_embed(config, narrow.CLASSES)
+
+    def projected(params):
+        vectors = unit_rows(embed(params, stats, images, "visible")["fused"])
+        onto = np.random.default_rng(2).normal(size=vectors.shape)
+        return jnp.sum(vectors * jnp.float32(onto)), vectors
+
+    slopes, vectors = jax.jit(jax.grad(projected, has_aux=True))(params)
+    return vectors, named_leaves(slopes)
+
+
+@pytest.mark.parametrize("name, block", INNER)
+def test_vectors_depend_on_an_inner_block(name, block):
+    """Without it images are compared otherwise; with it they have a slope in it.
+
+    The slope is of the vectors alone, as terms stand on masks too. It is cosines that
+    are compared, as vectors without parts are shorter.
+    """
+    whole, slopes = vectors_and_slopes(name)
+    take_away, path = INNER[name, block]
+    own = {key: x for key, x in slopes.items() if path in key}
+    assert own
+    for key, slope in own.items():
+        assert np.isfinite(slope).all() and np.abs(slope).max() > 1e-6, key
+    config, params, stats = state_of(name)
+    less = copy.deepcopy(config)
+    take_away(less)
+    _, *shapes = narrow.structure_of(less)
+    trees = zip((params, stats), shapes, strict=True)
+    fewer_params, fewer_stats = (last_of(*pair) for pair in trees)
+    fewer = embedder(less)(fewer_params, fewer_stats)
+    assert (fewer.shape == whole.shape) == (block == "attention")
+    assert np.abs(fewer @ fewer.T - whole @ whole.T).max() > 1e-4
+
+
+def last_of(tree, shapes):
+    """What a smaller network has as well: of an axis that is shorter, the last values.
+
+    The map's own mean comes after those of its parts.
+    """
+    if isinstance(shapes, dict):
+        return {key: last_of(tree[key], value) for key, value in shapes.items()}
+    return tree[tuple(slice(-n, None) for n in shapes.shape)]
 
 
 def without(tree, where, name):
