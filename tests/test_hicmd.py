@@ -244,6 +244,48 @@ def test_images_are_made_of_the_partners_style_and_an_images_own_rest():
 
 
 @pytest.mark.long
+def test_the_order_of_slots_matters_by_its_halves_alone():
+    """A slot of the first half is a pair, of the second a negative, wherever in it."""
+    config, graph, params, stats = structure()
+    terms = config.players["generators"].objective.values()
+
+    @jax.jit
+    def run(images, ids):
+        network = nnx.merge(graph, params, stats)
+        stems = {view: view for view in images}
+        # without random numbers, which are of a place in the batch
+        outputs = network(images, stems, player="generators", made={})
+        source = outputs["source"]
+        rows = {"ids": jnp.repeat(ids, 2), "modality": jnp.tile(jnp.arange(2), 5)}
+        batch = {key: row[source] for key, row in rows.items()} | {"source": source}
+        values = jnp.stack([term(outputs, batch) for term in terms])
+        return values, outputs, batch
+
+    given = views(slots=5)
+
+    def in_order(*order):
+        """Values, and by identity the images that are made and the rows' logits."""
+        ids = np.array(order)
+        moved = {view: x[ids] for view, x in given.items()}
+        values, outputs, batch = run(moved, jnp.asarray(ids))
+        rows = np.lexsort((outputs["copy"], batch["modality"], batch["ids"]))
+        made = {
+            name: x[np.argsort(ids[:3])]
+            for name, x in outputs["images"].items()
+            if name not in ("prototypes", "styles")
+        }
+        assert {len(x) for x in made.values()} == {3}
+        return values, made, outputs["logits"]["v1"][rows]
+
+    before = in_order(0, 1, 2, 3, 4)
+    for found, expected in leaves(in_order(1, 0, 2, 4, 3), before):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    values, made, _ = in_order(3, 1, 2, 0, 4)
+    assert np.abs(made["cross_visible"] - before[1]["cross_visible"]).max() > 0.1
+    assert (np.abs(values - before[0]) > 1e-2 * np.abs(before[0])).any()
+
+
+@pytest.mark.long
 def test_a_network_embeds_and_translates_one_image_as_many():
     config, graph, params, stats = structure()
     network = nnx.view(nnx.merge(graph, params, stats), use_running_average=True)

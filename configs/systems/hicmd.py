@@ -19,7 +19,9 @@ as it comes back from the other's image; one more takes all but the illumination
 the other. Least-squares judgements of the made images, attributes found again, a
 penalty on the discriminators' slope. ReID layers see eight sets of prototypes and
 styles, of erased real and made images, crosswise too. A step has two pairs to translate
-and two as negatives; SGD for the ReID layers, Adam for the others, halved three times.
+and two as negatives: the first and the second half of its slots, a slot being a row's
+place in each of the views, and its identity drawn. SGD for the ReID layers, Adam for
+the others, halved three times.
 
 The terms' weights are the released code's: a discriminator sees each real image beside
 both made ones, and its penalty is within the factor of 20, hence 40 and .4 here. The
