@@ -137,7 +137,7 @@ def test_an_image_is_halved_by_what_is_there(rng):
 
 @pytest.mark.slow
 def test_a_vector_is_a_share_of_the_prototype_and_the_rest_of_the_style(rng):
-    """Each of length 1 before; the share is used from 0 to 1."""
+    """Each of length 1 before; a share above 1 is taken for 1."""
     part = parts.DisentangledNetwork(trunk=ResNet(width=1 / 32), hidden=4, features=3)
     graph, params, stats = state_of(made(CombinedFeatures, part, 5))
     prototypes, styles = rng.normal(size=(2, 8, 4, 8)), rng.normal(size=(2, 32))
