@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import tiny
 
-from jreid import train
+from jreid import config_files, train
+from jreid.data.sampling import PerModality
 from jreid.run import batches as run_batches
 from jreid.run import results
 from jreid.run.images import readable
@@ -159,6 +160,65 @@ def test_a_player_without_gradient_for_long_is_named():
     )
     with pytest.raises(DivergedError, match=re.escape(expected)):
         told([rest] + [dead] * 24, explain=lambda step: "Its batch is listed")
+
+
+def norms(*values):
+    return [step_of(**{"critic/grad_norm": value}) for value in values]
+
+
+def test_a_player_with_next_to_no_gradient_is_named():
+    """Measured by its own largest gradient, and in the run of one process."""
+    expected = (
+        "the player critic has collapsed: critic/grad_norm is at most 2.0e-09, once "
+        "4.0e-01, in the 20 steps up to 23. Lower the rate of what it plays against"
+    )
+    with pytest.raises(DivergedError, match=re.escape(expected)):
+        told(norms(0.4, 0.4, 0.1, *[1e-9, 2e-9] * 10), every=1)
+    told(norms(0.4, 0.4, *[1e-9] * 19, 1e-6, *[1e-9] * 19), every=1)
+    told(norms(0.4, 0.4, *[5e-7] * 40), every=1)  # small, but it learns
+    told(norms(*[1e-9] * 40), every=1)  # as ever, or the run was resumed so
+
+
+@pytest.mark.parametrize("at", [1, 20, 40])
+def test_one_leap_of_the_gradient_makes_no_player_seem_dead(at):
+    calm = [1.0] * 60
+    calm[at] = 1e9
+    told(norms(*calm), every=1)
+
+
+@pytest.mark.slow
+def test_a_run_whose_discriminator_has_next_to_no_gradient_any_more_is_stopped(
+    tree, tmp_path, monkeypatch
+):
+    config = config_files.load(str(ROOT / "tests" / "systems" / "players.py"))
+    config.data.root = str(tree)
+    config.sampling = PerModality(identities=3, images=2)
+    config.steps_per_epoch = 20
+    for player in config.players.values():
+        player.sampling = player.sampling and PerModality(3, 1)
+    judged = list(config.players["discriminator"].objective.values())
+    term = type(judged[0])
+    plain = term.__call__
+
+    def fading(self, outputs, batch, rng=None):
+        slope = jnp.where(batch["step"] < 4, 1.0, 1e-9) if self in judged else 1.0
+        return slope * plain(self, outputs, batch, rng)
+
+    monkeypatch.setattr(term, "__call__", fading)
+    expected = r"the player discriminator has collapsed: .* in the 20 steps up to 24\."
+    with pytest.raises(DivergedError, match=expected):
+        train.train(config, tmp_path)
+    norms = [line["discriminator/grad_norm"] for line in tiny.metrics(tmp_path)]
+    assert len(norms) == 23
+    assert 0 < max(norms[4:]) < 1e-6 * min(norms[:4])
+
+
+def test_a_player_that_rests_is_not_dead():
+    resting = {k: x for k, x in step_of().items() if not k.startswith("critic")}
+    faint = norms(*[1e-9] * 19)
+    told([*norms(1, 1), *[resting] * 40, *faint, resting, *faint], every=1)
+    with pytest.raises(DivergedError, match="the player critic has collapsed"):
+        told([*norms(1, 1), *[resting] * 40, *faint, *norms(1e-9)], every=1)
 
 
 def test_the_player_that_was_thrown_away_is_named_not_who_sees_it_first():

@@ -1,6 +1,7 @@
 """The scalars of the last steps: left on the device, then averaged and checked."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -11,7 +12,8 @@ from absl import logging
 T = TypeVar("T")
 
 
-COLLAPSED = 20  # steps without any gradient after which a player is said to be dead
+COLLAPSED = 20  # steps with next to no gradient after which a player is said dead
+FAINT = 1e-6  # next to none: of the largest gradient that the player has had
 
 
 class DivergedError(ArithmeticError):
@@ -36,7 +38,9 @@ class ScalarWindow:
         """
         self._first_step, self._explain = first_step, explain
         self._players = dict(players or {})
-        self._still = dict.fromkeys(self._players, 0)  # steps without a gradient
+        # of each player the gradient's norm in the last steps, and its largest level
+        self._norms = {name: deque(maxlen=COLLAPSED) for name in self._players}
+        self._levels = dict.fromkeys(self._players, 0.0)
         self._leaps: dict[str, str] = {}  # what threw a player away, earliest first
         self._images = 0
         self._steps: list[dict[str, jax.Array]] = []
@@ -88,7 +92,9 @@ class ScalarWindow:
 
         Raises:
           DivergedError: naming the first step and term that is not finite, or the
-            player that had no gradient in `COLLAPSED` steps in a row.
+            player whose gradient was in `COLLAPSED` steps in a row at most `FAINT` of
+            its largest level in this process: the median of as many steps, since a
+            single one may be far too large. A rest interrupts the row.
         """
         fetched = jax.device_get(self._steps)  # the sync point
         seconds = time.monotonic() - self._start
@@ -148,20 +154,28 @@ class ScalarWindow:
 
     def _check_players(self, step: int, scalars: dict[str, np.ndarray]) -> None:
         for player, optimizer in self._players.items():
-            norm = scalars.get(f"{player}/grad_norm")  # None: it rests in this phase
-            self._still[player] = self._still[player] + 1 if norm == 0 else 0
-            if self._still[player] == COLLAPSED:
-                remedy = (
-                    f"Lower --config.{optimizer}.lr"
-                    if player in self._leaps
-                    else "Lower the rate of what it plays against, or raise "
-                    f"--config.{optimizer}.lr"
-                )
-                raise DivergedError(
-                    f"the player {player} has collapsed: {self._leap(player)}"
-                    f"{player}/grad_norm is 0 in the {COLLAPSED} steps up to {step}. "
-                    f"{remedy}, in another --workdir{self._more(step)}"
-                )
+            norm, last = scalars.get(f"{player}/grad_norm"), self._norms[player]
+            if norm is None:  # it rests in this phase
+                last.clear()
+                continue
+            last.append(float(norm))
+            middle = sorted(last)[(len(last) - 1) // 2]
+            level = self._levels[player] = max(self._levels[player], middle)
+            largest = max(last)
+            if len(last) < COLLAPSED or largest > FAINT * level:
+                continue
+            remedy = (
+                f"Lower --config.{optimizer}.lr"
+                if player in self._leaps
+                else "Lower the rate of what it plays against, or raise "
+                f"--config.{optimizer}.lr"
+            )
+            size = f"at most {largest:.1e}, once {level:.1e}," if largest else "0"
+            raise DivergedError(
+                f"the player {player} has collapsed: {self._leap(player)}"
+                f"{player}/grad_norm is {size} in the {COLLAPSED} steps up to {step}. "
+                f"{remedy}, in another --workdir{self._more(step)}"
+            )
 
     def _more(self, step: int) -> str:
         return f". {self._explain(step)}" if self._explain else ""
