@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -101,6 +101,23 @@ def test_images_of_a_step_are_those_of_its_batches(name, expected, config):
     system.steps = steps[0] + 1
     if len(steps) > 1:
         assert images_seen(system) == steps[0] * expected[0] + expected[1]
+
+
+@pytest.mark.parametrize(
+    "name, people", [("agw", {1, 2}), ("adca", {1, 2, 3}), ("pgm", {1, 2, 3})]
+)
+def test_where_clusters_are_the_labels_nobody_lacks_a_modality(name, people, config):
+    """Person 3 has no infrared images; who is tested is as ever."""
+    system = narrow.narrow(name)
+    system.data.root, system.loading.workers = config.data.root, 1
+    listed = system.data.read()
+    seen = (listed.train.ids != 3) | (listed.train.modality == 0)
+    paired = replace(listed, train=listed.train.take(seen))
+    images = read_images(system, paired)
+    assert set(images.identities) == set(images.train.ids) == people
+    assert len(images.train) == (32 if 3 in people else 24)
+    np.testing.assert_array_equal(images.test.ids, listed.test.ids)
+    np.testing.assert_array_equal(images.val.ids, listed.val.ids)
 
 
 @pytest.fixture

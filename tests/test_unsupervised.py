@@ -1,6 +1,7 @@
 """Systems without labels, narrow: identities change nothing, hooks can be cut off."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import signal
@@ -13,6 +14,7 @@ import pytest
 import tiny
 
 from jreid import parts, train
+from jreid.data.sysu_mm01 import SysuMM01
 from jreid.run import results
 from jreid.training.clusters import Clusters
 
@@ -63,18 +65,25 @@ def test_losses_are_finite_and_clusters_are_told(system, whole):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_identities_are_never_read(name, whole, tree, tmp_path, monkeypatch):
-    read = train.read_images
+    """Each training image is said to show another person, who lacks a modality."""
+    read = SysuMM01.read
 
-    def shuffled(config, listed):
-        images = read(config, listed)
-        rng = np.random.default_rng(1)
-        ids, labels = map(rng.permutation, (images.train.ids, images.labels))
-        taken = dataclasses.replace(images.train, ids=ids)
-        return dataclasses.replace(images, train=taken, labels=labels)
+    def shuffled(self):
+        found = read(self)
+        ids = 100 + np.random.default_rng(1).permutation(len(found.train))
+        shown = dataclasses.replace(found.train, ids=ids)
+        return dataclasses.replace(found, train=shown)
 
-    monkeypatch.setattr(train, "read_images", shuffled)
+    monkeypatch.setattr(SysuMM01, "read", shuffled)
     assert train.train(config_of(name, tree), tmp_path / "run") == 0
     tiny.assert_same_state(whole[name], tmp_path / "run")
+    before, after = (
+        json.loads((run / "training_set.json").read_text())
+        for run in (whole[name], tmp_path / "run")
+    )
+    assert len(before.pop("identities")) == 3
+    assert len(after.pop("identities")) == before["images"] == 36
+    assert before == after
 
 
 @pytest.mark.parametrize("name, epoch", [("adca", 0), ("adca", 1), ("pgm", 2)])

@@ -24,11 +24,10 @@ there. Normalisation is over the whole batch, not over each GPU's part. Images a
 resized as CAJ's. The mean vector of an image and its mirror image is of length 1 in
 clustering too. Neighbours are counted as in our re-ranking, k1 and the image itself. A
 batch's clusters are drawn anew, and their images whatever the camera is, where theirs
-pass in a permutation and prefer images of other cameras than the first one's. An
-identity that lacks a modality is left out of the training set before anything else, as
-everywhere; else no identity is read. From random weights, as in the demo, the first
-clusters are not people, and short trainings do not get beyond that: it needs pretrained
-ones. And `pip install 'jreid[clusters]'`.
+pass in a permutation and prefer images of other cameras than the first one's. No
+identity is read, so that people who lack a modality are trained on too. From random
+weights, as in the demo, the first clusters are not people, and short trainings do not
+get beyond that: it needs pretrained ones. And `pip install 'jreid[clusters]'`.
 """
 
 from typing import Any

@@ -29,16 +29,13 @@ def main(config_json: str) -> None:
     import jax
 
     from jreid.config_json import from_json
-    from jreid.data.datasets import drop_unpaired
-    from jreid.data.views import modalities_of
     from jreid.processes.sharding import data_mesh
     from jreid.training.build import build_system, classes_of
     from jreid.training.plan import plan
+    from jreid.training.training_images import training_images
 
     config = from_json(json.loads(config_json))
-    train = drop_unpaired(
-        config.data.read().train, modalities=modalities_of(config.views)
-    )
+    train = training_images(config, config.data.read())
     classes = classes_of(config, len(np.unique(train.ids)))
     system = build_system(config, classes, plan(config, train), data_mesh())
     state = jax.eval_shape(lambda: system.init(config.seed))

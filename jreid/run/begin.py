@@ -17,12 +17,12 @@ from jreid import __version__
 from jreid.command_line import Given
 from jreid.config import Config
 from jreid.config_hash import config_hash
-from jreid.data.datasets import INFRARED, VISIBLE, Dataset, Images, drop_unpaired
-from jreid.data.views import modalities_of
+from jreid.data.datasets import INFRARED, VISIBLE, Dataset, Images
 from jreid.machine_memory import available_memory
 from jreid.run.workdir import saved_steps
 from jreid.training.optimizers import SGD
 from jreid.training.plan import PlannedPhase, plan, stop_of
+from jreid.training.training_images import training_images
 
 GIGABYTE = 1e9
 NEEDED = ("jax", "flax", "optax", "orbax")  # by what is imported next
@@ -89,7 +89,7 @@ def lines_of_data(config: Config, dataset: Dataset) -> Iterator[str]:
     """People and images, and how long they are trained with."""
     logging.disable(logging.WARNING)  # who is left out is said by whoever leaves out
     try:
-        train = drop_unpaired(dataset.train, modalities=modalities_of(config.views))
+        train = training_images(config, dataset)
     finally:
         logging.disable(logging.NOTSET)
     yield f"data: {config.data.key}, {config.data.root}: {_parts(dataset)}"

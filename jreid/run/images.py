@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from jreid.config import Config
-from jreid.data.datasets import Dataset, Images, drop_unpaired
+from jreid.data.datasets import Dataset, Images
 from jreid.data.deep_images import deep_images
 from jreid.data.grey16 import Grey16, window_of
-from jreid.data.views import modalities_of
 from jreid.progress import Progress
 from jreid.run.fingerprints import contents_of, crc32_of_names, fingerprint
+from jreid.training.training_images import training_images
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,10 @@ class RunImages:
 def read_images(config: Config, listed: Dataset | None = None) -> RunImages:
     """Checks all images, and lists them unless they are `listed`, before any work."""
     dataset: Dataset = listed or config.data.read()
-    needed = modalities_of(config.views)
-    paired = drop_unpaired(dataset.train, dataset.names, needed)
-    grey16 = _grey16_of_images(config, paired)
-    paired = replace(paired, grey16=grey16)
-    train = readable(config, paired, "training", keep_pixels=config.loading.cache)
+    unread = training_images(config, dataset)
+    grey16 = _grey16_of_images(config, unread)
+    unread = replace(unread, grey16=grey16)
+    train = readable(config, unread, "training", keep_pixels=config.loading.cache)
     val = replace(dataset.val, grey16=grey16)
     if config.evaluation.every_epochs:
         if not len(val):

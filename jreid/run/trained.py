@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jreid.config import Config
-from jreid.data.datasets import Dataset, drop_unpaired
+from jreid.data.datasets import Dataset
 from jreid.data.quiet import quieten_tensorflow
-from jreid.data.views import modalities_of
 from jreid.evaluation.files.results_file import make_folder
 from jreid.evaluation.score import Score
 from jreid.processes.compilation_cache import keep_compiled_programs
@@ -23,6 +22,7 @@ from jreid.run.trained_people import is_moved, require_untrained
 from jreid.run.training_set import grey16_of_run, read_training_set
 from jreid.training.build import build_embed, classes_of, network_maker
 from jreid.training.state import Tree, abstract_params_and_stats
+from jreid.training.training_images import training_images
 
 
 class TrainedNetwork(NamedTuple):
@@ -129,7 +129,7 @@ def _check_split(config: Config, workdir: Path, dataset: Dataset) -> None:
     if split is None:
         return
     before = read_training_set(workdir)
-    images = drop_unpaired(dataset.train, modalities=modalities_of(config.views))
+    images = training_images(config, dataset)
     if len(images) != before["images"]:
         # A file that could not be read was left out when the training began.
         images = readable(config, images, "training").images

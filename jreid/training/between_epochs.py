@@ -6,7 +6,8 @@ their order; a hook that has a parameter `modality` is also given theirs (0 visi
 infrared); `labels` (integers, one per image, -1 for images left out) take the place
 of the identities in the epoch's batches; `extra` joins what the system carries. All
 shapes stay what they were at the beginning. A hook that makes labels declares in
-`classes` how many there may be.
+`classes` how many there may be; then nobody is left out for lacking a modality, since
+that would take identities to know.
 """
 
 from collections.abc import Callable
