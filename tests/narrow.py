@@ -203,6 +203,16 @@ def one_by_one(
     return found
 
 
+def terms_of(config: Config) -> dict[str, Any]:
+    """The terms that count, by name; and of players' equal ones the first."""
+    terms = {name: term for name, term in config.objective.items() if term.weight}
+    for turn, player in config.players.items():
+        for name, term in player.objective.items():
+            if term not in terms.values():
+                terms[f"{turn}/{name}"] = term
+    return terms
+
+
 def rows_of(config: Config, alike: bool = True) -> dict[str, Any]:
     """What terms know of a batch of three identities, two images in each view.
 
@@ -254,6 +264,8 @@ def _copies(config: Config) -> dict[str, int]:
     trunk = getattr(network, "trunk", ResNet())
     if any(isinstance(b, DiverseExpansion) for b in trunk.before.values()):
         return dict.fromkeys(config.views, 3)
+    if isinstance(network, DisentangledNetwork):  # real and made rows of an image
+        return dict.fromkeys(config.views, 2)
     adapters = getattr(network, "adapters", None)
     return {} if adapters is None else dict.fromkeys(adapters.of, 2)
 

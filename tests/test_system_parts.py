@@ -6,22 +6,19 @@ parameters, so that no block is the identity that some start as. A stage has one
 
 import copy
 import functools
-import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
 import narrow
 import numpy as np
+import on_devices
 import pytest
 
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.views import modality_of
 from jreid.models.resnet import BLOCK_COUNTS
-from jreid.processes.sharding import data_mesh, to_devices
 from jreid.training.build import build_embed, network_maker
 from jreid.training.forward import make_forward
 from jreid.training.learner import Work
@@ -40,7 +37,6 @@ SYSTEMS = (
 TRAINED = tuple(name for name in SYSTEMS if name not in ("strong", "hcml"))
 # one for each way in which rows meet outside of the objective
 WHOLE = ("caj", "deen", "mmn", "cmcen")
-DEVICES = (1, 2, 4)
 SHALLOW = {10: (1, 1, 1, 1)}
 
 
@@ -280,50 +276,21 @@ def test_xmodals_stem_has_no_relu():
 
 
 @pytest.fixture(scope="module")
-def on_devices(tmp_path_factory) -> pathlib.Path:
-    """All on one, two and four devices, in a process that has four."""
+def written(tmp_path_factory) -> pathlib.Path:
+    """All on one, two and four devices."""
     folder = tmp_path_factory.mktemp("devices")
-    here = pathlib.Path(__file__)
-    flags = "--xla_force_host_platform_device_count=4"
-    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(here.parents[1])}
-    command = [sys.executable, here.name, str(folder)]
-    subprocess.run(command, check=True, env=environment, cwd=here.parent)
+    on_devices.start(__file__, folder)
     return folder
 
 
-def check_devices(path):
-    alone, *others = json.loads(path.read_text())
-    assert len(others) == len(DEVICES) - 1
-    for numbers in others:
-        assert numbers.keys() == alone.keys()
-        for key, value in alone.items():
-            np.testing.assert_allclose(
-                numbers[key], value, rtol=5e-4, atol=1e-5, err_msg=key
-            )
-
-
 @pytest.mark.parametrize("name", TRAINED)
-def test_the_number_of_devices_changes_no_term(name, on_devices):
-    check_devices(on_devices / f"{name}-terms.json")
+def test_the_number_of_devices_changes_no_term(name, written):
+    on_devices.check(written / f"{name}-terms.json")
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_the_number_of_devices_changes_no_step(name, on_devices):
-    check_devices(on_devices / f"{name}-step.json")
-
-
-def numbers_of(grads, scalars, stats=None):
-    """Scalars, the norm of each gradient over the largest one's, sums of statistics."""
-    norms = {path: np.linalg.norm(leaf) for path, leaf in named(grads)}
-    largest = max(norms.values())
-    numbers = {f"gradient/{path}": norm / largest for path, norm in norms.items()}
-    numbers |= {f"statistics/{path}": np.sum(leaf) for path, leaf in named(stats)}
-    return {path: float(x) for path, x in (numbers | scalars).items()}
-
-
-def named(tree):
-    for path, leaf in jax.tree.leaves_with_path(tree):
-        yield jax.tree_util.keystr(path, simple=True, separator="/"), leaf
+def test_the_number_of_devices_changes_no_step(name, written):
+    on_devices.check(written / f"{name}-step.json")
 
 
 def terms_of(name):
@@ -336,16 +303,6 @@ def terms_of(name):
     return (narrow.outputs_of(config, rows), rows), jax.jit(slopes)
 
 
-def write(path, function, given, sharded):
-    """What the function gives on each number of devices, as JSON."""
-    found = []
-    for count in DEVICES:
-        shares = to_devices(sharded, data_mesh(jax.devices()[:count]))
-        assert {len(x.devices()) for x in jax.tree.leaves(shares)} == {count}
-        found.append(numbers_of(*jax.device_get(function(*given, *shares))))
-    path.write_text(json.dumps(found))
-
-
 def main():
     """Terms and steps of the systems, in the folder."""
     (folder,) = map(pathlib.Path, sys.argv[1:])
@@ -353,10 +310,10 @@ def main():
     narrow.IDS = 4  # so that each device has as many rows
     for name in TRAINED:
         sharded, function = terms_of(name)
-        write(folder / f"{name}-terms.json", function, (), sharded)
+        on_devices.write(folder / f"{name}-terms.json", function, (), sharded)
     for name in WHOLE:
         config, state, step = step_of(name)
-        write(folder / f"{name}-step.json", step, state, (batch_of(config),))
+        on_devices.write(folder / f"{name}-step.json", step, state, (batch_of(config),))
 
 
 if __name__ == "__main__":

@@ -22,11 +22,6 @@ VARIANTS = (
     "tone_batch",  # its own term and the next one's are in test_terms.py
     "xmodal_released",
     "cmgan_minmax",
-    "aligngan",  # its terms are its players', see test_aligned.py
-    "mtgan_like",  # as well, see test_counterparts.py
-    "d2rl_like",  # as well, see test_multispectral.py
-    "hicmd",  # so are its, see test_hicmd.py
-    "jsia",  # as well, see test_content_style.py
     "jsia_paper",
     "saai_paper",
     "pdm_paper",
@@ -42,7 +37,7 @@ def prepared(name):
     """Rows, outputs, the terms that count, and their values and slopes, compiled."""
     config = narrow.narrow(name)
     rows = narrow.rows_of(config, alike=name != "tone")
-    terms = {n: term for n, term in config.objective.items() if term.weight}
+    terms = narrow.terms_of(config)
     fixed = {name: rows.pop(name) for name in ("step", "epoch", "extra")}
     params = {
         term.params: jnp.linspace(-1, 1, narrow.WIDTH)
