@@ -179,7 +179,7 @@ def test_a_player_with_next_to_no_gradient_is_named():
     told(norms(*[1e-9] * 40), every=1)  # as ever, or the run was resumed so
 
 
-@pytest.mark.parametrize("at", [1, 20, 40])
+@pytest.mark.parametrize("at", [1, 20, 30])
 def test_one_leap_of_the_gradient_makes_no_player_seem_dead(at):
     calm = [1.0] * 60
     calm[at] = 1e9
