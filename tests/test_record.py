@@ -1,13 +1,12 @@
 """What the ablation keeps of a run: means over ten steps, entries by name."""
 
-import importlib.util
 import json
 import pathlib
+import runpy
+from types import SimpleNamespace
 
 FILE = pathlib.Path(__file__).parents[1] / "docs" / "ablation" / "record.py"
-spec = importlib.util.spec_from_file_location("record", FILE)
-record = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(record)
+record = SimpleNamespace(**runpy.run_path(str(FILE)))
 
 
 def test_a_point_is_the_mean_over_ten_steps_however_long_the_lines_are():
