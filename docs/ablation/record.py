@@ -28,6 +28,7 @@ from jreid.config_differences import differences  # noqa: E402
 from jreid.config_json import from_json  # noqa: E402
 from jreid.evaluation.files.results_file import read_results  # noqa: E402
 from jreid.evaluation.score import Score  # noqa: E402
+from jreid.run.run_folders import RunFolder  # noqa: E402
 from jreid.run.workdir import METRICS, read_config  # noqa: E402
 from jreid.whole_files import write_text  # noqa: E402
 
@@ -79,6 +80,9 @@ def program(arguments: list[str]) -> int:
         raise ValueError(
             f"{options.run} is of another command: {', '.join(changed)} differ"
         )
+    run = RunFolder(options.run, trained)
+    if run.newest_step() < run.last_step():
+        raise ValueError(f"{options.run} is not finished: train it to its end")
     score = test_score(options.run)
     curves = means(read_lines(options.run))
     words = [w for w in given.words if not w.startswith("--config.pretrained")]

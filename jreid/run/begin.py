@@ -126,14 +126,16 @@ def _length(config: Config, phases: Sequence[PlannedPhase]) -> str:
 
 def _short_warmup(config: Config, phases: Sequence[PlannedPhase]) -> str:
     """What is known of a high rate that comes early, from docs/ablation; else ""."""
-    rate, steps = config.optimizer, phases[0].steps_per_epoch * config.schedule.warmup
-    if not (isinstance(rate, SGD) and config.pretrained) or config.players:
+    optimizer, first = config.optimizer, phases[0]
+    if not (isinstance(optimizer, SGD) and config.pretrained) or config.players:
         return ""
-    if rate.lr <= STOOD_EARLY or steps >= LONG_WARMUP or phases[0].schedule:
+    steps = first.steps_per_epoch * config.schedule.warmup
+    if optimizer.lr <= STOOD_EARLY or steps >= LONG_WARMUP or first.schedule:
         return ""
     return (
-        f"rate: {rate.lr:g} after {steps} steps of warm-up. From ImageNet weights, "
-        f"with batches of 64, the paper's rows stood 0.1 after {LONG_WARMUP}; after 50 "
+        f"rate: {optimizer.lr:g} after {steps} steps of warm-up. From ImageNet "
+        "weights, with batches of 64, the paper's rows stood 0.1 after "
+        f"{LONG_WARMUP}; after 50 "
         f"--config.optimizer.lr={STOOD_EARLY} trained better (docs/ablation)"
     )
 
