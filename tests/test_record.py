@@ -5,6 +5,8 @@ import pathlib
 import runpy
 from types import SimpleNamespace
 
+import pytest
+
 FILE = pathlib.Path(__file__).parents[1] / "docs" / "ablation" / "record.py"
 record = SimpleNamespace(**runpy.run_path(str(FILE)))
 
@@ -40,3 +42,39 @@ def test_an_entry_is_written_anew_under_its_name(tmp_path):
     assert json.loads((tmp_path / "new.json").read_text())["runs"] == {
         "a": {"steps": [1]}
     }
+
+
+def test_losses_are_those_of_the_step_and_of_each_player_and_nothing_else():
+    line = {
+        "step": 5,
+        "loss": 3.00004,
+        "loss/identity": None,
+        "judge/loss": 1.0,
+        "judge/loss/real": 0.12345,
+        "judge/grad_norm": 2.0,
+        "lr": 0.1,
+    }
+    assert record.losses_of(line) == {
+        "judge/loss": 1.0,
+        "judge/loss/real": 0.1235,
+        "loss": 3.0,
+        "loss/identity": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ("docs/ablation/rows.py:full", "take_row"),
+        ("docs/ablation/imagenet.py:strong+own_size", "take_imagenet"),
+        ("demo:agw", "take_demo"),
+        ("demo", "take_demo"),
+    ],
+)
+def test_a_run_goes_where_its_config_belongs(config, name):
+    assert record.taker(config).__name__ == name
+
+
+def test_a_run_of_another_config_is_refused():
+    with pytest.raises(ValueError, match=r"of sysu, only of rows\.py, imagenet\.py"):
+        record.taker("sysu:full")

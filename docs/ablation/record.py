@@ -1,17 +1,21 @@
-"""Takes a finished run of rows.py into recipe.json, curves.json and by_identity.json.
+"""Takes a finished run into the JSON files of this folder.
 
     python docs/ablation/record.py --name row-full-relu-.03-s1 --run runs/full-1 \\
         --commit 60c5a2e --config docs/ablation/rows.py:full \\
         --config.steps_per_epoch=5 --config.optimizer.lr=0.03 --config.seed=1
     python docs/ablation/draw.py
 
+A run of rows.py goes into recipe.json, curves.json and by_identity.json; of imagenet.py
+into imagenet.json; of the demo config into demo_systems.json and demo_by_identity.json.
 The command is the run's own, and is checked against it. A name that is there is
 written anew.
 """
 
 import json
 import shlex
+import statistics
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +36,7 @@ from jreid.run.run_folders import RunFolder  # noqa: E402
 from jreid.run.workdir import METRICS, read_config  # noqa: E402
 from jreid.whole_files import write_text  # noqa: E402
 
+Entry = dict[str, Any]
 WINDOW = 10  # steps whose mean is a point of a curve
 PLACES = ("config.name", "config.pretrained")  # not what was trained
 SCORES = ("R-1", "mAP", "mINP")
@@ -62,7 +67,7 @@ def main(arguments: list[str]) -> int:
 
 
 def program(arguments: list[str]) -> int:
-    """Reads the run and writes the three files."""
+    """Reads the run and writes the files that are of its kind."""
     parse = partial(
         command_line.parse_with_config,
         Options,
@@ -83,40 +88,100 @@ def program(arguments: list[str]) -> int:
     run = RunFolder(options.run, trained)
     if run.newest_step() < run.last_step():
         raise ValueError(f"{options.run} is not finished: train it to its end")
-    score = test_score(options.run)
-    curves = means(read_lines(options.run))
     words = [w for w in given.words if not w.startswith("--config.pretrained")]
-    entry = {
-        "run": options.name,
+    kept = {
         "command": shlex.join(words),
         "commit": options.commit,
         "machine": options.machine,
-        **summary(score, curves),
     }
-    parts = by_identity(score)
-    put(HERE / "recipe.json", "runs", options.name, entry)
-    put(HERE / "curves.json", "curves", options.name, curves)
-    put(HERE / "by_identity.json", "runs", options.name, parts)
-    print(json.dumps(entry, indent=1))
+    take = taker(words[words.index("--config") + 1])
+    print(json.dumps(take(options.name, options.run, kept), indent=1))
     return 0
 
 
-def test_score(run: Path) -> Score:
-    """All-search single-shot, fused, not re-ranked."""
+def taker(config: str) -> Callable[[str, Path, Entry], Entry]:
+    """What takes runs of a config in: (name, folder, command and commit) to entry."""
+    file = config.partition(":")[0]
+    takers = {"rows.py": take_row, "imagenet.py": take_imagenet, "demo": take_demo}
+    if (name := Path(file).name) not in takers:
+        raise ValueError(f"nothing here is of {file}, only of {', '.join(takers)}")
+    return takers[name]
+
+
+def take_row(name: str, run: Path, kept: Entry) -> Entry:
+    """A row of the paper's tables, with its curves and parts by identity."""
+    score = test_score(run)
+    curves = means(read_lines(run))
+    entry = {"run": name, **kept, **summary(score, curves)}
+    put(HERE / "recipe.json", "runs", name, entry)
+    put(HERE / "curves.json", "curves", name, curves)
+    put(HERE / "by_identity.json", "runs", name, by_identity(score))
+    return entry
+
+
+def take_imagenet(name: str, run: Path, kept: Entry) -> Entry:
+    """A system from ImageNet weights, with every logged loss."""
+    lines = read_lines(run)
+    losses = {str(line["step"]): losses_of(line) for line in lines}
+    entry = {**kept, **percent(test_score(run)), "losses": losses}
+    put(HERE / "imagenet.json", "runs", name, entry)
+    return entry
+
+
+def take_demo(name: str, run: Path, kept: Entry) -> Entry:
+    """A system of the demo, re-ranked too, with its last losses and its speed."""
+    score, lines = test_score(run), read_lines(run)
+    again = percent(test_score(run, reranked=True))
+    speeds = [x["images_per_second"] for x in lines if x.get("images_per_second")]
+    entry = {
+        **kept,
+        **percent(score),
+        **{f"re-ranked {key}": again[key] for key in SCORES},
+        "last losses": losses_of(lines[-1]),
+        "images a second": round(statistics.median(speeds), 1),
+    }
+    parts = by_identity(score)
+    path = HERE / "demo_by_identity.json"
+    same = json.loads(path.read_text())
+    if any(same[key] != parts[key] for key in ("identities", "queries")):
+        raise ValueError(f"{run} has other test images than {path.name}")
+    put(HERE / "demo_systems.json", "runs", name, entry)
+    put(path, "R-1", name, parts["R-1"])
+    return entry
+
+
+def test_score(run: Path, *, reranked: bool = False) -> Score:
+    """All-search single-shot, fused."""
     for score in read_results(run / "results.json")[1]:
-        plain = score.feature == "fused" and not score.reranked
-        if plain and score.setting == "all-search single-shot":
+        wanted = score.feature == "fused" and score.reranked == reranked
+        if wanted and score.setting == "all-search single-shot":
             return score
-    raise ValueError(f"{run / 'results.json'} has no all-search single-shot score")
+    raise ValueError(
+        f"{run / 'results.json'} has no all-search single-shot score"
+        + ", re-ranked" * reranked
+    )
 
 
-def read_lines(run: Path) -> list[dict[str, Any]]:
+def percent(score: Score) -> Entry:
+    """A score's means and its interval over identities, in percent."""
+    found: Entry = {name: round(100 * score.mean[name], 2) for name in SCORES}
+    found["R-1 95 %"] = [round(100 * end, 2) for end in score.interval["R-1"]]
+    return found
+
+
+def read_lines(run: Path) -> list[Entry]:
     """The lines of training steps, in order."""
     lines = map(json.loads, (run / METRICS).read_text().splitlines())
     return [line for line in lines if "loss" in line]
 
 
-def means(lines: list[dict[str, Any]]) -> dict[str, list[Any]]:
+def losses_of(line: Entry) -> dict[str, float | None]:
+    """A line's losses, each player's too; None: not finite."""
+    names = sorted(name for name in line if "loss" in name.split("/"))
+    return {name: line[name] and round(line[name], 4) for name in names}
+
+
+def means(lines: list[Entry]) -> dict[str, list[Any]]:
     """Each scalar's mean over the ten steps before a step; None: not all finite.
 
     A line is itself the mean over the steps since the line before.
@@ -138,11 +203,11 @@ def means(lines: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return curves
 
 
-def summary(score: Score, curves: dict[str, list[Any]]) -> dict[str, Any]:
+def summary(score: Score, curves: dict[str, list[Any]]) -> Entry:
     """What recipe.json says of a run besides its command."""
     heads = {k.partition("identity_")[2]: v for k, v in curves.items() if IDENTITY in k}
     finite = all(None not in curve for curve in curves.values())
-    found: dict[str, Any] = {"steps": curves["step"][-1], "finite": finite}
+    found: Entry = {"steps": curves["step"][-1], "finite": finite}
     found["test"] = {name: round(100 * score.mean[name], 2) for name in SCORES}
     if "cosine_v1_v2" in curves:
         found["cosine_v1_v2"] = curves["cosine_v1_v2"][-1]
@@ -152,13 +217,14 @@ def summary(score: Score, curves: dict[str, list[Any]]) -> dict[str, Any]:
     return found
 
 
-def by_identity(score: Score) -> dict[str, Any]:
+def by_identity(score: Score) -> Entry:
     """What each test identity adds, for paired tests: see ByIdentity."""
     parts = score.by_identity
     if parts is None:
         raise ValueError("the score has no parts by identity: score the run again")
     sums = {name: [round(x, 4) for x in parts.sums[name]] for name in SCORES[:2]}
-    return {"identities": parts.identities, "queries": parts.queries, **sums}
+    of = {"identities": list(parts.identities), "queries": list(parts.queries)}
+    return {**of, **sums}
 
 
 def put(path: Path, key: str, name: str, value: Any) -> None:
