@@ -2,14 +2,16 @@
 
     python -m jreid.train --config docs/ablation/rows.py:full --config.steps_per_epoch=5
 
-After the system come changes of parts: +cosine (4 epochs, one of warm-up), +average and
-+max (the second branch's pooling).
+After the system come changes of parts: +cosine (4 epochs, one of warm-up), +average or
++max (the second branch's pooling), +hc_tri (the hetero-centre triplet, for `base`,
+which has none).
 """
 
 from jreid.config import Config
 from jreid.configs.systems import make
 from jreid.data.augmentations import Flip, Grey, PadCrop, RandomChannel
 from jreid.data.sysu_mm01 import SysuMM01
+from jreid.losses.centres import HeteroCenterTriplet
 from jreid.models.pooling import Average, Maximum
 from jreid.training.schedules import Cosine
 
@@ -29,6 +31,11 @@ def get_config(variant: str = "full") -> Config:
         elif change in ("average", "max"):
             pool = Average() if change == "average" else Maximum()
             config.network.branches[1].pool = pool
+        elif change == "hc_tri":
+            config.objective["hc_tri"] = HeteroCenterTriplet(
+                on="features.v1", margin=0.3
+            )
         else:
-            raise ValueError(f"+{change} is no change; there are +cosine +average +max")
+            known = "+cosine +average +max +hc_tri"
+            raise ValueError(f"+{change} is no change; there are {known}")
     return config
