@@ -69,6 +69,7 @@ def test_losses_are_those_of_the_step_and_of_each_player_and_nothing_else():
         ("docs/ablation/imagenet.py:strong+own_size", "take_imagenet"),
         ("demo:agw", "take_demo"),
         ("demo", "take_demo"),
+        ("configs/demo.py:agw", "take_demo"),
     ],
 )
 def test_a_run_goes_where_its_config_belongs(config, name):

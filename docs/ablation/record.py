@@ -102,7 +102,12 @@ def program(arguments: list[str]) -> int:
 def taker(config: str) -> Callable[[str, Path, Entry], Entry]:
     """What takes runs of a config in: (name, folder, command and commit) to entry."""
     file = config.partition(":")[0]
-    takers = {"rows.py": take_row, "imagenet.py": take_imagenet, "demo": take_demo}
+    takers = {
+        "rows.py": take_row,
+        "imagenet.py": take_imagenet,
+        "demo": take_demo,
+        "demo.py": take_demo,
+    }
     if (name := Path(file).name) not in takers:
         raise ValueError(f"nothing here is of {file}, only of {', '.join(takers)}")
     return takers[name]
@@ -111,11 +116,11 @@ def taker(config: str) -> Callable[[str, Path, Entry], Entry]:
 def take_row(name: str, run: Path, kept: Entry) -> Entry:
     """A row of the paper's tables, with its curves and parts by identity."""
     score = test_score(run)
-    curves = means(read_lines(run))
+    curves, parts = means(read_lines(run)), by_identity(score)
     entry = {"run": name, **kept, **summary(score, curves)}
     put(HERE / "recipe.json", "runs", name, entry)
     put(HERE / "curves.json", "curves", name, curves)
-    put(HERE / "by_identity.json", "runs", name, by_identity(score))
+    put(HERE / "by_identity.json", "runs", name, parts)
     return entry
 
 
@@ -123,7 +128,7 @@ def take_imagenet(name: str, run: Path, kept: Entry) -> Entry:
     """A system from ImageNet weights, with every logged loss."""
     lines = read_lines(run)
     losses = {str(line["step"]): losses_of(line) for line in lines}
-    entry = {**kept, **percent(test_score(run)), "losses": losses}
+    entry = {**kept, **with_interval(test_score(run)), "losses": losses}
     put(HERE / "imagenet.json", "runs", name, entry)
     return entry
 
@@ -131,12 +136,12 @@ def take_imagenet(name: str, run: Path, kept: Entry) -> Entry:
 def take_demo(name: str, run: Path, kept: Entry) -> Entry:
     """A system of the demo, re-ranked too, with its last losses and its speed."""
     score, lines = test_score(run), read_lines(run)
-    again = percent(test_score(run, reranked=True))
+    again = rates(test_score(run, reranked=True))
     speeds = [x["images_per_second"] for x in lines if x.get("images_per_second")]
     entry = {
         **kept,
-        **percent(score),
-        **{f"re-ranked {key}": again[key] for key in SCORES},
+        **with_interval(score),
+        **{f"re-ranked {key}": rate for key, rate in again.items()},
         "last losses": losses_of(lines[-1]),
         "images a second": round(statistics.median(speeds), 1),
     }
@@ -162,11 +167,15 @@ def test_score(run: Path, *, reranked: bool = False) -> Score:
     )
 
 
-def percent(score: Score) -> Entry:
-    """A score's means and its interval over identities, in percent."""
-    found: Entry = {name: round(100 * score.mean[name], 2) for name in SCORES}
-    found["R-1 95 %"] = [round(100 * end, 2) for end in score.interval["R-1"]]
-    return found
+def rates(score: Score) -> Entry:
+    """A score's means, in percent."""
+    return {name: round(100 * score.mean[name], 2) for name in SCORES}
+
+
+def with_interval(score: Score) -> Entry:
+    """And the interval of its rank-1 rate over identities."""
+    ends = [round(100 * end, 2) for end in score.interval["R-1"]]
+    return {**rates(score), "R-1 95 %": ends}
 
 
 def read_lines(run: Path) -> list[Entry]:
@@ -208,7 +217,7 @@ def summary(score: Score, curves: dict[str, list[Any]]) -> Entry:
     heads = {k.partition("identity_")[2]: v for k, v in curves.items() if IDENTITY in k}
     finite = all(None not in curve for curve in curves.values())
     found: Entry = {"steps": curves["step"][-1], "finite": finite}
-    found["test"] = {name: round(100 * score.mean[name], 2) for name in SCORES}
+    found["test"] = rates(score)
     if "cosine_v1_v2" in curves:
         found["cosine_v1_v2"] = curves["cosine_v1_v2"][-1]
     found["identity_last"] = {name: curve[-1] for name, curve in heads.items()}
