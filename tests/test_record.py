@@ -1,4 +1,4 @@
-"""What the ablation keeps of a run: means over ten steps, entries by name."""
+"""What the ablation keeps of a run, and the tables that show it."""
 
 import json
 import pathlib
@@ -79,3 +79,27 @@ def test_a_run_goes_where_its_config_belongs(config, name):
 def test_a_run_of_another_config_is_refused():
     with pytest.raises(ValueError, match=r"of sysu, only of rows\.py, imagenet\.py"):
         record.taker("sysu:full")
+
+
+def test_the_page_has_the_numbers_of_the_runs():
+    tables = SimpleNamespace(**runpy.run_path(str(FILE.with_name("tables.py"))))
+    page = tables.PAGE.read_text()
+    assert tables.with_numbers(page) == page, "run python docs/ablation/tables.py"
+    other = page.replace("| mcja | 1", "| mcja | 99")
+    assert other != page
+    assert tables.with_numbers(other) == page
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("`agw`", "agw"),
+        ("`dscnet`, rate .003", "dscnet@lr003"),
+        ("`strong`, at its own size of 384 x 192", "strong+own_size"),
+        ("`cmcen`, rate .03, 408 steps", "cmcen@lr03,408"),
+        ("**untrained**", "untrained"),
+    ],
+)
+def test_a_row_names_its_run(label, name):
+    tables = SimpleNamespace(**runpy.run_path(str(FILE.with_name("tables.py"))))
+    assert tables.key(label) == name

@@ -1,0 +1,176 @@
+"""Puts the numbers of the JSON files here into the tables of docs/systems.md.
+
+    python docs/ablation/tables.py
+
+A row and its words are written by hand; its scores, and its place, are found here. Of a
+system that has a run of as many images as the others (`mcja@29184-seed0`), that one is
+taken, else the one of its demo's own six epochs.
+"""
+
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "systems.md"
+sys.path.insert(0, str(HERE.parents[1]))
+
+from jreid.evaluation.statistics import (  # noqa: E402
+    ByIdentity,
+    bootstrap_intervals,
+    paired_tests,
+)
+from jreid.whole_files import write_text  # noqa: E402
+
+Row = dict[str, str]
+DEMO = "| system | R-1 | R-1 95 % | mAP | mINP |"
+SEEDS = "| system | seeds 0, 1, 2 (R-1) |"
+IMAGENET = "| system | R-1 | R-1 95 % | mAP | at the end |"
+EQUAL = 29184
+
+
+def main() -> None:
+    """Writes the page anew."""
+    write_text(PAGE, with_numbers(PAGE.read_text()))
+
+
+def with_numbers(page: str) -> str:
+    """The page with the scores of the runs that are kept."""
+    runs = json.loads((HERE / "demo_systems.json").read_text())["runs"]
+    parts = json.loads((HERE / "demo_by_identity.json").read_text())
+    imagenet = json.loads((HERE / "imagenet.json").read_text())["runs"]
+    rows = [with_demo(row, runs) for row in read(page, DEMO)]
+    page = replaced(page, DEMO, ranked(rows, parts, seeds=1))
+    rows = [of_seeds(system, runs, parts) for system in of_three_seeds(runs)]
+    page = replaced(page, SEEDS, ranked(rows, parts, seeds=3))
+    rows = [row | scores(imagenet[key(row["system"])]) for row in read(page, IMAGENET)]
+    return replaced(page, IMAGENET, by_rate(rows))
+
+
+def read(page: str, heading: str) -> list[Row]:
+    """The rows of the table that begins so, by column.
+
+    Raises:
+        ValueError: there is no such table.
+    """
+    if heading not in page:
+        raise ValueError(f"{PAGE} has no table that begins with {heading}")
+    header, _, *lines = page[page.index(heading) :].split("\n\n")[0].splitlines()
+    names = _cells(header)
+    return [dict(zip(names, _cells(line), strict=True)) for line in lines]
+
+
+def replaced(page: str, heading: str, rows: list[Row]) -> str:
+    """The page with these rows in the table that begins so."""
+    begin = page.index(heading)
+    old = page[begin:].split("\n\n")[0]
+    lines = [f"| {' | '.join(row.values())} |" for row in rows]
+    new = [*old.splitlines()[:2], *lines]
+    return page[:begin] + "\n".join(new) + page[begin + len(old) :]
+
+
+def with_demo(row: Row, runs: dict[str, Any]) -> Row:
+    """A row with its system's scores, one seed."""
+    (name,) = demo_runs(row["system"], 1, runs)
+    run, found = runs[name], {"mINP": f"{runs[name]['mINP']:.1f}"}
+    if speed := run.get("images a second"):
+        found["images/s"] = f"{speed:.0f}"
+    return row | scores(run) | found
+
+
+def of_seeds(system: str, runs: dict[str, Any], parts: dict[str, Any]) -> Row:
+    """A row of three seeds."""
+    three = [runs[name] for name in demo_runs(system, 3, runs)]
+    rate, precision = ([run[name] for run in three] for name in ("R-1", "mAP"))
+    interval = ""
+    if (by := by_identity(system, parts, seeds=3)) is not None:
+        low, high = bootstrap_intervals([by])[0]["R-1"]
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+    return {
+        "system": f"`{system}`",
+        "seeds": ", ".join(f"{x:.1f}" for x in rate),
+        "R-1": f"{statistics.mean(rate):.1f} ± {statistics.stdev(rate):.1f}",
+        "R-1 95 %": interval,
+        "mAP": f"{statistics.mean(precision):.1f} ± {statistics.stdev(precision):.1f}",
+        "p to next": "",
+    }
+
+
+def scores(run: dict[str, Any]) -> Row:
+    """The columns that all tables of one seed have."""
+    low, high = run["R-1 95 %"]
+    return {
+        "R-1": f"{run['R-1']:.1f}",
+        "R-1 95 %": f"{low:.1f} to {high:.1f}",
+        "mAP": f"{run['mAP']:.1f}",
+    }
+
+
+def ranked(rows: list[Row], parts: dict[str, Any], *, seeds: int) -> list[Row]:
+    """By rank-1 rate, each tested against the next where its parts were kept."""
+    rows = by_rate(rows)
+    kept = [by_identity(row["system"].strip("`"), parts, seeds=seeds) for row in rows]
+    for row, one, other in zip(rows, kept, [*kept[1:], None], strict=True):
+        row["p to next"] = ""
+        if one is not None and other is not None:
+            p = paired_tests([(one, other)])[0]["R-1"].p_value
+            row["p to next"] = f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    return rows
+
+
+def by_rate(rows: list[Row]) -> list[Row]:
+    """The highest first."""
+    return sorted(rows, key=lambda row: -float(row["R-1"].split()[0]))
+
+
+def demo_runs(system: str, seeds: int, runs: dict[str, Any]) -> list[str]:
+    """Its runs of as many images as the others' if all are there, else its demo's."""
+    equal = [f"{system}@{EQUAL}-seed{seed}" for seed in range(seeds)]
+    own = [f"{system}-seed{seed}" for seed in range(seeds)]
+    return equal if all(name in runs for name in equal) else own
+
+
+def of_three_seeds(runs: dict[str, Any]) -> list[str]:
+    """Systems of which all three seeds were trained."""
+    systems = {name.partition("-seed")[0].partition("@")[0] for name in runs}
+    found = {system: demo_runs(system, 3, runs) for system in systems}
+    return sorted(x for x, names in found.items() if all(n in runs for n in names))
+
+
+def by_identity(system: str, parts: dict[str, Any], *, seeds: int) -> ByIdentity | None:
+    """Means over the seeds; None if those of a seed were not kept."""
+    rates = parts["R-1"]
+    names = demo_runs(system, seeds, rates)
+    if not all(name in rates for name in names):
+        return None
+    mean = np.mean([rates[name] for name in names], axis=0)
+    return ByIdentity(
+        tuple(map(str, parts["identities"])),
+        tuple(parts["queries"]),
+        {"R-1": tuple(mean.tolist())},
+    )
+
+
+def key(label: str) -> str:
+    """The name in imagenet.json of "`cmcen`, rate .03, 408 steps": cmcen@lr03,408."""
+    name = label.strip("*").split(",")[0].strip("`")
+    rate, steps = re.search(r"rate \.(\d+)", label), re.search(r"(\d+) steps", label)
+    return (
+        name
+        + "+own_size" * ("own size" in label)
+        + (f"@lr{rate[1]}" if rate else "")
+        + (f",{steps[1]}" if steps else "")
+    )
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+if __name__ == "__main__":
+    main()
