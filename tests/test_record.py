@@ -63,22 +63,23 @@ def test_losses_are_those_of_the_step_and_of_each_player_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("config", "name"),
+    ("config", "weights", "name"),
     [
-        ("docs/ablation/rows.py:full", "take_row"),
-        ("docs/ablation/imagenet.py:strong+own_size", "take_imagenet"),
-        ("demo:agw", "take_demo"),
-        ("demo", "take_demo"),
-        ("configs/demo.py:agw", "take_demo"),
+        ("docs/ablation/rows.py:full", "resnet50.npz", "take_row"),
+        ("docs/ablation/imagenet.py:strong+own_size", "", "take_imagenet"),
+        ("demo:agw", "", "take_demo"),
+        ("demo", "", "take_demo"),
+        ("configs/demo.py:agw", "", "take_demo"),
+        ("demo:adca", "resnet50.npz", "take_imagenet"),
     ],
 )
-def test_a_run_goes_where_its_config_belongs(config, name):
-    assert record.taker(config).__name__ == name
+def test_a_run_goes_where_it_belongs(config, weights, name):
+    assert record.taker(config, pretrained=weights).__name__ == name
 
 
 def test_a_run_of_another_config_is_refused():
     with pytest.raises(ValueError, match=r"of sysu, only of rows\.py, imagenet\.py"):
-        record.taker("sysu:full")
+        record.taker("sysu:full", pretrained="")
 
 
 def test_the_page_has_the_numbers_of_the_runs():

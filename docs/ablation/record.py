@@ -6,7 +6,8 @@
     python docs/ablation/draw.py
 
 A run of rows.py goes into recipe.json, curves.json and by_identity.json; of imagenet.py
-into imagenet.json; of the demo config into demo_systems.json and demo_by_identity.json.
+or of the demo config from weights into imagenet.json; of the demo config from random
+weights into demo_systems.json and demo_by_identity.json.
 The command is the run's own, and is checked against it. A name that is there is
 written anew.
 """
@@ -94,19 +95,20 @@ def program(arguments: list[str]) -> int:
         "commit": options.commit,
         "machine": options.machine,
     }
-    take = taker(words[words.index("--config") + 1])
+    take = taker(words[words.index("--config") + 1], pretrained=trained.pretrained)
     print(json.dumps(take(options.name, options.run, kept), indent=1))
     return 0
 
 
-def taker(config: str) -> Callable[[str, Path, Entry], Entry]:
+def taker(config: str, *, pretrained: str) -> Callable[[str, Path, Entry], Entry]:
     """What takes runs of a config in: (name, folder, command and commit) to entry."""
     file = config.partition(":")[0]
+    demo = take_imagenet if pretrained else take_demo
     takers = {
         "rows.py": take_row,
         "imagenet.py": take_imagenet,
-        "demo": take_demo,
-        "demo.py": take_demo,
+        "demo": demo,
+        "demo.py": demo,
     }
     if (name := Path(file).name) not in takers:
         raise ValueError(f"nothing here is of {file}, only of {', '.join(takers)}")
