@@ -93,7 +93,9 @@ def imagenet() -> None:
     )
     names: list[str] = []
     for place, (name, run) in enumerate(runs):
-        names.append(name.replace("@lr", ", lr .").replace("+own_size", ", own size"))
+        name, _, steps = name.partition(",")
+        label = name.replace("@lr", ", lr .").replace("+own_size", ", own size")
+        names.append(label + (f", {steps} steps" if steps else ""))
         rates.plot(run["R-1 95 %"], (place, place), color="tab:blue")
         rates.plot(run["R-1"], place, "o", color="tab:blue")
         logged = [_identity(scalars) for scalars in run.get("losses", {}).values()]
