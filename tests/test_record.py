@@ -86,7 +86,7 @@ def test_the_page_has_the_numbers_of_the_runs():
     tables = SimpleNamespace(**runpy.run_path(str(FILE.with_name("tables.py"))))
     page = tables.PAGE.read_text()
     assert tables.with_numbers(page) == page, "run python docs/ablation/tables.py"
-    other = page.replace("| mcja | 1", "| mcja | 99")
+    other = page.replace("| mcja | 1", "| mcja | 99", 1)
     assert other != page
     assert tables.with_numbers(other) == page
 
