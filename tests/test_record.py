@@ -9,6 +9,7 @@ import pytest
 
 FILE = pathlib.Path(__file__).parents[1] / "docs" / "ablation" / "record.py"
 record = SimpleNamespace(**runpy.run_path(str(FILE)))
+tables = SimpleNamespace(**runpy.run_path(str(FILE.with_name("tables.py"))))
 
 
 def test_a_point_is_the_mean_over_ten_steps_however_long_the_lines_are():
@@ -83,7 +84,6 @@ def test_a_run_of_another_config_is_refused():
 
 
 def test_the_page_has_the_numbers_of_the_runs():
-    tables = SimpleNamespace(**runpy.run_path(str(FILE.with_name("tables.py"))))
     page = tables.PAGE.read_text()
     assert tables.with_numbers(page) == page, "run python docs/ablation/tables.py"
     other = page.replace("| mcja | 1", "| mcja | 99", 1)
@@ -102,5 +102,4 @@ def test_the_page_has_the_numbers_of_the_runs():
     ],
 )
 def test_a_row_names_its_run(label, name):
-    tables = SimpleNamespace(**runpy.run_path(str(FILE.with_name("tables.py"))))
     assert tables.key(label) == name

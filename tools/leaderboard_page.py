@@ -96,7 +96,7 @@ def cells(rows: Sequence[Row], setting: Setting) -> list[tuple[str, ...]]:
     )
     scores = [row.scores[setting] for row in ranked]
     pairs = [(b.by_identity, a.by_identity) for a, b in _neighbours(scores)]
-    p_values = [_p(found["R-1"].p_value) for found in paired_tests(pairs)]
+    p_values = [found["R-1"].p_text for found in paired_tests(pairs)]
     with_steps = any(row.step for row in rows)
     without = [""] * (len(step_costs.HEADER) * with_steps)
     lines = []
@@ -246,7 +246,3 @@ def _markdown(header, tables, notes):
 
 def _percent(value):
     return f"{100 * value:.1f}"
-
-
-def _p(value):
-    return "<0.001" if value < 0.001 else f"{value:.3f}"

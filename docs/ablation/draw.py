@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from docs.ablation.tables import DEMO, PAGE, read  # noqa: E402
 from tools import leaderboard_page  # noqa: E402
 
 CURVES = json.loads((HERE / "curves.json").read_text())["curves"]
@@ -128,12 +129,8 @@ def _identity(scalars: dict[str, float]) -> float | None:
 
 def systems() -> None:
     """The leaderboard's picture, of the table as it is put together."""
-    text = (HERE.parent / "systems.md").read_text()
-    table = text[text.index("| system | R-1 |") :].split("\n\n")[0]
-    header, _, *lines = table.split("\n")
     setting, rows = ("SYSU-MM01", "all-search single-shot"), []
-    for line in lines:
-        cells = dict(zip(_cells(header), _cells(line), strict=True))
+    for cells in read(PAGE.read_text(), DEMO):
         low, high = map(float, cells["R-1 95 %"].split(" to "))
         score = SimpleNamespace(
             mean={"R-1": float(cells["R-1"]) / 100},
@@ -145,10 +142,6 @@ def systems() -> None:
         )
     heading = leaderboard_page.title(setting, synthetic=True)
     leaderboard_page.draw(HERE.parent / "systems.png", rows, setting, heading)
-
-
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 if __name__ == "__main__":

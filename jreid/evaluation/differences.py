@@ -147,9 +147,5 @@ def _difference_cells(found: Mapping[str, Difference]) -> list[Cells]:
                 for low, high in (one.interval for one in differences)
             ),
         ),
-        ("  p value", *(_p_value(one.p_value) for one in differences)),
+        ("  p value", *(one.p_text for one in differences)),
     ]
-
-
-def _p_value(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -46,6 +46,11 @@ class Difference:
     interval: tuple[float, float]  # bootstrap 95 %
     p_value: float  # two-sided
 
+    @property
+    def p_text(self) -> str:
+        """The p value as tables show it, to three digits."""
+        return "<0.001" if self.p_value < 0.001 else f"{self.p_value:.3f}"
+
 
 def bootstrap_intervals(
     scores: Sequence[ByIdentity], *, resamples: int = RESAMPLES, seed: int = 0
