@@ -9,6 +9,7 @@ from flax import nnx
 from one_program import call
 
 from jreid.config_files import load
+from jreid.models.bottleneck import Bottleneck
 from jreid.models.channel_attention import ChannelSelfAttention
 from jreid.models.modules.heads import BranchHead
 from jreid.models.modules.keys import WeightKeys
@@ -342,6 +343,34 @@ def test_a_neck_stands_between_z_and_its_classifier(rng):
     expected = normal @ np.asarray(network.bottleneck.classifier.kernel[...])
     np.testing.assert_allclose(outputs["logits"]["z1"], expected, rtol=1e-3, atol=1e-5)
     assert network.bottleneck.neck.bias is None
+
+
+def test_in_training_a_share_of_z_is_hidden_from_its_classifier(rng):
+    part = Bottleneck((16,), 0, dropout=0.25)
+    module = part.make(8, 3000, WeightKeys(0), jnp.float32)
+    v = jnp.float32(rng.normal(size=(5, 8)))
+    z, logits = module(v)
+    weights = np.asarray(module.classifier.kernel[...])
+    np.testing.assert_allclose(logits, z @ weights, rtol=1e-4, atol=1e-5)
+    same, hidden = module(v, jax.random.key(1))
+    np.testing.assert_array_equal(same, z)
+    seen = np.linalg.lstsq(weights.T, np.asarray(hidden).T)[0].T  # what it was given
+    kept = np.abs(seen) > 1e-3
+    np.testing.assert_allclose(seen[kept], np.asarray(z / 0.75)[kept], rtol=1e-2)
+    live = np.asarray(z) > 1e-2
+    assert 0.5 < kept[live].mean() < 0.95
+
+
+def test_each_branch_hides_another_share(rng):
+    part = paper_parts.network(after=(), stages=1)
+    part.refine.dropout = 0.5
+    images = random_views(rng, {"visible": 3, "infrared": 3})
+    first, again, other = (
+        build(part)(images, STEMS, jax.random.key(seed))["logits"] for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first["z1"], again["z1"])
+    assert np.any(first["z1"] != other["z1"])
+    np.testing.assert_array_equal(first["v1"], other["v1"])
 
 
 def test_what_a_branch_adds_can_be_detached_or_normalised(rng):

@@ -4,7 +4,7 @@
 
 After the system come changes of parts: +cosine (4 epochs, one of warm-up), +average or
 +max (the second branch's pooling), +hc_tri (the hetero-centre triplet, for `base`,
-which has none).
+which has none), +late_vsd (no distillation in the warm-up's ten epochs).
 """
 
 from jreid.config import Config
@@ -13,6 +13,7 @@ from jreid.data.augmentations import Flip, Grey, PadCrop, RandomChannel
 from jreid.data.sysu_mm01 import SysuMM01
 from jreid.losses.centres import HeteroCenterTriplet
 from jreid.models.pooling import Average, Maximum
+from jreid.training.phases import Phase
 from jreid.training.schedules import Cosine
 
 
@@ -35,7 +36,11 @@ def get_config(variant: str = "full") -> Config:
             config.objective["hc_tri"] = HeteroCenterTriplet(
                 on="features.v1", margin=0.3
             )
+        elif change == "late_vsd":
+            terms = config.objective.items()
+            first = {name: term for name, term in terms if "vsd" not in name}
+            config.phases = Phase(10, objective=first), Phase(70)
         else:
-            known = "+cosine +average +max +hc_tri"
+            known = "+cosine +average +max +hc_tri +late_vsd"
             raise ValueError(f"+{change} is no change; there are {known}")
     return config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jreid.bounds import at_least
+from jreid.bounds import at_least, between
 
 
 @dataclass(slots=True)
@@ -20,12 +20,15 @@ class Bottleneck:
     """Names of the branches that are refined."""
     neck: bool = False
     """Whether a BatchNorm without bias stands between z and its classifier."""
+    dropout: float = 0.0
+    """Share of z that is hidden from its classifier in training."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""
         for index, width in enumerate(self.hidden):
             at_least(f"hidden.{index}", width, 1)
         at_least("features", self.features, 0)
+        between("dropout", self.dropout, 0, 0.99)
         if not self.hidden and not self.features:
             raise ValueError("hidden is () and features 0; one of them makes z")
         if not self.of or len(set(self.of)) < len(self.of):
@@ -41,6 +44,7 @@ class Bottleneck:
             hidden=self.hidden,
             features=self.features,
             neck=self.neck,
+            dropout=self.dropout,
             dtype=dtype,
             rngs=rngs,
         )

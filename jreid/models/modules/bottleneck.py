@@ -7,6 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jreid.models.modules.channels import at_least_float32
+from jreid.models.modules.dropout import dropped
 from jreid.models.modules.layers import BatchNorm, Linear
 
 
@@ -18,7 +19,8 @@ class InformationBottleneck(nnx.Module):
     and 500, with a further Linear to 512, whose output nothing normalises: its head has
     a hidden layer with a BatchNorm, ours is one linear map without bias like the
     branches' classifiers. One instance is shared by all refined branches. With `neck` a
-    BatchNorm without bias stands between z and its classifier.
+    BatchNorm without bias stands between z and its classifier, from which a share
+    `dropout` of it is hidden, where VSD hides half of its head's hidden layer.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class InformationBottleneck(nnx.Module):
         hidden: Sequence[int] = (1024, 512),
         features: int = 512,
         neck: bool = False,
+        dropout: float = 0.0,
         dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
@@ -42,6 +45,7 @@ class InformationBottleneck(nnx.Module):
         )
         width = features or in_features
         self.neck = BatchNorm(width, use_bias=False, rngs=rngs) if neck else None
+        self.dropout = dropout
         self.classifier = Linear(
             width,
             classes,
@@ -51,10 +55,11 @@ class InformationBottleneck(nnx.Module):
         )
 
     def __call__(
-        self, v: Float[Array, "b d"]
+        self, v: Float[Array, "b d"], rng: Array | None = None
     ) -> tuple[Float[Array, "b z"], Float[Array, "b classes"]]:
-        """Returns z and its identity logits, at least float32."""
+        """Returns z and its identity logits, at least float32; rng: of the dropout."""
         for linear, norm in zip(self.linears, self.norms, strict=True):
             v = nnx.relu(norm(linear(v)))
         z = at_least_float32(v if self.out is None else self.out(v))
-        return z, self.classifier(z if self.neck is None else self.neck(z))
+        normed = z if self.neck is None else self.neck(z)
+        return z, self.classifier(dropped(normed, self.dropout, rng))

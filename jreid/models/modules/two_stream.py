@@ -105,7 +105,9 @@ class TwoStreamNetwork(nnx.Module):
             if head.own is not None:
                 outputs["logits"][f"own_{name}"] = head.own(v, rows.modality)
             if self.bottleneck is not None and name in self.refined:
-                z, logits = self.bottleneck(v)
+                number = len(self.stem_names) + self.refined.index(name)
+                own = None if rng is None else jax.random.fold_in(rng, number)
+                z, logits = self.bottleneck(v, own)
                 outputs["refined"][refined_name(name)] = z
                 outputs["logits"][refined_name(name)] = logits
         for name, discriminator in self.discriminators.items():
