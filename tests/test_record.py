@@ -63,6 +63,13 @@ def test_losses_are_those_of_the_step_and_of_each_player_and_nothing_else():
     }
 
 
+def test_validation_is_that_of_the_last_line_if_it_has_any():
+    lines = [{"step": 5, "validation/R-1": 0.1}, {"step": 9, "loss": 1.0}]
+    assert record.validation(lines) == {}
+    lines[1] |= {"validation/R-1": 0.12345, "validation/mAP": 1.0}
+    assert record.validation(lines) == {"R-1": 12.35, "mAP": 100.0}
+
+
 @pytest.mark.parametrize(
     ("config", "weights", "name"),
     [
@@ -83,12 +90,27 @@ def test_a_run_of_another_config_is_refused():
         record.taker("sysu:full", pretrained="")
 
 
-def test_the_page_has_the_numbers_of_the_runs():
-    page = tables.PAGE.read_text()
-    assert tables.with_numbers(page) == page, "run python docs/ablation/tables.py"
-    other = page.replace("| mcja | 1", "| mcja | 99", 1)
+@pytest.mark.parametrize("path", tables.PAGES, ids=lambda path: path.parent.name)
+def test_a_page_has_the_numbers_of_the_runs(path):
+    page = path.read_text()
+    assert tables.PAGES[path](page) == page, "run python docs/ablation/tables.py"
+
+
+@pytest.mark.parametrize(
+    ("path", "begin"),
+    [
+        ("docs/systems.md", "| mcja | "),
+        ("README.md", "| `configs/demo.py:base` | "),
+        ("README.md", "three seeds:\n\n| `"),
+        ("docs/ablation/README.md", "| `full` | "),
+        ("docs/ablation/README.md", "(`branches.1.adds=`) | "),
+    ],
+)
+def test_a_number_of_no_run_is_found(path, begin):
+    change, page = tables.PAGES[tables.ROOT / path], (tables.ROOT / path).read_text()
+    other = page.replace(begin, f"{begin}9", 1)
     assert other != page
-    assert tables.with_numbers(other) == page
+    assert change(other) == page
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ import matplotlib.pyplot as plt  # noqa: E402
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from docs.ablation.tables import DEMO, PAGE, read  # noqa: E402
+from docs.ablation import paper_tables  # noqa: E402
+from docs.ablation.page_tables import read  # noqa: E402
+from docs.ablation.tables import DEMO, PAGE  # noqa: E402
 from tools import leaderboard_page  # noqa: E402
 
 CURVES = json.loads((HERE / "curves.json").read_text())["curves"]
@@ -27,6 +29,7 @@ FORMS = {
     "stab-full-relu-s0": "z is the second ReLU layer (default)",
     "stab-full-neck-s0": "a further Linear and a BatchNorm",
 }
+OTHER_ROWS = {f"stab-{row}-s0": row for row in ("base", "ours1", "ours2", "ours3")}
 PANELS = {
     "loss/identity_z1": "identity loss of z1",
     "loss/identity_v1": "identity loss of v1",
@@ -35,25 +38,17 @@ PANELS = {
     "part/update_ratio/branches/v1": "update / weights, branch 1",
     "part/update_ratio/trunk": "update / weights, trunk",
 }
-ROWS = {
-    "base": "row-base",
-    "ours1": "row-ours1",
-    "ours2": "row-ours2-relu",
-    "ours3": "row-ours3-relu",
-    "full": "row-full-relu",
-    "agw": "row-agw",
-    "average_only": "row-average_only",
-    "gem_max": "row-gem_max",
-    "gem_average": "row-gem_average",
-}
+ROWS = [row for row in paper_tables.ROWS if "," not in row]
 
 
 def stability() -> None:
     """What grows first when :full diverges."""
     figure, axes = plt.subplots(2, 3, figsize=(11, 5.6), sharex=True)
     for axis, (key, title) in zip(axes.flat, PANELS.items(), strict=True):
-        for run, label in FORMS.items():
-            axis.plot(CURVES[run]["step"], CURVES[run][key], label=label)
+        for number, (run, label) in enumerate((FORMS | OTHER_ROWS).items()):
+            if key in CURVES[run]:  # the first rows have no bottleneck
+                style = f"C{number}--" if run in OTHER_ROWS else f"C{number}-"
+                axis.plot(CURVES[run]["step"], CURVES[run][key], style, label=label)
         axis.set_title(title, fontsize=10)
         axis.set_yscale("log")
         if "identity" in key:
@@ -61,9 +56,9 @@ def stability() -> None:
         axis.axvline(76, color="grey", linewidth=0.8)
     for axis in axes[1]:
         axis.set_xlabel("step (76: end of warm-up, rate 0.1)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.94))
+    handles, labels = axes[0, 1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", ncols=4, frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 0.91))
     figure.savefig(HERE / "stability.png", dpi=100)
 
 
@@ -73,8 +68,9 @@ def recipe() -> None:
     for i, peak in enumerate((".03", ".1")):
         for j, head in enumerate(("v1", "z")):
             axis = axes[2 * i + j]
-            for number, (label, run) in enumerate(ROWS.items()):
-                curve = CURVES.get(f"{run}-{peak}-s0", {})  # some at one peak only
+            for number, label in enumerate(ROWS):
+                run = f"{paper_tables.ROWS[label]}-{peak}-s0"
+                curve = CURVES.get(run, {})  # some at one peak only
                 found = [k for k in curve if k.startswith(f"loss/identity_{head}")]
                 if found:
                     axis.plot(curve["step"], curve[found[0]], f"C{number}", label=label)
@@ -114,9 +110,8 @@ def imagenet() -> None:
     losses.set_xscale("log")
     losses.set_xticks(ticks := (0.5, 1, 2, 5, 10, 20, 50), map(str, ticks))
     losses.minorticks_off()
-    losses.set_xlabel(
-        "identity loss of a head: lowest to highest, at the end; grey: chance"
-    )
+    losses.set_xlabel("identity loss of a head: its range, its end; grey: chance")
+    rates.margins(y=0.01)
     figure.tight_layout()
     figure.savefig(HERE / "imagenet.png", dpi=100)
 

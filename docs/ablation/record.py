@@ -118,8 +118,11 @@ def taker(config: str, *, pretrained: str) -> Callable[[str, Path, Entry], Entry
 def take_row(name: str, run: Path, kept: Entry) -> Entry:
     """A row of the paper's tables, with its curves and parts by identity."""
     score = test_score(run)
-    curves, parts = means(read_lines(run)), by_identity(score)
+    lines = read_lines(run)
+    curves, parts = means(lines), by_identity(score)
     entry = {"run": name, **kept, **summary(score, curves)}
+    if validated := validation(lines):
+        entry["validation"] = validated
     put(HERE / "recipe.json", "runs", name, entry)
     put(HERE / "curves.json", "curves", name, curves)
     put(HERE / "by_identity.json", "runs", name, parts)
@@ -144,6 +147,7 @@ def take_demo(name: str, run: Path, kept: Entry) -> Entry:
         **kept,
         **with_interval(score),
         **{f"re-ranked {key}": rate for key, rate in again.items()},
+        **{f"validation {key}": rate for key, rate in validation(lines).items()},
         "last losses": losses_of(lines[-1]),
         "images a second": round(statistics.median(speeds), 1),
     }
@@ -184,6 +188,15 @@ def read_lines(run: Path) -> list[Entry]:
     """The lines of training steps, in order."""
     lines = map(json.loads, (run / METRICS).read_text().splitlines())
     return [line for line in lines if "loss" in line]
+
+
+def validation(lines: list[Entry]) -> Entry:
+    """The last line's scores of the validation identities, in percent, if it has any.
+
+    They are there with --config.evaluation.every_epochs of the run's length.
+    """
+    found = {name: lines[-1].get(f"validation/{name}") for name in SCORES[:2]}
+    return {name: round(100 * x, 2) for name, x in found.items() if x is not None}
 
 
 def losses_of(line: Entry) -> dict[str, float | None]:

@@ -1,10 +1,11 @@
-"""Puts the numbers of the JSON files here into the tables of docs/systems.md.
+"""Puts the numbers of the JSON files here into the tables of docs/systems.md, of
+README.md and of this folder's README.md.
 
     python docs/ablation/tables.py
 
-A row and its words are written by hand; its scores, and its place, are found here. Of a
-system that has a run of as many images as the others (`mcja@29184-seed0`), that one is
-taken, else the one of its demo's own six epochs.
+A row and its words are written by hand; its scores, and its place among systems, are
+found here. Of a system that has a run of as many images as the others
+(`mcja@29184-seed0`), that one is taken, else the one of its demo's own six epochs.
 """
 
 import json
@@ -17,9 +18,12 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 PAGE = HERE.parent / "systems.md"
-sys.path.insert(0, str(HERE.parents[1]))
+sys.path.insert(0, str(ROOT))
 
+from docs.ablation.page_tables import Row, read, replaced  # noqa: E402
+from docs.ablation.paper_tables import with_measured, with_rows  # noqa: E402
 from jreid.evaluation.statistics import (  # noqa: E402
     ByIdentity,
     bootstrap_intervals,
@@ -27,7 +31,6 @@ from jreid.evaluation.statistics import (  # noqa: E402
 )
 from jreid.whole_files import write_text  # noqa: E402
 
-Row = dict[str, str]
 DEMO = "| system | R-1 | R-1 95 % | mAP | mINP |"
 OWN = "| system | images seen | R-1 | mAP |"
 SEEDS = "| system | seeds 0, 1, 2 (R-1) |"
@@ -35,9 +38,31 @@ IMAGENET = "| system | R-1 | R-1 95 % | mAP | at the end |"
 EQUAL = 29184
 
 
+STRIP = "R-1 / mAP over three seeds:\n\n"
+ACROSS = 9  # systems beside each other
+
+
 def main() -> None:
-    """Writes the page anew."""
-    write_text(PAGE, with_numbers(PAGE.read_text()))
+    """Writes the pages anew."""
+    for path, change in PAGES.items():
+        write_text(path, change(path.read_text()))
+
+
+def with_strip(page: str) -> str:
+    """README.md with the systems of three seeds beside each other, the best first."""
+    rows = read(PAGE.read_text(), SEEDS)
+    tables = []
+    for begin in range(0, len(rows), ACROSS):
+        some = rows[begin : begin + ACROSS]
+        means = [[row[x].split()[0] for x in ("R-1", "mAP")] for row in some]
+        lines = [row["system"] for row in some], ["---"] * len(some)
+        cells = [*lines, [" / ".join(pair) for pair in means]]
+        tables.append("\n".join(f"| {' | '.join(line)} |" for line in cells))
+    before, mark, rest = page.partition(STRIP)
+    old = re.match(r"(\|.*\n|\n(?=\|))*", rest)
+    if not mark or old is None:
+        raise ValueError(f"README.md has no {STRIP.strip()!r} before such a table")
+    return before + mark + "\n\n".join(tables) + "\n" + rest[old.end() :]
 
 
 def with_numbers(page: str) -> str:
@@ -53,28 +78,6 @@ def with_numbers(page: str) -> str:
     page = replaced(page, SEEDS, ranked(rows, parts, seeds=3))
     rows = [row | scores(imagenet[key(row["system"])]) for row in read(page, IMAGENET)]
     return replaced(page, IMAGENET, by_rate(rows))
-
-
-def read(page: str, heading: str) -> list[Row]:
-    """The rows of the table that begins so, by column.
-
-    Raises:
-        ValueError: there is no such table.
-    """
-    if heading not in page:
-        raise ValueError(f"{PAGE} has no table that begins with {heading}")
-    header, _, *lines = page[page.index(heading) :].split("\n\n")[0].splitlines()
-    names = _cells(header)
-    return [dict(zip(names, _cells(line), strict=True)) for line in lines]
-
-
-def replaced(page: str, heading: str, rows: list[Row]) -> str:
-    """The page with these rows in the table that begins so."""
-    begin = page.index(heading)
-    old = page[begin:].split("\n\n")[0]
-    lines = [f"| {' | '.join(row.values())} |" for row in rows]
-    new = [*old.splitlines()[:2], *lines]
-    return page[:begin] + "\n".join(new) + page[begin + len(old) :]
 
 
 def with_demo(row: Row, runs: dict[str, Any]) -> Row:
@@ -178,9 +181,11 @@ def key(label: str) -> str:
     )
 
 
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip().strip("|").split("|")]
-
+PAGES = {
+    PAGE: with_numbers,
+    ROOT / "README.md": lambda page: with_measured(with_strip(page)),
+    HERE / "README.md": with_rows,
+}
 
 if __name__ == "__main__":
     main()

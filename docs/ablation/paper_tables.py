@@ -1,0 +1,145 @@
+"""The numbers of the paper's rows in README.md and in this folder's README.md."""
+
+import json
+import math
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+from docs.ablation.page_tables import Row, read, replaced
+
+HERE = Path(__file__).resolve().parent
+Run = dict[str, Any]
+# Runs of recipe.json: row-base-.03-s0 is base at a peak of 0.03 with seed 0.
+ROWS = {
+    "base": "row-base",
+    "ours1": "row-ours1",
+    "ours2": "row-ours2-relu",
+    "ours3": "row-ours3-relu",
+    "full": "row-full-relu",
+    "agw": "row-agw",
+    "average_only": "row-average_only",
+    "gem_max": "row-gem_max",
+    "gem_average": "row-gem_average",
+    "full, features=512": "row-full-linear",
+    "full, features=512, neck": "row-full-neck",
+}
+PEAK = ".03"  # of rows and readings that are compared
+STABILITY = "| row, at step 60 | identity_v1 |"
+PARTS = {"trunk": "trunk", "branch 1": "branches/v1", "bottleneck": "bottleneck"}
+MEASURED = "| config | R-1 | mAP | mINP | re-ranked R-1 |"
+CHOICE = "| demo's row | validation | test |"
+TEST = "| row | 0.01 | 0.03 | 0.1 |"
+VALIDATION = "| row, validation | 0.01 | 0.03 | 0.1 |"
+MEANS = "| row | R-1 | mAP | 95 % over identities, R-1 |"
+SEEDS = "| row | seed 0 | seed 1 | seed 2 | R-1 | mAP |"
+READINGS = "| reading | R-1 / mAP | validation | cosine(v1, v2) | identity z1 | run |"
+READINGS_SEEDS = "| reading | seed 0 | seed 1 | seed 2 | R-1 | mAP | run |"
+
+
+def with_measured(page: str) -> str:
+    """README.md with the demo's runs."""
+    runs = json.loads((HERE / "demo_systems.json").read_text())["runs"]
+    return _each(page, MEASURED, lambda row: _measured(row, runs))
+
+
+def with_rows(page: str) -> str:
+    """This folder's page with the runs of recipe.json, and the demo's."""
+    demo = json.loads((HERE / "demo_systems.json").read_text())["runs"]
+    runs = json.loads((HERE / "recipe.json").read_text())["runs"]
+    runs = {run["run"]: run for run in runs}
+    page = _each(page, TEST, lambda row: _peaks(row, "test", runs))
+    page = _each(page, VALIDATION, lambda row: _peaks(row, "validation", runs))
+    for heading in (MEANS, SEEDS, READINGS_SEEDS):
+        page = _each(page, heading, lambda row: _seeds(row, runs))
+    page = _each(page, READINGS, lambda row: _reading(row, runs))
+    curves = json.loads((HERE / "curves.json").read_text())["curves"]
+    page = _each(page, STABILITY, lambda row: _parts(row, curves))
+    return _each(page, CHOICE, lambda row: _choice(row, demo))
+
+
+def _each(page, heading, change):
+    return replaced(page, heading, [change(row) for row in read(page, heading)])
+
+
+def _measured(row: Row, runs: dict[str, Run]) -> Row:
+    """A row with means of three seeds; as it is where it names no config."""
+    if not (system := re.search(r":(\w+)`", row["config"])):
+        return row
+    three = [runs[f"{system[1]}-seed{seed}"] for seed in range(3)]
+    return row | {x: _mean([run[x] for run in three]) for x in row if x != "config"}
+
+
+def _choice(row: Row, runs: dict[str, Run]) -> Row:
+    """A row of the demo with means of three seeds, of both sets of identities."""
+    three = [runs[f"{_label(row)}-seed{seed}"] for seed in range(3)]
+    return row | {
+        column: " / ".join(
+            f"{statistics.mean(run[kind + rate] for run in three):.1f}"
+            for rate in ("R-1", "mAP")
+        )
+        for column, kind in (("validation", "validation "), ("test", ""))
+    }
+
+
+def _peaks(row: Row, kind: str, runs: dict[str, Run]) -> Row:
+    """A row of seed 0 by peak, where it was run."""
+    peaks = {peak: f"{_name(row)}-{peak.lstrip('0')}-s0" for peak in list(row)[1:]}
+    return row | {x: _both(runs.get(name, {}).get(kind)) for x, name in peaks.items()}
+
+
+def _seeds(row: Row, runs: dict[str, Run]) -> Row:
+    """A row of three seeds, each in its column if there are such."""
+    three = [runs[f"{_name(row)}-{PEAK}-s{seed}"]["test"] for seed in range(3)]
+    each = {f"seed {seed}": _both(score) for seed, score in enumerate(three)}
+    means = {rate: _mean([score[rate] for score in three]) for rate in ("R-1", "mAP")}
+    return row | {x: value for x, value in (each | means).items() if x in row}
+
+
+def _reading(row: Row, runs: dict[str, Run]) -> Row:
+    """A row of seed 0, with what the last ten steps say."""
+    run = runs[f"{_name(row)}-{PEAK}-s0"]
+    return row | {
+        "R-1 / mAP": _both(run["test"]),
+        "validation": _both(run["validation"]),
+        "cosine(v1, v2)": f"{run['cosine_v1_v2']:.3f}",
+        "identity z1": f"{run['identity_last']['z1']:.2f}",
+    }
+
+
+def _parts(row: Row, curves: dict[str, Run]) -> Row:
+    """A row of seed 0 at a rate of 0.1: means of steps 51 to 60, by part.
+
+    Its columns are gradient norms, and updates in percent of the weights.
+    """
+    curve = curves[f"{_name(row)}-s0"]
+    at = curve["step"].index(60)
+    found = {"identity_v1": f"{curve['loss/identity_v1'][at]:.1f}"}
+    for column, part in PARTS.items():
+        for kind, scale, word in (("grad_norm", 1, ""), ("update_ratio", 100, ", %")):
+            if values := curve.get(f"part/{kind}/{part}"):
+                found[column + word] = _two_digits(scale * values[at])
+    return row | found
+
+
+def _name(row: Row) -> str:
+    """Its run before peak and seed: as it says, or of its row's name."""
+    return row["run"].strip("`") if "run" in row else ROWS[_label(row)]
+
+
+def _label(row: Row) -> str:
+    return next(iter(row.values())).replace("`", "").removeprefix("for comparison ")
+
+
+def _both(score: dict[str, float] | None) -> str:
+    return "" if score is None else f"{score['R-1']:.1f} / {score['mAP']:.1f}"
+
+
+def _two_digits(value: float) -> str:
+    """1847.3 is "1847", 0.8 "0.80"."""
+    return f"{value:.{max(0, 1 - math.floor(math.log10(value)))}f}"
+
+
+def _mean(values: list[float]) -> str:
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
