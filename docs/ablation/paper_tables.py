@@ -22,6 +22,7 @@ ROWS = {
     "average_only": "row-average_only",
     "gem_max": "row-gem_max",
     "gem_average": "row-gem_average",
+    "base+hc_tri": "row-base+hc_tri",
     "full, features=512": "row-full-linear",
     "full, features=512, neck": "row-full-neck",
 }

@@ -36,8 +36,6 @@ OWN = "| system | images seen | R-1 | mAP |"
 SEEDS = "| system | seeds 0, 1, 2 (R-1) |"
 IMAGENET = "| system | R-1 | R-1 95 % | mAP | at the end |"
 EQUAL = 29184
-
-
 STRIP = "R-1 / mAP over three seeds:\n\n"
 ACROSS = 9  # systems beside each other
 
