@@ -1,5 +1,8 @@
 """Tables of Markdown: their rows read by column, and written anew."""
 
+import statistics
+from collections.abc import Iterable, Sequence
+
 Row = dict[str, str]
 
 
@@ -11,14 +14,24 @@ def read(page: str, heading: str) -> list[Row]:
     """
     header, _, *lines = _lines(page, heading)
     names = _cells(header)
-    return [dict(zip(names, _cells(line), strict=True)) for line in lines]
+    return [dict(zip(names, _cells(text), strict=True)) for text in lines]
 
 
 def replaced(page: str, heading: str, rows: list[Row]) -> str:
     """The page with these rows in the table that begins so."""
     old = _lines(page, heading)
-    lines = [f"| {' | '.join(row.values())} |" for row in rows]
+    lines = [line(row.values()) for row in rows]
     return page.replace("\n".join(old), "\n".join([*old[:2], *lines]), 1)
+
+
+def line(cells: Iterable[str]) -> str:
+    """A row's text."""
+    return f"| {' | '.join(cells)} |"
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """The mean and the sample standard deviation, as a cell shows them."""
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
 def _lines(page: str, heading: str) -> list[str]:
@@ -29,5 +42,5 @@ def _lines(page: str, heading: str) -> list[str]:
     return page[page.index(heading) :].split("\n\n")[0].splitlines()
 
 
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+def _cells(text: str) -> list[str]:
+    return [cell.strip() for cell in text.strip().strip("|").split("|")]

@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from docs.ablation.page_tables import Row, read, replaced
+from docs.ablation.page_tables import Row, mean_and_deviation, read, replaced
 
 HERE = Path(__file__).resolve().parent
 Run = dict[str, Any]
@@ -71,7 +71,8 @@ def _measured(row: Row, runs: dict[str, Run]) -> Row:
     if not (system := re.search(r":(\w+)`", row["config"])):
         return row
     three = [runs[f"{system[1]}-seed{seed}"] for seed in range(3)]
-    return row | {x: _mean([run[x] for run in three]) for x in row if x != "config"}
+    columns = list(row)[1:]
+    return row | {x: mean_and_deviation([run[x] for run in three]) for x in columns}
 
 
 def _choice(row: Row, runs: dict[str, Run]) -> Row:
@@ -96,8 +97,9 @@ def _seeds(row: Row, runs: dict[str, Run]) -> Row:
     """A row of three seeds, each in its column if there are such."""
     three = [runs[f"{_name(row)}-{PEAK}-s{seed}"]["test"] for seed in range(3)]
     each = {f"seed {seed}": _both(score) for seed, score in enumerate(three)}
-    means = {rate: _mean([score[rate] for score in three]) for rate in ("R-1", "mAP")}
-    return row | {x: value for x, value in (each | means).items() if x in row}
+    for rate in ("R-1", "mAP"):
+        each[rate] = mean_and_deviation([score[rate] for score in three])
+    return row | {x: value for x, value in each.items() if x in row}
 
 
 def _reading(row: Row, runs: dict[str, Run]) -> Row:
@@ -141,7 +143,3 @@ def _both(score: dict[str, float] | None) -> str:
 def _two_digits(value: float) -> str:
     """1847.3 is "1847", 0.8 "0.80"."""
     return f"{value:.{max(0, 1 - math.floor(math.log10(value)))}f}"
-
-
-def _mean(values: list[float]) -> str:
-    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"

@@ -10,7 +10,6 @@ found here. Of a system that has a run of as many images as the others
 
 import json
 import re
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,13 @@ ROOT = HERE.parents[1]
 PAGE = HERE.parent / "systems.md"
 sys.path.insert(0, str(ROOT))
 
-from docs.ablation.page_tables import Row, read, replaced  # noqa: E402
+from docs.ablation.page_tables import (  # noqa: E402
+    Row,
+    line,
+    mean_and_deviation,
+    read,
+    replaced,
+)
 from docs.ablation.paper_tables import with_measured, with_rows  # noqa: E402
 from jreid.evaluation.statistics import (  # noqa: E402
     ByIdentity,
@@ -53,9 +58,9 @@ def with_strip(page: str) -> str:
     for begin in range(0, len(rows), ACROSS):
         some = rows[begin : begin + ACROSS]
         means = [[row[x].split()[0] for x in ("R-1", "mAP")] for row in some]
-        lines = [row["system"] for row in some], ["---"] * len(some)
-        cells = [*lines, [" / ".join(pair) for pair in means]]
-        tables.append("\n".join(f"| {' | '.join(line)} |" for line in cells))
+        systems, rule = [row["system"] for row in some], ["---"] * len(some)
+        both = [" / ".join(pair) for pair in means]
+        tables.append("\n".join(map(line, (systems, rule, both))))
     before, mark, rest = page.partition(STRIP)
     old = re.match(r"(\|.*\n|\n(?=\|))*", rest)
     if not mark or old is None:
@@ -106,9 +111,9 @@ def of_seeds(system: str, runs: dict[str, Any], parts: dict[str, Any]) -> Row:
     return {
         "system": f"`{system}`",
         "seeds": ", ".join(f"{x:.1f}" for x in rate),
-        "R-1": f"{statistics.mean(rate):.1f} ± {statistics.stdev(rate):.1f}",
+        "R-1": mean_and_deviation(rate),
         "R-1 95 %": interval,
-        "mAP": f"{statistics.mean(precision):.1f} ± {statistics.stdev(precision):.1f}",
+        "mAP": mean_and_deviation(precision),
         "p to next": "",
     }
 
