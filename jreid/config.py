@@ -44,7 +44,7 @@ class Evaluation:
     """Evaluation, at the end of a run and on validation identities during it."""
 
     every_epochs: int = 0
-    """On the validation identities; 0: never."""
+    """On the validation identities, after so many of the run; 0: never."""
     batch_size: int = 64
     """Images embedded at once."""
     trials: int = 10

@@ -70,3 +70,8 @@ def test_epochs_are_counted_on_through_phases():
     phases = plan(config, None)
     found = [int(p.epoch(s)) for p in phases for s in range(p.first, p.last)]
     assert found == [0] * 3 + [1] * 3 + [2] * 2 + [3] * 2 + [4] * 2 + [5] * 5
+    last = [3, 6, 8, 10, 12, 17]  # steps of the epochs, from 1
+    for every in range(8):
+        steps = [(p, s + 1) for p in phases for s in range(p.first, p.last)]
+        ending = [step for p, step in steps if p.ends_epoch(step, every)]
+        assert ending == (last[every - 1 :: every] if every else [])

@@ -34,9 +34,9 @@ class PlannedPhase:
         return self.first_epoch + (step - self.first) // self.steps_per_epoch
 
     def ends_epoch(self, step: int, every: int = 1) -> bool:
-        """Whether `step`, counted from 1, ends every such epoch; 0: none does."""
-        steps = every * self.steps_per_epoch
-        return every > 0 and (step - self.first) % steps == 0
+        """Whether `step`, counted from 1, ends every such epoch of the run; 0: none."""
+        done, within = divmod(step - self.first, self.steps_per_epoch)
+        return every > 0 and not within and (self.first_epoch + done) % every == 0
 
 
 @dataclass(frozen=True)
