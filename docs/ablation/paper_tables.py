@@ -7,7 +7,14 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from docs.ablation.page_tables import Row, mean_and_deviation, read, replaced
+from jreid.evaluation.statistics import (
+    ByIdentity,
+    bootstrap_intervals,
+    paired_tests,
+)
 
 HERE = Path(__file__).resolve().parent
 Run = dict[str, Any]
@@ -36,6 +43,9 @@ VALIDATION = "| row, validation | 0.01 | 0.03 | 0.1 |"
 MEANS = "| row | R-1 | mAP | 95 % over identities, R-1 |"
 CENTRES = "| branches, centre triplet | R-1 / mAP | validation | run |"
 SEEDS = "| row | seed 0 | seed 1 | seed 2 | R-1 | mAP |"
+HARD = "| row on `hard` |"
+HARD_TESTS = "| difference on `hard` |"
+INTERVAL = "95 % over identities, R-1"
 READINGS = "| reading | R-1 / mAP | validation | cosine(v1, v2) | identity z1 | run |"
 READINGS_SEEDS = "| reading | seed 0 | seed 1 | seed 2 | R-1 | mAP | run |"
 
@@ -57,6 +67,9 @@ def with_rows(page: str) -> str:
         page = _each(page, heading, lambda row: _seeds(row, runs))
     for heading in (CENTRES, READINGS):
         page = _each(page, heading, lambda row: _reading(row, runs))
+    parts = json.loads((HERE / "by_identity.json").read_text())["runs"]
+    page = _each(page, HARD, lambda row: _seeds(row, runs) | _interval(row, parts))
+    page = _each(page, HARD_TESTS, lambda row: _difference(row, parts))
     curves = json.loads((HERE / "curves.json").read_text())["curves"]
     page = _each(page, STABILITY, lambda row: _parts(row, curves))
     return _each(page, CHOICE, lambda row: _choice(row, demo))
@@ -94,18 +107,55 @@ def _peaks(row: Row, kind: str, runs: dict[str, Run]) -> Row:
 
 
 def _seeds(row: Row, runs: dict[str, Run]) -> Row:
-    """A row of three seeds, each in its column if there are such."""
-    three = [runs[f"{_name(row)}-{PEAK}-s{seed}"]["test"] for seed in range(3)]
-    each = {f"seed {seed}": _both(score) for seed, score in enumerate(three)}
+    """A row of the seeds that its columns name, or of three."""
+    named = [int(x.split()[1]) for x in row if x.startswith("seed ")]
+    each, scores = {}, []
+    for seed in named or range(3):
+        scores.append(runs[f"{_name(row)}-{PEAK}-s{seed}"]["test"])
+        each[f"seed {seed}"] = _both(scores[-1])
     for rate in ("R-1", "mAP"):
-        each[rate] = mean_and_deviation([score[rate] for score in three])
+        each[rate] = mean_and_deviation([score[rate] for score in scores])
     return row | {x: value for x, value in each.items() if x in row}
+
+
+def _interval(row: Row, parts: dict[str, Run]) -> Row:
+    """Its interval over test identities, of the mean over the seeds that were run."""
+    name = _name(row)
+    (ends,) = bootstrap_intervals([_mean_parts(name, _seeds_of(name, parts), parts)])
+    return {INTERVAL: _percent(ends["R-1"])}
+
+
+def _difference(row: Row, parts: dict[str, Run]) -> Row:
+    """A row of "`ours1` - `base`" on `hard`, of means over the seeds that both have."""
+    label = row["difference on `hard`"]
+    second, first = (f"hard-{row}" for row in re.findall("`(.+?)`", label))
+    seeds = _seeds_of(first, parts) & _seeds_of(second, parts)
+    pair = _mean_parts(first, seeds, parts), _mean_parts(second, seeds, parts)
+    (found,) = paired_tests([pair])
+    cells = [label]
+    for rate in ("R-1", "mAP"):
+        value, interval = found[rate].value, _percent(found[rate].interval)
+        cells += [f"{100 * value:+.1f} ({interval})", found[rate].p_text]
+    return dict(zip(row, cells, strict=True))
+
+
+def _seeds_of(name: str, parts: dict[str, Run]) -> set[int]:
+    return {seed for seed in range(3) if f"{name}-{PEAK}-s{seed}" in parts}
+
+
+def _mean_parts(name: str, seeds: set[int], parts: dict[str, Run]) -> ByIdentity:
+    """What each test identity adds, mean over the seeds."""
+    kept = [parts[f"{name}-{PEAK}-s{seed}"] for seed in sorted(seeds)]
+    means = {x: np.mean([run[x] for run in kept], axis=0) for x in ("R-1", "mAP")}
+    sums = {x: tuple(mean.tolist()) for x, mean in means.items()}
+    return ByIdentity(tuple(kept[0]["identities"]), tuple(kept[0]["queries"]), sums)
 
 
 def _reading(row: Row, runs: dict[str, Run]) -> Row:
     """A row of seed 0, with what the last ten steps say."""
     run = runs[f"{_name(row)}-{PEAK}-s0"]
-    found = {"R-1 / mAP": _both(run["test"]), "validation": _both(run["validation"])}
+    scores = run["test"], run.get("validation")
+    found = dict(zip(("R-1 / mAP", "validation"), map(_both, scores), strict=True))
     if "identity z1" in row:
         found["cosine(v1, v2)"] = f"{run['cosine_v1_v2']:.3f}"
         found["identity z1"] = f"{run['identity_last']['z1']:.2f}"
@@ -138,6 +188,10 @@ def _label(row: Row) -> str:
 
 def _both(score: dict[str, float] | None) -> str:
     return "" if score is None else f"{score['R-1']:.1f} / {score['mAP']:.1f}"
+
+
+def _percent(ends: tuple[float, float]) -> str:
+    return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
 
 
 def _two_digits(value: float) -> str:
