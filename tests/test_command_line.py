@@ -120,7 +120,7 @@ def test_help_with_a_config_shows_fields_with_docstrings_and_values(folder, caps
     assert ending.exit_code(program, ["--config=demo:base", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "--config.views.visible.pipe.0.pixels INT" in text
-    assert "one of 50 wants 0.03 (docs/ablation). (default: 0.03)" in text
+    assert "one of 50 wants 0.01 to 0.03 (docs/ablation). (default: 0.03)" in text
     assert "--config.resize {bilinear,bicubic,lanczos}" in text
     assert "The run's folder; runs/NAME where it is not given. (default: None)" in text
 

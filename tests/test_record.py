@@ -25,6 +25,8 @@ def test_a_point_is_the_mean_over_ten_steps_however_long_the_lines_are():
     assert curves["loss"] == [(4 * 1.0 + 6 * 2.0) / 10, None]
     assert curves["loss/identity_v1"] == [(4 * 5.0 + 6 * 3.0) / 10, 1.5]
     assert "images_per_second" not in curves
+    curves = record.means([{"step": 15, "loss": 1.0}, {"step": 30, "loss": 2.0}])
+    assert curves == {"step": [10, 20, 30], "loss": [1.0, 1.5, 2.0]}
 
 
 def test_an_entry_is_written_anew_under_its_name(tmp_path):

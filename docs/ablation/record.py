@@ -120,7 +120,7 @@ def take_row(name: str, run: Path, kept: Entry) -> Entry:
     score = test_score(run)
     lines = read_lines(run)
     curves, parts = means(lines), by_identity(score)
-    entry = {"run": name, **kept, **summary(score, curves)}
+    entry = {"run": name, **kept, "steps": lines[-1]["step"], **summary(score, curves)}
     if validated := validation(lines):
         entry["validation"] = validated
     put(HERE / "recipe.json", "runs", name, entry)
@@ -208,10 +208,11 @@ def losses_of(line: Entry) -> dict[str, float | None]:
 def means(lines: list[Entry]) -> dict[str, list[Any]]:
     """Each scalar's mean over the ten steps before a step; None: not all finite.
 
-    A line is itself the mean over the steps since the line before.
+    A line is itself the mean over the steps since the line before, and counts with
+    those of them that are among the ten.
     """
     last = np.array([line["step"] for line in lines])
-    steps = np.diff(last, prepend=0)
+    before = np.concatenate(([0], last[:-1]))
     at = range(WINDOW, last[-1] + 1, WINDOW)
     curves: dict[str, list[Any]] = {"step": list(at)}
     kept = ("loss/", "part/"), ("loss", "lr", "grad_norm", "cosine_v1_v2")
@@ -221,7 +222,8 @@ def means(lines: list[Entry]) -> dict[str, list[Any]]:
         values = np.array([line[name] for line in lines], float)  # null is NaN
         curves[name] = []
         for step in at:
-            inside = (last > step - WINDOW) & (last <= step)
+            steps = np.minimum(last, step) - np.maximum(before, step - WINDOW)
+            inside = steps > 0
             mean = np.average(values[inside], weights=steps[inside])
             curves[name].append(float(f"{mean:.4g}") if np.isfinite(mean) else None)
     return curves
@@ -231,8 +233,7 @@ def summary(score: Score, curves: dict[str, list[Any]]) -> Entry:
     """What recipe.json says of a run besides its command."""
     heads = {k.partition("identity_")[2]: v for k, v in curves.items() if IDENTITY in k}
     finite = all(None not in curve for curve in curves.values())
-    found: Entry = {"steps": curves["step"][-1], "finite": finite}
-    found["test"] = rates(score)
+    found: Entry = {"finite": finite, "test": rates(score)}
     if "cosine_v1_v2" in curves:
         found["cosine_v1_v2"] = curves["cosine_v1_v2"][-1]
     found["identity_last"] = {name: curve[-1] for name, curve in heads.items()}

@@ -25,7 +25,7 @@ class SGD:
 
     lr: float = 0.1
     """The peak rate, not scaled with the batch. For 64 images 0.1 needs a warm-up of
-    some 650 steps; one of 50 wants 0.03 (docs/ablation)."""
+    some 650 steps; one of 50 wants 0.01 to 0.03 (docs/ablation)."""
     momentum: float = 0.9
     """Fraction of the running sum of gradients that is kept."""
     nesterov: bool = True
