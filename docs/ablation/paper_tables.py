@@ -128,7 +128,7 @@ def _interval(row: Row, parts: dict[str, Run]) -> Row:
 def _difference(row: Row, parts: dict[str, Run]) -> Row:
     """A row of "`ours1` - `base`" on `hard`, of means over the seeds that both have."""
     label = row["difference on `hard`"]
-    second, first = (f"hard-{row}" for row in re.findall("`(.+?)`", label))
+    second, first = (f"hard-{name}" for name in re.findall("`(.+?)`", label))
     seeds = _seeds_of(first, parts) & _seeds_of(second, parts)
     pair = _mean_parts(first, seeds, parts), _mean_parts(second, seeds, parts)
     (found,) = paired_tests([pair])
@@ -154,8 +154,8 @@ def _mean_parts(name: str, seeds: set[int], parts: dict[str, Run]) -> ByIdentity
 def _reading(row: Row, runs: dict[str, Run]) -> Row:
     """A row of seed 0, with what the last ten steps say."""
     run = runs[f"{_name(row)}-{PEAK}-s0"]
-    scores = run["test"], run.get("validation")
-    found = dict(zip(("R-1 / mAP", "validation"), map(_both, scores), strict=True))
+    found = {"R-1 / mAP": _both(run["test"])}
+    found["validation"] = _both(run.get("validation"))
     if "identity z1" in row:
         found["cosine(v1, v2)"] = f"{run['cosine_v1_v2']:.3f}"
         found["identity z1"] = f"{run['identity_last']['z1']:.2f}"
