@@ -1,7 +1,11 @@
-"""Tables of Markdown: their rows read by column, and written anew."""
+"""Tables of Markdown: rows read by column, written anew; what cells of seeds show."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from jreid.evaluation.statistics import ByIdentity
 
 Row = dict[str, str]
 
@@ -32,6 +36,25 @@ def line(cells: Iterable[str]) -> str:
 def mean_and_deviation(values: Sequence[float]) -> str:
     """The mean and the sample standard deviation, as a cell shows them."""
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+
+
+def percent_interval(ends: tuple[float, float]) -> str:
+    """An interval of fractions as a cell shows it, in percent."""
+    return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
+
+
+def mean_by_identity(
+    identities: Iterable[int | str],
+    queries: Iterable[float],
+    sums: Sequence[Mapping[str, Sequence[float]]],
+) -> ByIdentity:
+    """What each test identity adds to each metric, mean over the seeds' sums."""
+    means = {x: np.mean([seed[x] for seed in sums], axis=0) for x in sums[0]}
+    return ByIdentity(
+        tuple(map(str, identities)),
+        tuple(queries),
+        {x: tuple(mean.tolist()) for x, mean in means.items()},
+    )
 
 
 def _lines(page: str, heading: str) -> list[str]:

@@ -7,9 +7,14 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from docs.ablation.page_tables import Row, mean_and_deviation, read, replaced
+from docs.ablation.page_tables import (
+    Row,
+    mean_and_deviation,
+    mean_by_identity,
+    percent_interval,
+    read,
+    replaced,
+)
 from jreid.evaluation.statistics import (
     ByIdentity,
     bootstrap_intervals,
@@ -69,7 +74,8 @@ def with_rows(page: str) -> str:
         page = _each(page, heading, lambda row: _reading(row, runs))
     parts = json.loads((HERE / "by_identity.json").read_text())["runs"]
     page = _each(page, HARD, lambda row: _seeds(row, runs) | _interval(row, parts))
-    page = _each(page, HARD_TESTS, lambda row: _difference(row, parts))
+    seeds = _seeds_named(read(page, HARD)[0])
+    page = _each(page, HARD_TESTS, lambda row: _difference(row, seeds, parts))
     curves = json.loads((HERE / "curves.json").read_text())["curves"]
     page = _each(page, STABILITY, lambda row: _parts(row, curves))
     return _each(page, CHOICE, lambda row: _choice(row, demo))
@@ -108,9 +114,8 @@ def _peaks(row: Row, kind: str, runs: dict[str, Run]) -> Row:
 
 def _seeds(row: Row, runs: dict[str, Run]) -> Row:
     """A row of the seeds that its columns name, or of three."""
-    named = [int(x.split()[1]) for x in row if x.startswith("seed ")]
     each, scores = {}, []
-    for seed in named or range(3):
+    for seed in _seeds_named(row) or range(3):
         scores.append(runs[f"{_name(row)}-{PEAK}-s{seed}"]["test"])
         each[f"seed {seed}"] = _both(scores[-1])
     for rate in ("R-1", "mAP"):
@@ -119,36 +124,34 @@ def _seeds(row: Row, runs: dict[str, Run]) -> Row:
 
 
 def _interval(row: Row, parts: dict[str, Run]) -> Row:
-    """Its interval over test identities, of the mean over the seeds that were run."""
-    name = _name(row)
-    (ends,) = bootstrap_intervals([_mean_parts(name, _seeds_of(name, parts), parts)])
-    return {INTERVAL: _percent(ends["R-1"])}
+    """Its interval over test identities, of the mean over the seeds that it names."""
+    mean = _mean_parts(_name(row), _seeds_named(row), parts)
+    return {INTERVAL: percent_interval(bootstrap_intervals([mean])[0]["R-1"])}
 
 
-def _difference(row: Row, parts: dict[str, Run]) -> Row:
-    """A row of "`ours1` - `base`" on `hard`, of means over the seeds that both have."""
+def _difference(row: Row, seeds: list[int], parts: dict[str, Run]) -> Row:
+    """A row of "`ours1` - `base`" on `hard`, of means over the seeds."""
     label = row["difference on `hard`"]
     second, first = (f"hard-{name}" for name in re.findall("`(.+?)`", label))
-    seeds = _seeds_of(first, parts) & _seeds_of(second, parts)
     pair = _mean_parts(first, seeds, parts), _mean_parts(second, seeds, parts)
     (found,) = paired_tests([pair])
     cells = [label]
     for rate in ("R-1", "mAP"):
-        value, interval = found[rate].value, _percent(found[rate].interval)
+        value, interval = found[rate].value, percent_interval(found[rate].interval)
         cells += [f"{100 * value:+.1f} ({interval})", found[rate].p_text]
     return dict(zip(row, cells, strict=True))
 
 
-def _seeds_of(name: str, parts: dict[str, Run]) -> set[int]:
-    return {seed for seed in range(3) if f"{name}-{PEAK}-s{seed}" in parts}
+def _seeds_named(row: Row) -> list[int]:
+    """Of its columns "seed 0", "seed 1"."""
+    return [int(x.split()[1]) for x in row if x.startswith("seed ")]
 
 
-def _mean_parts(name: str, seeds: set[int], parts: dict[str, Run]) -> ByIdentity:
+def _mean_parts(name: str, seeds: list[int], parts: dict[str, Run]) -> ByIdentity:
     """What each test identity adds, mean over the seeds."""
-    kept = [parts[f"{name}-{PEAK}-s{seed}"] for seed in sorted(seeds)]
-    means = {x: np.mean([run[x] for run in kept], axis=0) for x in ("R-1", "mAP")}
-    sums = {x: tuple(mean.tolist()) for x, mean in means.items()}
-    return ByIdentity(tuple(kept[0]["identities"]), tuple(kept[0]["queries"]), sums)
+    kept = [parts[f"{name}-{PEAK}-s{seed}"] for seed in seeds]
+    sums = [{x: run[x] for x in ("R-1", "mAP")} for run in kept]
+    return mean_by_identity(kept[0]["identities"], kept[0]["queries"], sums)
 
 
 def _reading(row: Row, runs: dict[str, Run]) -> Row:
@@ -188,10 +191,6 @@ def _label(row: Row) -> str:
 
 def _both(score: dict[str, float] | None) -> str:
     return "" if score is None else f"{score['R-1']:.1f} / {score['mAP']:.1f}"
-
-
-def _percent(ends: tuple[float, float]) -> str:
-    return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
 
 
 def _two_digits(value: float) -> str:

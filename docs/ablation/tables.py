@@ -14,8 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAGE = HERE.parent / "systems.md"
@@ -25,6 +23,8 @@ from docs.ablation.page_tables import (  # noqa: E402
     Row,
     line,
     mean_and_deviation,
+    mean_by_identity,
+    percent_interval,
     read,
     replaced,
 )
@@ -106,8 +106,7 @@ def of_seeds(system: str, runs: dict[str, Any], parts: dict[str, Any]) -> Row:
     rate, precision = ([run[name] for run in three] for name in ("R-1", "mAP"))
     interval = ""
     if (by := by_identity(system, parts, seeds=3)) is not None:
-        low, high = bootstrap_intervals([by])[0]["R-1"]
-        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+        interval = percent_interval(bootstrap_intervals([by])[0]["R-1"])
     return {
         "system": f"`{system}`",
         "seeds": ", ".join(f"{x:.1f}" for x in rate),
@@ -164,12 +163,8 @@ def by_identity(system: str, parts: dict[str, Any], *, seeds: int) -> ByIdentity
     names = demo_runs(system, seeds, rates)
     if not all(name in rates for name in names):
         return None
-    mean = np.mean([rates[name] for name in names], axis=0)
-    return ByIdentity(
-        tuple(map(str, parts["identities"])),
-        tuple(parts["queries"]),
-        {"R-1": tuple(mean.tolist())},
-    )
+    sums = [{"R-1": rates[name]} for name in names]
+    return mean_by_identity(parts["identities"], parts["queries"], sums)
 
 
 def key(label: str) -> str:

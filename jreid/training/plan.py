@@ -35,8 +35,8 @@ class PlannedPhase:
 
     def ends_epoch(self, step: int, every: int = 1) -> bool:
         """Whether `step`, counted from 1, ends every such epoch of the run; 0: none."""
-        done, within = divmod(step - self.first, self.steps_per_epoch)
-        return every > 0 and not within and (self.first_epoch + done) % every == 0
+        ends = (step - self.first) % self.steps_per_epoch == 0
+        return every > 0 and ends and self.epoch(step) % every == 0
 
 
 @dataclass(frozen=True)
