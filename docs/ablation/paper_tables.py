@@ -48,8 +48,11 @@ VALIDATION = "| row, validation | 0.01 | 0.03 | 0.1 |"
 MEANS = "| row | R-1 | mAP | 95 % over identities, R-1 |"
 CENTRES = "| branches, centre triplet | R-1 / mAP | validation | run |"
 SEEDS = "| row | seed 0 | seed 1 | seed 2 | R-1 | mAP |"
-HARD = "| row on `hard` |"
-HARD_TESTS = "| difference on `hard` |"
+# Rows with intervals, their differences with paired tests, and their peak.
+TESTED = (
+    ("| row at 0.01 |", "| difference at 0.01 |", ".01"),
+    ("| row on `hard` |", "| difference on `hard` |", PEAK),
+)
 INTERVAL = "95 % over identities, R-1"
 READINGS = "| reading | R-1 / mAP | validation | cosine(v1, v2) | identity z1 | run |"
 READINGS_SEEDS = "| reading | seed 0 | seed 1 | seed 2 | R-1 | mAP | run |"
@@ -73,9 +76,8 @@ def with_rows(page: str) -> str:
     for heading in (CENTRES, READINGS):
         page = _each(page, heading, lambda row: _reading(row, runs))
     parts = json.loads((HERE / "by_identity.json").read_text())["runs"]
-    page = _each(page, HARD, lambda row: _seeds(row, runs) | _interval(row, parts))
-    seeds = _seeds_named(read(page, HARD)[0])
-    page = _each(page, HARD_TESTS, lambda row: _difference(row, seeds, parts))
+    for rows, differences, peak in TESTED:
+        page = _tested(page, rows, differences, peak, runs, parts)
     curves = json.loads((HERE / "curves.json").read_text())["curves"]
     page = _each(page, STABILITY, lambda row: _parts(row, curves))
     return _each(page, CHOICE, lambda row: _choice(row, demo))
@@ -83,6 +85,21 @@ def with_rows(page: str) -> str:
 
 def _each(page, heading, change):
     return replaced(page, heading, [change(row) for row in read(page, heading)])
+
+
+def _tested(page, heading, differences, peak, runs, parts):
+    """The page with a table of rows with intervals, and the tests between them."""
+    means = {}
+
+    def with_interval(row: Row) -> Row:
+        names = [f"{_name(row)}-{peak}-s{seed}" for seed in _seeds_named(row)]
+        mean = _mean_parts([parts[name] for name in names])
+        means[_label(row)] = mean
+        interval = percent_interval(bootstrap_intervals([mean])[0]["R-1"])
+        return _seeds(row, runs, peak) | {INTERVAL: interval}
+
+    page = _each(page, heading, with_interval)
+    return _each(page, differences, lambda row: _difference(row, means))
 
 
 def _measured(row: Row, runs: dict[str, Run]) -> Row:
@@ -112,29 +129,22 @@ def _peaks(row: Row, kind: str, runs: dict[str, Run]) -> Row:
     return row | {x: _both(runs.get(name, {}).get(kind)) for x, name in peaks.items()}
 
 
-def _seeds(row: Row, runs: dict[str, Run]) -> Row:
+def _seeds(row: Row, runs: dict[str, Run], peak: str = PEAK) -> Row:
     """A row of the seeds that its columns name, or of three."""
     each, scores = {}, []
     for seed in _seeds_named(row) or range(3):
-        scores.append(runs[f"{_name(row)}-{PEAK}-s{seed}"]["test"])
+        scores.append(runs[f"{_name(row)}-{peak}-s{seed}"]["test"])
         each[f"seed {seed}"] = _both(scores[-1])
     for rate in ("R-1", "mAP"):
         each[rate] = mean_and_deviation([score[rate] for score in scores])
     return row | {x: value for x, value in each.items() if x in row}
 
 
-def _interval(row: Row, parts: dict[str, Run]) -> Row:
-    """Its interval over test identities, of the mean over the seeds that it names."""
-    mean = _mean_parts(_name(row), _seeds_named(row), parts)
-    return {INTERVAL: percent_interval(bootstrap_intervals([mean])[0]["R-1"])}
-
-
-def _difference(row: Row, seeds: list[int], parts: dict[str, Run]) -> Row:
-    """A row of "`ours1` - `base`" on `hard`, of means over the seeds."""
-    label = row["difference on `hard`"]
-    second, first = (f"hard-{name}" for name in re.findall("`(.+?)`", label))
-    pair = _mean_parts(first, seeds, parts), _mean_parts(second, seeds, parts)
-    (found,) = paired_tests([pair])
+def _difference(row: Row, means: dict[str, ByIdentity]) -> Row:
+    """A row of "`ours1` - `base`": the first less the second, means over seeds."""
+    label = next(iter(row.values()))
+    second, first = re.findall("`(.+?)`", label)
+    (found,) = paired_tests([(means[first], means[second])])
     cells = [label]
     for rate in ("R-1", "mAP"):
         value, interval = found[rate].value, percent_interval(found[rate].interval)
@@ -147,9 +157,8 @@ def _seeds_named(row: Row) -> list[int]:
     return [int(x.split()[1]) for x in row if x.startswith("seed ")]
 
 
-def _mean_parts(name: str, seeds: list[int], parts: dict[str, Run]) -> ByIdentity:
-    """What each test identity adds, mean over the seeds."""
-    kept = [parts[f"{name}-{PEAK}-s{seed}"] for seed in seeds]
+def _mean_parts(kept: list[Run]) -> ByIdentity:
+    """What each test identity adds, mean over the runs."""
     sums = [{x: run[x] for x in ("R-1", "mAP")} for run in kept]
     return mean_by_identity(kept[0]["identities"], kept[0]["queries"], sums)
 
