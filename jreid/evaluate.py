@@ -13,8 +13,6 @@ runs.
 
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jreid import stopping
 
@@ -28,9 +26,6 @@ from jreid.command_line import parse  # noqa: E402
 from jreid.ending import exit_code  # noqa: E402
 from jreid.evaluate_options import OF_GALLERIES, Options, way_of  # noqa: E402
 
-if TYPE_CHECKING:
-    from jreid.evaluation.files.embeddings_folder import Labels
-
 PROGRAM = "python -m jreid.evaluate"
 
 
@@ -42,14 +37,22 @@ def score_features(options: Options) -> None:
 
     if options.labels is not None and options.dataset is not None:
         raise ValueError("--labels and --dataset are given: leave one out")
-    if options.dataset is None and (lost := options.given("root", "tfds")):
-        raise ValueError(f"--{next(iter(lost))} of features goes with --dataset")
+    if options.dataset is None and options.root is not None:
+        raise ValueError("--root of features goes with --dataset")
     protocol, labels = options.protocol, None
     if options.labels is not None:
-        labels = read_labels(options.labels)
+        listed = read_labels(options.labels)
+        labels = lambda *_: listed  # noqa: E731
     elif options.dataset is not None:
-        labels, own = labels_of_data_set(options.dataset, options)
-        protocol = protocol or own
+        from jreid.data.embedding_labels import DataSetLabels
+
+        if options.root is None:
+            raise ValueError(
+                f"--dataset {options.dataset} of features needs --root, the folder "
+                "whose images were embedded"
+            )
+        labels = DataSetLabels(options.dataset, options.root)
+        protocol = protocol or labels.protocol
     if protocol is None:
         raise ValueError(f"--features needs --protocol, one of {', '.join(PROTOCOLS)}")
     given = features.FeatureOptions(
@@ -60,30 +63,6 @@ def score_features(options: Options) -> None:
         labels=labels,
     )
     features.evaluate_features(options.features, given, options.out)
-
-
-def labels_of_data_set(key: str, options: Options) -> "tuple[Labels, str]":
-    """The labels of a data set's test images, and the word for its protocol."""
-    from jreid.data.data_sets import DATA_SETS
-    from jreid.data.synvi import synvi_root
-    from jreid.evaluation.files.embeddings_folder import Labels
-
-    if options.root is None:
-        raise ValueError(
-            f"--dataset {key} of features needs --root, the folder whose images were "
-            "embedded"
-        )
-    kind = DATA_SETS[key]
-    data = kind(root=options.root, **options.given(*{"split"} & set(kind.__slots__)))
-    test = data.read().test
-    paths = test.paths.tolist()
-    labels = Labels(
-        f"the test images of {options.root}",
-        dict(zip(paths, test.ids.tolist(), strict=True)),
-        dict(zip(paths, test.cameras.tolist(), strict=True)),
-        synvi_root() if options.root == "synvi" else Path(options.root).expanduser(),
-    )
-    return labels, data.protocol.key
 
 
 def score_runs(options: Options) -> None:

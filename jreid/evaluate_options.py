@@ -109,11 +109,20 @@ class Options:
 # Each way of scoring, and the options that it takes besides --traceback.
 OF_GALLERIES = ("trials", "draw", "permutations", "legacy")
 _OF_BOTH = (
-    *("rerank", "no_rerank", "split", "out", "dataset", "root", "tfds"),
+    *("rerank", "no_rerank", "split", "out", "dataset", "root"),
     *OF_GALLERIES,
 )
 WAYS = {
-    "workdir": ("runs", "step", "feature", "flip", "no_flip", "config", *_OF_BOTH),
+    "workdir": (
+        "runs",
+        "step",
+        "feature",
+        "flip",
+        "no_flip",
+        "config",
+        "tfds",
+        *_OF_BOTH,
+    ),
     "features": ("protocol", "kinds", "modes", "shots", "labels", *_OF_BOTH),
     "compare": (),
 }

@@ -1,5 +1,6 @@
 """The embedding program on a run that was trained for one step."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from PIL import Image
 
 from jreid import embed, train
 from jreid.run.embedding_shards import ERRORS
+from jreid.run.file_embedder import FileEmbedder, RunToEmbed
 
 pytestmark = pytest.mark.usefixtures("systems_built_once")
 
@@ -51,6 +53,19 @@ def run(workdir, images, out, *options):
 def read(out):
     shards = sorted(out.glob("embeddings-*.parquet"))
     return [row for shard in shards for row in parquet.read_table(shard).to_pylist()]
+
+
+@pytest.mark.slow
+def test_a_job_tells_its_weights_its_measure_and_its_people(workdir):
+    network = FileEmbedder(RunToEmbed(workdir))
+    settings = network.settings("float32")
+    assert settings["embedding"]["measure"] == "cosine"
+    own = {"key": "sysu_mm01", "train_on_val": network.config.data.train_on_val}
+    assert settings["data"] == own
+    weights = network._run.network._replace(checksum=1)
+    other = dataclasses.replace(network._run, network=weights)
+    told = settings["fingerprint"]
+    assert network._run.fingerprint == told != other.fingerprint
 
 
 @pytest.mark.slow

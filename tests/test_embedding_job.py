@@ -154,6 +154,11 @@ def test_another_job_in_the_same_folder_is_refused(tmp_path):
     del before["content_sha256"]  # begun by an earlier version
     (tmp_path / jobs.JOB).write_text(json.dumps(before))
     jobs.open_job(tmp_path, images, {"step": 7})
+    jobs.open_job(tmp_path, images, {"step": 7, "fingerprint": "a"})
+    before |= {"fingerprint": "a"}
+    (tmp_path / jobs.JOB).write_text(json.dumps(before))
+    with pytest.raises(ValueError, match="fingerprint: b here, a there"):
+        jobs.open_job(tmp_path, images, {"step": 7, "fingerprint": "b"})
     (tmp_path / jobs.JOB).write_text("[")
     with pytest.raises(ValueError, match="damaged"):
         jobs.open_job(tmp_path, images, {"step": 7})

@@ -7,16 +7,28 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+import regdb_runs
 
 from jreid import evaluate
+from jreid.data.folder import read_folder
+from jreid.data.regdb import read_regdb
 from jreid.data.synvi import synvi_root
 from jreid.data.sysu_mm01 import read_sysu_mm01
-from jreid.evaluation.files.embeddings_folder import read_embeddings, read_labels
+from jreid.evaluation.files.embeddings_folder import (
+    Labels,
+    read_embeddings,
+    read_labels,
+)
 from jreid.evaluation.files.features_file import score_file
 from jreid.evaluation.files.results_file import read_results
+from jreid.evaluation.mean_of_scores import mean_over_splits
+from jreid.evaluation.protocols.by_key import make_protocol
+from jreid.evaluation.score_features import score_features
 from jreid.evaluation.table import format_table
+from tools import stand_ins
 
-JOB = {"kind": "fused", "step": 7, "config_hash": "abc", "flip": False}
+EMBEDDING = {"features": 0.0, "embeddings": 1.0, "flip": False, "measure": "cosine"}
+JOB = {"kind": "fused", "step": 7, "config_hash": "abc", "embedding": EMBEDDING}
 
 
 def write_job(folder: pathlib.Path, paths, modality, vectors, **job) -> pathlib.Path:
@@ -86,6 +98,105 @@ def test_a_folder_with_labels_scores_as_a_file(rows, tmp_path, capsys):
     assert out.startswith(format_table(written, about))
     assert (about["features_file"], about["step"]) == ("embeddings", 7)
     assert "step 7, config abc" in out
+
+
+def test_vectors_are_measured_as_the_run_measures_them(rows, tmp_path):
+    paths, modality, ids, _, vectors = rows
+    embedding = EMBEDDING | {"measure": "euclidean", "flip": True, "features": 1.0}
+    place = tmp_path / "embeddings"
+    folder = write_job(place, paths, modality, 3 * vectors, embedding=embedding)
+    labels = read_labels(write_labels(tmp_path / "labels.csv", paths, ids))
+    table = read_embeddings(folder, labels)
+    assert table.measure == "euclidean"
+    np.testing.assert_array_equal(table.features["fused"], 3 * vectors)
+    about = {"step": 7, "config_hash": "abc", "flip": True}
+    assert table.model == about | {"feature": "1 features + 1 embeddings"}
+
+
+@pytest.fixture
+def of_splits(tmp_path):
+    """A RegDB, and for each split the vectors of a run that knows those it learned."""
+    (tmp_path / "RegDB").mkdir()
+    tree = regdb_runs.make_tree(tmp_path / "RegDB")
+    every = sorted(tree.glob("[VT]*/*/*.bmp"))
+    generator = np.random.default_rng(0)
+    for split in (1, 2, 3):
+        learned = {*read_regdb(tree, split=split).train.paths.tolist()}
+        vectors = generator.normal(size=(len(every), 8)).astype(np.float32)
+        for row, path in enumerate(every):
+            if str(path) in learned:
+                vectors[row] = np.eye(8)[int(path.parent.name)]
+        words = ["visible" if x.parts[-3] == "Visible" else "infrared" for x in every]
+        names = [str(path.relative_to(tree)) for path in every]
+        place = tmp_path / f"split{split}"
+        write_job(place, names, words, vectors, data={"key": "regdb", "split": split})
+    return tree
+
+
+def test_each_split_is_scored_on_its_own_people(of_splits, tmp_path, capsys):
+    folders = [tmp_path / f"split{split}" for split in (1, 2, 3)]
+    common = ("--dataset", "regdb", "--root", of_splits, "--no-rerank")
+    code, out, err = score(
+        capsys, "--features", *folders, *common, "--out", tmp_path / "mean"
+    )
+    assert code == 0, err
+    means = read_results(tmp_path / "mean" / "results.json")[1]
+    expected = []
+    for split, folder in zip((1, 2, 3), folders, strict=True):
+        test = read_regdb(of_splits, split=split).test
+        people = {pathlib.Path(path).parent.name for path in test.paths}
+        assert people == {str(split - 1), str(split)}
+        ids = dict(zip(test.paths.tolist(), test.ids.tolist(), strict=True))
+        table = read_embeddings(folder, Labels("", ids, None, of_splits))
+        protocol, gallery = make_protocol("regdb", {"split": split})
+        expected.append(
+            score_features(table.kinds(), table, protocol, gallery, reranking=False)
+        )
+        # One folder alone is of its run's split, and of no other.
+        assert score(capsys, "--features", folder, *common)[0] == 0
+        other = split % 3 + 1
+        given = ("--features", folder, *common, "--split", other)
+        _, _, err = score(capsys, *given)
+        assert f"trained for split {split} of RegDB" in err
+    assert means == mean_over_splits(expected)
+    # Two of four people are in two of the three splits, and count once.
+    assert means[0].by_identity.identities == tuple("0123")
+    assert "over 4 identities" in out
+
+
+def test_the_split_of_an_earlier_job_is_asked_for(of_splits, tmp_path, capsys):
+    job = tmp_path / "split2" / "job.json"
+    job.write_text(json.dumps(JOB))
+    common = ("--features", job.parent, "--dataset", "regdb", "--root", of_splits)
+    code, _, err = score(capsys, *common)
+    assert code == 2 and "does not say for which split of RegDB" in err
+    code, out, _ = score(capsys, *common, "--split", 2)
+    assert code == 0 and "split 2" in out
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_who_is_tested_is_as_in_the_run(tmp_path, capsys, listed):
+    """Its fraction of the people; a CSV file lies in the folder that was embedded."""
+    stand_ins.own_images(root := tmp_path / "own")
+    images = sorted(root.glob("*/*/*.jpg"))
+    names = [str(path.relative_to(root)) for path in images]
+    words = [name.split("/")[0] for name in names]
+    data = root
+    if listed:
+        data = root / "people.csv"
+        rows = [f"{x},{x.split('/')[1]},{w}" for x, w in zip(names, words, strict=True)]
+        data.write_text("\n".join(["path,id,modality", *rows]) + "\n")
+    vectors = np.random.default_rng(0).normal(size=(len(names), 4)).astype(np.float32)
+    split = {"key": "folder", "test_fraction": 0.25, "split_by": "name"}
+    folder = write_job(tmp_path / "embeddings", names, words, vectors, data=split)
+    common = ("--features", folder, "--dataset", "folder", "--root", data)
+    code, out, err = score(capsys, *common, "--no-rerank")
+    assert code == 0, err
+    people = len(np.unique(read_folder(data, test_fraction=0.25).test.ids))
+    assert f"over {people} identities" in out and people < 12
+    (folder / "job.json").write_text(json.dumps(JOB))
+    code, out, err = score(capsys, *common, "--no-rerank")
+    assert code == 0 and "note:" in err and "is of an earlier version" in err
 
 
 def test_images_without_a_label_are_left_out(rows, tmp_path, capsys):

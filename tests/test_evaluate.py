@@ -114,7 +114,6 @@ def test_several_files_are_splits_of_regdb(features, capsys, tmp_path):
         (("run-7/features.npz", "run-3/features.npz"), (3, 7)),
         (("v.npz", "other.npz"), (1, 2)),
         (("try3/a.npz", "try3/b.npz"), (1, 2)),
-        (("2020.npz", "2021.npz"), (1, 2)),
     ],
 )
 def test_the_number_of_a_file_is_its_split(features, capsys, tmp_path, names, splits):
@@ -131,7 +130,15 @@ def test_the_number_of_a_file_is_its_split(features, capsys, tmp_path, names, sp
     assert f"draw 'every image', split {splits[0]}, percent" in out
 
 
-@pytest.mark.parametrize("names", [("features.npz", "m1.npz"), ("a1.npz", "b1.npz")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("features.npz", "m1.npz"),
+        ("a1.npz", "b1.npz"),
+        ("split4_288x144.npz", "split5_288x144.npz"),
+        ("split4_ep80.npz", "split10_ep81.npz"),
+    ],
+)
 def test_a_name_that_contradicts_its_place_is_asked_about(
     features, capsys, tmp_path, names
 ):
@@ -262,6 +269,11 @@ REFUSED = [
         "--rerank and --no-rerank are given",
     ),
     (("--features", "F", "--root", "x"), "--root of features goes with --dataset"),
+    (("--features", "F", "--dataset", "llcm", "--tfds", "x"), "--tfds goes with"),
+    (
+        ("--features", "F", "--dataset", "llcm", "--root", "x"),
+        "would not be used; leave them out",
+    ),
     (
         ("--features", "F", "--protocol", "sysu", "--dataset", "regdb"),
         "--dataset regdb of features needs --root",
@@ -344,3 +356,44 @@ def test_results_say_what_they_are(features, tmp_path, capsys):
         *("root", "split", "trained_on", "measure", "features_file"),
     }
     assert expected <= written.keys()
+
+
+def test_the_measure_of_a_file_is_told_and_marked(features, tmp_path, capsys):
+    columns = dict(np.load(features))
+    np.savez(tmp_path / "product.npz", **columns, measure="product")
+    common = ("--protocol", "custom", "--kinds", "features", "--no-rerank")
+    for name, file in (("a", features), ("b", tmp_path / "product.npz")):
+        out = tmp_path / name
+        code, text, err = run(capsys, "--features", file, *common, "--out", out)
+        assert code == 0, err
+        measure = read_results(out / "results.json")[0]["measure"]
+        assert measure == ("product" if name == "b" else "cosine")
+        assert ("measured by product" in text) == (name == "b")
+    _, out, _ = run(capsys, "--compare", tmp_path / "a", tmp_path / "b")
+    assert "measured by product against feature kind unknown" in " ".join(out.split())
+
+
+def test_files_of_other_paths_are_not_tested_against_each_other(
+    features, tmp_path, capsys
+):
+    """Identities are numbered anew in each split of RegDB."""
+    columns = dict(np.load(features))
+
+    def scored(name, *places):
+        paths = np.array([f"{a}{i}/{n}.bmp" for n, (a, i) in enumerate(places)])
+        np.savez(tmp_path / f"{name}.npz", **columns, paths=paths)
+        out = tmp_path / name
+        given = ("--features", tmp_path / f"{name}.npz", "--protocol", "regdb")
+        assert run(capsys, *given, "--out", out)[0] == 0
+        return out
+
+    ids = columns["ids"].tolist()
+    here = scored("here", *(("/data/Visible/", i) for i in ids))
+    moved = scored("moved", *(("D:\\RegDB\\Visible\\", i) for i in ids))
+    other = scored("other", *(("/data/Visible/", i + 9) for i in ids))
+    _, out, _ = run(capsys, "--compare", here, moved)
+    assert "p value" in out and "not tested" not in out
+    _, out, _ = run(capsys, "--compare", here, other)
+    told = " ".join(out.split())
+    assert "not tested, the paths of their test images differ" in told
+    assert "\n  p value" not in out

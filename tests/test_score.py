@@ -1,6 +1,7 @@
 """What a score keeps of each identity, and means over splits."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -9,16 +10,22 @@ from hypothesis import strategies as st
 from naive_scores import features_of, scores_by, small_columns
 from search import examples
 
+from jreid.evaluation.files.results_file import results_json
 from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
 from jreid.evaluation.score import METRICS
 from jreid.evaluation.statistics import sums_of
+from jreid.evaluation.table import format_table
 
 
-def regdb_split(number, identities=12, images=3, noise=1.5):
+def regdb_split(number, identities=12, images=3, noise=1.5, *, people=False):
     ids = np.repeat(np.arange(identities), 2 * images)
     modality = np.tile([0, 1], len(ids) // 2)
     features = features_of({"ids": ids}, seed=number, noise=noise)
     columns = {"ids": ids, "modality": modality}
+    if people:
+        numbered = zip(ids, modality, strict=True)
+        paths = [f"{m}/p{i}/{n}.bmp" for n, (i, m) in enumerate(numbered)]
+        columns["paths"] = np.array(paths)
     return scores_by("regdb", {"fused": features}, columns, split=number)
 
 
@@ -92,6 +99,72 @@ def test_mean_over_splits():
             for low, high in (of_splits[0].interval["mAP"], found.interval["mAP"])
         )
         assert narrow < width
+
+
+def test_a_person_of_several_splits_counts_once():
+    """Ten splits of the same people tell no more of the choice of people than one."""
+    one = regdb_split(1, people=True)
+    again = [
+        [dataclasses.replace(score, splits=(split,)) for score in one]
+        for split in range(1, 11)
+    ]
+    for found, score in zip(mean_over_splits(again), one, strict=True):
+        assert found.by_identity.identities == tuple(f"p{i}" for i in range(12))
+        for name, interval in score.interval.items():
+            assert found.interval[name] == pytest.approx(interval)
+        assert_consistent(found)
+    unknown = [
+        [
+            dataclasses.replace(
+                score, by_identity=dataclasses.replace(score.by_identity, people=())
+            )
+            for score in scores
+        ]
+        for scores in again
+    ]
+    narrow, score = mean_over_splits(unknown)[0], one[0]
+    low, high = np.subtract(narrow.interval["mAP"], score.interval["mAP"])
+    assert low > 0 > high and len(narrow.by_identity.identities) == 120
+    assert "120 pairs of split and identity" in format_table([narrow])
+    assert "counts as several" in format_table([narrow])
+    assert "over 12 identities" in format_table(mean_over_splits(again))
+
+
+def test_people_of_two_splits_are_summed_by_name():
+    splits = [regdb_split(1, people=True), regdb_split(2, identities=8, people=True)]
+    for found, *of_splits in zip(mean_over_splits(splits), *splits, strict=True):
+        queries, total = dict.fromkeys(range(12), 0.0), dict.fromkeys(range(12), 0.0)
+        for score in of_splits:
+            kept, share = score.by_identity, 30 / sum(score.by_identity.queries)
+            for row, person in enumerate(kept.people):
+                queries[int(person[1:])] += share * kept.queries[row]
+                total[int(person[1:])] += share * kept.sums["mAP"][row]
+        np.testing.assert_allclose(found.by_identity.queries, [*queries.values()])
+        np.testing.assert_allclose(found.by_identity.sums["mAP"], [*total.values()])
+        assert_consistent(found)
+
+
+@pytest.mark.parametrize(
+    ("paths", "people"),
+    [
+        (["V/p4/1.bmp", "T/p4/1.bmp", "V/p7/1.bmp", "T/p7/1.bmp"], ("p4", "p7")),
+        (["V\\p4\\1", "T\\p4\\1", "V\\p7\\1", "T\\p7\\1"], ("p4", "p7")),
+        (["V/1.bmp", "T/1.bmp", "V/2.bmp", "T/2.bmp"], ()),  # by modality
+        (["V/p/1.bmp", "T/p/1.bmp", "V/p/2.bmp", "T/p/2.bmp"], ()),
+        (["1.bmp", "2.bmp", "3.bmp", "4.bmp"], ()),
+    ],
+)
+def test_paths_tell_people_where_each_has_a_folder(paths, people):
+    columns = {
+        "ids": np.array([0, 0, 1, 1]),
+        "modality": np.array([0, 1, 0, 1]),
+        "paths": np.array(paths),
+    }
+    features = {"fused": np.eye(4, dtype=np.float32)}
+    for score in scores_by("regdb", features, columns, reranking=False):
+        assert score.by_identity.people == people
+        text = results_json([score], {"name": "x"})
+        assert json.loads(text)["scores"][0]["by_identity"]["people"] == list(people)
 
 
 def test_splits_of_unequal_size_weigh_the_same():

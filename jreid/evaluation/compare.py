@@ -15,7 +15,7 @@ from jreid.evaluation.table import (
     describe,
     interval_cells,
     percent,
-    ties,
+    warnings,
 )
 from jreid.evaluation.verdict import verdict
 
@@ -152,7 +152,7 @@ def _run_rows(
         mark = _MARK if mark_others and not of_paper_images(row) else ""
         table.append((row.name + mark, *(percent(row.score.mean[m]) for m in METRICS)))
         table.append((_step(row), *interval_cells(row.score)))
-        notes[len(table) - 1] = ties(row.score)
+        notes[len(table) - 1] = warnings(row.score)
         if differing:
             here = row.conditions()
             note = ", ".join(here[key] for key in differing)

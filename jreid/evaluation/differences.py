@@ -87,11 +87,10 @@ def why_untested(first: RunRow, second: RunRow) -> str:
     marks = ", ".join(f"{there[key]} against {here[key]}" for key in changed)
     if len(first.score.by_identity.identities) < 2:
         return "there is one identity"
-    same = _same_queries(first, second)
-    if same and not {"draw", "images"} & set(changed):
+    others = _other_queries(first, second)
+    if not others and not {"draw", "images"} & set(changed):
         return ""
-    reasons = [marks, "" if same else "their test images differ"]
-    return ", ".join(reason for reason in reasons if reason)
+    return ", ".join(reason for reason in (marks, others) if reason)
 
 
 def _by_entry(rows: Sequence[RunRow]) -> list[list[RunRow]]:
@@ -121,18 +120,30 @@ def _like_rows(
             yield one, other
 
 
-def _same_queries(first: RunRow, second: RunRow) -> bool:
-    """Identities are numbered anew in each split of RegDB; other images may have the
-    same numbers, which fingerprints tell where both runs have one.
+def _other_queries(first: RunRow, second: RunRow) -> str:
+    """How two rows' test images differ, or "".
+
+    Other images may have the same identity numbers, as those of another split of RegDB
+    have: fingerprints tell, of contents or else of paths, where both rows have one.
     """
-    contents = [row.entry.about.get("test_content") for row in (first, second)]
-    if all(contents) and contents[0] != contents[1]:
-        return False
+    for key, reason in (
+        ("test_content", "their test images differ"),
+        (
+            "test_paths",
+            "the paths of their test images differ (if the images are the same: give "
+            "both files the same `paths`, or none)",
+        ),
+    ):
+        known = [row.entry.about.get(key) for row in (first, second)]
+        if all(known):
+            if known[0] != known[1]:
+                return reason
+            break
     one, other = first.score.by_identity, second.score.by_identity
-    return first.score.splits == second.score.splits and (
-        one.identities,
-        one.queries,
-    ) == (other.identities, other.queries)
+    same = (one.identities, one.queries) == (other.identities, other.queries)
+    if same and first.score.splits == second.score.splits:
+        return ""
+    return "their test images differ"
 
 
 def _difference_cells(found: Mapping[str, Difference]) -> list[Cells]:

@@ -16,10 +16,11 @@ def mean_over_splits(scores_of_each_split: Sequence[Sequence[Score]]) -> list[Sc
     """Means over splits that each have a model of their own, as reported on RegDB.
 
     `mean` and `std` are the mean and the population's deviation of the splits' means.
-    The interval comes from a bootstrap over the pairs of split and identity, every
-    split weighing the same; a person who is tested in several splits counts as several,
-    so it covers the choice of test identities and of models, as far as the splits are
-    independent. Counts of images are the splits' mean, rounded.
+    The interval comes from a bootstrap over the people, each with all splits that test
+    them, every split weighing the same. Where they are not known (`ByIdentity.people`),
+    it is over the pairs of split and identity: a person who is tested in five splits
+    then counts as five, and intervals and p values are too small. Counts of images are
+    the splits' mean, rounded.
 
     Args:
         scores_of_each_split: the same rows of each split, in the same order. Splits of
@@ -118,14 +119,18 @@ def _mean_of_splits(scores: Sequence[Score]) -> Score:
         )
     queries = [np.array(score.by_identity.queries) for score in scores]
     weights = np.mean([column.sum() for column in queries])
-    sums = np.vstack(
+    scaled = np.vstack(
         [
-            sums_of(score.by_identity, METRICS) * (weights / column.sum())
+            np.column_stack((column, sums_of(score.by_identity, METRICS)))
+            * (weights / column.sum())
             for score, column in zip(scores, queries, strict=True)
         ]
     )
-    scaled = np.concatenate([column * (weights / column.sum()) for column in queries])
     names = splits if len(splits) == len(scores) else range(1, len(scores) + 1)
+    units = _units(scores, names)
+    identities = {unit: place for place, unit in enumerate(dict.fromkeys(units))}
+    totals = np.zeros((len(identities), scaled.shape[1]))
+    np.add.at(totals, [identities[unit] for unit in units], scaled)
     return dataclasses.replace(
         scores[0],
         gallery=_rounded_mean([score.gallery for score in scores]),
@@ -133,17 +138,25 @@ def _mean_of_splits(scores: Sequence[Score]) -> Score:
         skipped=_rounded_mean([score.skipped for score in scores]),
         interval={},
         by_identity=ByIdentity(
-            identities=tuple(
-                f"{name}/{identity}"
-                for name, score in zip(names, scores, strict=True)
-                for identity in score.by_identity.identities
-            ),
-            queries=tuple(scaled.tolist()),
-            sums=_by_metric(sums),
+            identities=tuple(identities),
+            queries=tuple(totals[:, 0].tolist()),
+            sums=_by_metric(totals[:, 1:]),
         ),
         splits=tuple(names),
         **_mean_fields(scores),
     )
+
+
+def _units(scores: Sequence[Score], names: Sequence[int]) -> list[str]:
+    """Of every identity of every split the person, or split and number."""
+    of_each = [score.by_identity for score in scores]
+    if all(one.people for one in of_each):
+        return [person for one in of_each for person in one.people]
+    return [
+        f"{name}/{identity}"
+        for name, one in zip(names, of_each, strict=True)
+        for identity in one.identities
+    ]
 
 
 def _mean_fields(scores: Sequence[Score]) -> dict[str, Any]:

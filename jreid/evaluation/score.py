@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -48,12 +49,14 @@ class Score:
 def score_of_trials(
     rankings: Sequence[Ranking],
     query_ids: Sequence[Int[np.ndarray, " q"]],
+    people: Mapping[int, str] = MappingProxyType({}),
     **names: Any,
 ) -> Score:
     """The score of a ranking for each trial, still without intervals.
 
     Args:
         query_ids: identity of every query of each trial.
+        people: who an identity is, where their numbers say it in one split alone.
         names: the fields of `Score` that are not measured here.
     """
     curves = np.stack([ranking.cmc(CURVE_RANKS) for ranking in rankings])
@@ -70,7 +73,7 @@ def score_of_trials(
         mean=dict(zip(METRICS, values.mean(axis=0).tolist(), strict=True)),
         std=dict(zip(METRICS, values.std(axis=0).tolist(), strict=True)),
         interval={},
-        by_identity=_by_identity(rankings, query_ids),
+        by_identity=_by_identity(rankings, query_ids, people),
         cmc=tuple(curves.mean(axis=0).tolist()),
         trials=len(rankings),
         tied=float(np.mean([ranking.tied / ranking.counted for ranking in rankings])),
@@ -79,7 +82,9 @@ def score_of_trials(
 
 
 def _by_identity(
-    rankings: Sequence[Ranking], query_ids: Sequence[Int[np.ndarray, " q"]]
+    rankings: Sequence[Ranking],
+    query_ids: Sequence[Int[np.ndarray, " q"]],
+    people: Mapping[int, str],
 ) -> ByIdentity:
     """Sums over the trials, each trial weighing the same."""
     of_counted = [
@@ -99,6 +104,7 @@ def _by_identity(
             name: tuple(column.tolist())
             for name, column in zip(METRICS, sums, strict=True)
         },
+        people=tuple(people[number] for number in identities.tolist() if people),
     )
 
 

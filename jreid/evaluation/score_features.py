@@ -98,6 +98,7 @@ def score_settings(
                 score_of_trials(
                     kind,
                     [ids[trial.query] for trial in setting.trials],
+                    setting.people,
                     protocol=protocol.name,
                     setting=setting.name,
                     draw=setting.draw,

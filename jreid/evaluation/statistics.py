@@ -27,15 +27,17 @@ class ByIdentity:
 
     Attributes:
         identities: ascending; "17", or "3/17" for identity 17 of split 3. Only those
-            with a counted query.
+            with a counted query. A mean over splits has the people, if they are known.
         queries: number of counted queries of each identity. In a mean over splits of
             unequal size, scaled so that every split weighs the same.
         sums: for each metric, its sum over these queries, mean over the trials.
+        people: of each identity, under the same name in every split; () if not known.
     """
 
     identities: tuple[str, ...]
     queries: tuple[float, ...]
     sums: Mapping[str, tuple[float, ...]]
+    people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def format_table(
         lines += ["", *heading, aligned(header, widths)]
         for score, row, interval in block:
             lines += [aligned(row, widths), aligned(interval, widths)]
-            lines += ties(score)
+            lines += warnings(score)
     return "\n".join(lines[1:])
 
 
@@ -123,23 +123,39 @@ def aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _heading(score: Score) -> tuple[str, str]:
     skipped = f" ({score.skipped} without a match skipped)" if score.skipped else ""
-    identities = len(score.by_identity.identities)
     spread = "± deviation, " if _repeated(score) else ""
     return (
         f"{setting_name(score)}: draw {score.draw!r}, {repetitions(score)}, percent",
         f"{score.counted} queries{skipped}, gallery of {score.gallery};"
-        f" {spread}below: 95 % interval over {identities} identities",
+        f" {spread}below: 95 % interval over {units(score)}",
     )
 
 
-def ties(score: Score) -> list[str]:
-    """A line where equal distances make a number out of the order of the rows."""
-    if score.tied <= TIED:
-        return []
-    return [
-        f"  warning: ties decide {100 * score.tied:.1f} % of the queries, by the order "
-        "of the images"
-    ]
+def units(score: Score) -> str:
+    """What an interval is over."""
+    what = "pairs of split and identity" if _in_pairs(score) else "identities"
+    return f"{len(score.by_identity.identities)} {what}"
+
+
+def _in_pairs(score: Score) -> bool:
+    """Whether a person counts once for each split."""
+    return len(score.splits) > 1 and "/" in score.by_identity.identities[0]
+
+
+def warnings(score: Score) -> list[str]:
+    """Lines on what makes a number, or its interval, mean less than it seems to."""
+    found = []
+    if score.tied > TIED:
+        found.append(
+            f"  warning: ties decide {100 * score.tied:.1f} % of the queries, by the "
+            "order of the images"
+        )
+    if _in_pairs(score):
+        found.append(
+            "  warning: who is in several splits counts as several, so that intervals "
+            "and p values are too small; paths in Visible/PERSON/ would tell"
+        )
+    return found
 
 
 def _repeated(score: Score) -> bool:

@@ -55,7 +55,7 @@ def _headlines(rows: Sequence[RunRow], first: str) -> list[tuple[RunRow, RunRow]
 
 def _answer(found: Difference) -> str:
     low, high = (f"{100 * end:+.2f}" for end in found.interval)
-    told = f"{100 * found.value:+.2f} ({low} to {high}), p {found.p_value:.3f}"
+    told = f"{100 * found.value:+.2f} ({low} to {high}), p {found.p_text}"
     if found.p_value >= LEVEL:
         return f"no difference shown: {told}"
     return f"{'yes' if found.value > 0 else 'no, worse'}: {told}"

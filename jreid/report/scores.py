@@ -12,7 +12,8 @@ from jreid.evaluation.table import (
     percent,
     repetitions,
     row_name,
-    ties,
+    units,
+    warnings,
 )
 from jreid.evaluation.telling_curves import APART, telling_curves
 from jreid.evaluation.verdict import verdict
@@ -80,12 +81,12 @@ def _setting(rows: Sequence[RunRow], key: tuple[str, str]) -> Markup:
         name = row.entry.name if several else ""
         lines.append([_name(row.score, name), *_cells(row.score)])
         marks.append("reranked" if row.score.reranked else "")
-    warnings = [note(line.strip()) for row in here for line in ties(row.score)]
+    notes = [note(line.strip()) for row in here for line in warnings(row.score)]
     return Markup(
         element("h3", f"{key[0]} protocol, {key[1]}")
         + note(_conditions(here[0].score))
         + table(["percent", *METRICS], lines, marks)
-        + "".join(warnings)
+        + "".join(notes)
         + _published(here, key)
     )
 
@@ -97,11 +98,10 @@ def _name(score: Score, run: str) -> Markup:
 
 def _conditions(score: Score) -> str:
     skipped = f" ({score.skipped} without a match skipped)" if score.skipped else ""
-    identities = len(score.by_identity.identities)
     return (
         f"Draw {score.draw!r}, {repetitions(score)}, {score.counted} queries{skipped}, "
         f"gallery of {score.gallery}. "
-        f"Small: 95 % interval over {identities} identities."
+        f"Small: 95 % interval over {units(score)}."
     )
 
 

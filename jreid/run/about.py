@@ -5,7 +5,7 @@ from typing import Any
 from jreid.config import Config
 from jreid.config_hash import config_hash
 from jreid.config_json import to_json
-from jreid.evaluation.files.results_file import about_scores
+from jreid.evaluation.files.results_file import about_scores, feature_in_words
 
 
 def about_run(
@@ -45,10 +45,4 @@ def about_run(
 
 def kind_of_feature(config: Config) -> str:
     """Which vectors stand for an image: "features", "embeddings", or both in words."""
-    weights = {
-        name: getattr(config.embedding, name) for name in ("features", "embeddings")
-    }
-    used = {name: weight for name, weight in weights.items() if weight}
-    if len(used) == 1:
-        return next(iter(used))
-    return " + ".join(f"{weight:g} {name}" for name, weight in used.items())
+    return feature_in_words(config.embedding.features, config.embedding.embeddings)

@@ -20,6 +20,7 @@ from jreid.whole_files import write_text
 
 JOB, LIST = "job.json", "images.txt"
 CONTENT = "content_sha256"  # of the images, in job.json
+NEW = (CONTENT, "fingerprint", "data")  # new in 0.3: earlier jobs go on without
 READ_WHOLE = 10_000  # images of which a job knows every byte
 
 
@@ -91,7 +92,8 @@ def open_job(out: Path, images: ImageList, settings: Mapping[str, Any]) -> None:
         write_text(path, json.dumps(job, indent=1) + "\n")
         return
     try:
-        there = {CONTENT: job[CONTENT]} | json.loads(path.read_text())  # new in 0.3
+        later = {name: job[name] for name in NEW if name in job}
+        there = later | json.loads(path.read_text())
         differ = [
             f"{name}: {job.get(name)} here, {there.get(name)} there"
             for name in sorted(job.keys() | there.keys())

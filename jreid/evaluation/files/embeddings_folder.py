@@ -9,7 +9,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ import numpy as np
 from jreid.evaluation.files import columns as of_images
 from jreid.evaluation.files.feature_table import FeatureTable, checked_features
 from jreid.evaluation.files.features_file import named
+from jreid.evaluation.files.results_file import feature_in_words
 
 JOB = "job.json"  # of `jreid.embed`
 _SHARD = re.compile(r"embeddings-(\d+)-of-(\d+)\.parquet")
 # int() would take 1_000 and other alphabets' digits too; 18 digits fit 64 bits.
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 _JUNK = re.compile(r"-[0-9]+")
-_OF_MODEL = ("step", "feature", "flip", "measure", "config_hash")  # in job.json
 _LABELS = "labels are a CSV file whose first line is path,id or path,id,camera"
 
 
@@ -33,13 +33,15 @@ class Labels:
     """Identity and camera of images by their path.
 
     `root` is the folder of relative paths, as of those that a folder lists; None: paths
-    are compared as they are written.
+    are compared as they are written. `about` says of which data set they are, see
+    `about_scores`.
     """
 
     source: str  # named in errors
     ids: Mapping[str, int]
     cameras: Mapping[str, int] | None
     root: Path | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def key(self, path: str) -> str:
         """The path under which the image of a listed path is found."""
@@ -115,8 +117,9 @@ def read_embeddings(folder: Path, labels: Labels) -> FeatureTable:
         OSError: a shard cannot be opened.
     """
     with named(folder):
-        job = _read_job(folder)
-        measure = of_images.measure_named(job.get("measure") or "cosine")
+        job = read_job(folder)
+        embedding = job.get("embedding", {})
+        measure = of_images.measure_named(embedding.get("measure") or "cosine")
         paths, modality, rows = _read_shards(folder)
         keys = [labels.key(path) for path in paths]
         chosen = [row for row, key in enumerate(keys) if key in labels.ids]
@@ -134,9 +137,22 @@ def read_embeddings(folder: Path, labels: Labels) -> FeatureTable:
             paths=np.array([paths[row] for row in chosen], np.str_),
             measure=measure,
             unused=(f"{left} images that {labels.source} does not name",) * bool(left),
-            model={name: job[name] for name in _OF_MODEL if name in job},
+            model={**labels.about, **_about_model(job, embedding)},
         )
         return table.without_junk()
+
+
+def _about_model(
+    job: Mapping[str, Any], embedding: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What `about_scores` is told of the network."""
+    about = {name: job[name] for name in ("step", "config_hash") if name in job}
+    if "flip" in embedding:
+        about["flip"] = embedding["flip"]
+    if {"features", "embeddings"} <= embedding.keys():
+        weights = embedding["features"], embedding["embeddings"]
+        about["feature"] = feature_in_words(*weights)
+    return about
 
 
 def _check_found(keys: list[str], labels: Labels) -> None:
@@ -149,7 +165,11 @@ def _check_found(keys: list[str], labels: Labels) -> None:
         )
 
 
-def _read_job(folder: Path) -> dict[str, Any]:
+def read_job(folder: Path) -> dict[str, Any]:
+    """The settings of the job that wrote a folder.
+
+    Raises ValueError if there are none, or they are damaged.
+    """
     try:
         job = json.loads((folder / JOB).read_text())
         return job if isinstance(job, dict) else {}

@@ -1,9 +1,10 @@
 """`jreid.evaluate --features`: features from elsewhere, as tables and files."""
 
+import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from jreid.evaluation.score_features import score_settings
 from jreid.progress import counted_tables
 
 Scored = tuple[list[Score], dict[str, Any]]
+_ALIKE = ("step", "feature", "flip", "measure", "config_hash", "dataset", "root")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class FeatureOptions:
     options: Mapping[str, Any] = field(default_factory=dict)  # see `make_protocol`
     kinds: Sequence[str] = ()  # of the features; (): all
     reranking: bool = True
-    labels: Labels | None = None  # of a folder that `jreid.embed` has written
+    # Of a folder that `jreid.embed` has written, for a split of RegDB if it is known.
+    labels: Callable[[Path, int | None], Labels] | None = None
 
 
 def evaluate_features(
@@ -92,7 +95,7 @@ def _splits_of(sources: Sequence[Path], given: FeatureOptions) -> list[int]:
     numbers = [int(digits[-1]) if digits else 0 for digits in found]
     if len(set(numbers)) == len(sources) and set(numbers) <= set(SPLITS):
         return numbers
-    if set(numbers) & set(SPLITS):
+    if any(found):
         raise ValueError(
             f"which splits of RegDB are {', '.join(map(str, sources))}? The last "
             "number of a name tells, 1 to 10, each once: rename the files, or give one "
@@ -113,10 +116,23 @@ def _score_splits(
         abouts.append(about)
     means = mean_over_splits(scored)
     names = ", ".join(source.name for source in sources)
-    about = about_scores("mean", features_file=names, **_left_out(abouts))
+    about = about_scores(
+        "mean", features_file=names, **_shared(abouts), **_left_out(abouts)
+    )
     shown.append(f"{mean_title(sorted(splits))}\n")
     shown.append(table.format_table(means, about))
     return shown, means, about
+
+
+def _shared(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the head says of all of them alike, and a fingerprint of all their paths."""
+    first = abouts[0]
+    shared = {x: first[x] for x in _ALIKE if all(y[x] == first[x] for y in abouts)}
+    paths = [about.get("test_paths") for about in abouts]
+    if all(paths):
+        digest = hashlib.sha256(" ".join(map(str, paths)).encode()).hexdigest()
+        shared["test_paths"] = digest[:12]
+    return shared
 
 
 def _left_out(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -127,7 +143,10 @@ def _left_out(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _score_source(
     source: Path, given: FeatureOptions, options: Mapping[str, Any]
 ) -> Scored:
-    contents = _read(source, given.labels)
+    labels = _labels_of(source, given, options.get("split"))
+    if labels is not None and labels.about.get("split"):
+        options = {**options, "split": labels.about["split"]}
+    contents = read_embeddings(source, labels) if labels else read_features(source)
     for note in _notes(source, given, contents):
         print(f"note: {note}", file=sys.stderr)
     protocol, gallery = make_protocol(given.protocol, options)
@@ -147,23 +166,30 @@ def _score_source(
     about = about_scores(
         source.stem,
         features_file=source.name,
-        split=options.get("split"),
-        **contents.model,
+        measure=contents.measure,
+        **{"split": options.get("split"), **contents.model},
+        **contents.test_paths(),
         **contents.left_out(),
     )
     return scores, about
 
 
-def _read(source: Path, labels: Labels | None) -> FeatureTable:
-    if not source.is_dir():
-        return read_features(source)
-    if labels is None:
+def _labels_of(source: Path, given: FeatureOptions, split: int | None) -> Labels | None:
+    """Those of a folder; None for a file, which has its own."""
+    if source.is_dir() and given.labels is not None:
+        return given.labels(source, split)
+    if source.is_dir():
         raise ValueError(
             f"{source} is a folder, as jreid.embed writes it: give --labels with a CSV "
             "file of path,id,camera, or --dataset and --root with the data set whose "
             "test images it holds"
         )
-    return read_embeddings(source, labels)
+    if given.labels is not None:
+        raise ValueError(
+            f"{source} is no folder of jreid.embed, and its images have ids in the "
+            "file: --labels, or --dataset and --root, would not be used; leave them out"
+        )
+    return None
 
 
 def _notes(

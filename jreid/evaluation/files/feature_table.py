@@ -1,5 +1,7 @@
 """Features of images beside what is known of each image, wherever they were read."""
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -47,6 +49,19 @@ class FeatureTable:
         if not self.junk:
             return {}
         return {"left_out": f"{self.junk} images of a negative identity (junk)"}
+
+    def test_paths(self) -> dict[str, Any]:
+        """What the head says of the images' paths: 12 hex digits, in whatever order.
+
+        Those below their common folder count, which stay when the images are moved.
+        """
+        if self.paths is None:
+            return {}
+        parts = [path.replace("\\", "/").split("/") for path in self.paths.tolist()]
+        shared = len(os.path.commonprefix([one[:-1] for one in parts]))
+        names = sorted("/".join(one[shared:]) for one in parts)
+        digest = hashlib.sha256("\n".join(names).encode(errors="surrogatepass"))
+        return {"test_paths": digest.hexdigest()[:12]}
 
     def kinds(self, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """The features of these kinds, or all; ValueError for one that is not there."""

@@ -69,6 +69,15 @@ def about_scores(
     }
 
 
+def feature_in_words(features: float, embeddings: float) -> str:
+    """The kind of feature for the head, of the weights before and after the neck."""
+    weights = {"features": features, "embeddings": embeddings}
+    used = {name: weight for name, weight in weights.items() if weight}
+    if len(used) == 1:
+        return next(iter(used))
+    return " + ".join(f"{weight:g} {name}" for name, weight in used.items())
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder for results before the work; OSError if it cannot be written."""
     try:
@@ -181,6 +190,7 @@ def _score(row: Mapping[str, Any]) -> Score:
             identities=_all(by_identity["identities"], str),
             queries=_all(by_identity["queries"], float),
             sums={name: _all(by_identity["sums"][name], float) for name in METRICS},
+            people=_all(by_identity.get("people", []), str),  # new in 0.3
         ),
         cmc=_all(row["cmc"], float),
         splits=_all(row["splits"], int),

@@ -42,7 +42,7 @@ def make_protocol(
         raise ValueError(f"split is {options['split']}; RegDB has the splits 1 to 10")
     own = {field.name for field in dataclasses.fields(kind)}
     of_protocol: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
+        name: _several(value) if name in ("modes", "shots") else value
         for name, value in options.items()
         if name in own
     }
@@ -50,3 +50,8 @@ def make_protocol(
     gallery = GalleryOptions(**{k: v for k, v in options.items() if k not in own})
     protocol.check(gallery)
     return protocol, gallery
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """One is a list of one."""
+    return (value,) if isinstance(value, str | int) else tuple(value)

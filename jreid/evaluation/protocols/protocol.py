@@ -1,7 +1,9 @@
 """What a protocol lays out: tables of trials, of the columns of some images."""
 
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -68,6 +70,7 @@ class Setting(NamedTuple):
     name: str  # "all-search single-shot", "visible to infrared"
     draw: str  # "agw", "official", "every image", ...
     trials: list[Trial]
+    people: Mapping[int, str] = MappingProxyType({})  # who an id is, in every split
 
 
 @typing.runtime_checkable

@@ -1,5 +1,6 @@
 """RegDB: all test images of one of ten splits, in both directions."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -47,11 +48,28 @@ class RegDBProtocol:
     def settings(self, columns: Columns, options: Options) -> list[Setting]:
         """See `Protocol`."""
         self.check(options)
-        return every_image(columns, self)
+        people = people_of(columns)
+        return [x._replace(people=people) for x in every_image(columns, self)]
 
     def example_trials(self, columns: Columns, options: Options) -> list[Trial]:
         """See `Protocol`."""
         return [setting.trials[0] for setting in every_image(columns, self)]
+
+
+def people_of(columns: Columns) -> dict[int, str]:
+    """Who each identity is: the folder that all of its images are in, and no other's.
+
+    Identities are numbered anew in each split, in which about half of the 412 people
+    are tested; RegDB has a folder for each of them. Empty where paths do not tell.
+    """
+    if columns.paths is None:
+        return {}
+    folders = [re.split(r"[\\/]", path)[-2:-1] for path in columns.paths.tolist()]
+    pairs = {(i, *x) for i, x in zip(columns.ids.tolist(), folders, strict=True)}
+    found = {pair[0]: pair[-1] for pair in pairs if len(pair) == 2}
+    if len(pairs) == len(found) == len(set(found.values())):
+        return found
+    return {}
 
 
 def mean_title(splits: Sequence[int]) -> str:
