@@ -12,7 +12,7 @@ brightness of one image comparable with that of another.
 Batches are P = 4 identities with K = 4 images per modality, for sets of few people;
 with some hundreds use --config.sampling.identities=8. Rates are the systems' own, not
 scaled with the batch. On few images the ten epochs of warm-up are too short for 0.1;
-the program says so, and --config.optimizer.lr=0.03 is safer. Without a pretrained
+the program says so; 0.01 to 0.03 (--config.optimizer.lr) is safer. Without a pretrained
 trunk, hundreds of images are too few for a ResNet-50: try custom:small, the network and
 image size of demo.py. Other variants are the systems of configs/systems.
 """

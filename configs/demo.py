@@ -3,9 +3,9 @@
     python -m jreid.train --config demo             (what `make demo` runs)
     python -m jreid.train --config demo:base        (another system of configs/systems)
 
-A ResNet-18 of half width, trained from scratch on 96 x 48 images; its rate, and which
-row of the paper is the default, were chosen on SynVI's validation identities
-(docs/ablation). Scores on SynVI show that the program works and tell methods apart;
+A ResNet-18 of half width, trained from scratch on 96 x 48 images; its rate was chosen
+on SynVI's validation identities, by which the rows of the paper with DIAM and VRD
+cannot be told apart (docs/ablation). Scores on SynVI show that the program works and tell methods apart;
 they are not SYSU-MM01 scores.
 """
 
@@ -22,7 +22,7 @@ from jreid.models.resnet import ResNet
 from jreid.training.optimizers import SGD
 from jreid.training.schedules import Cosine
 
-DEFAULT = "ours2"  # by a hair, of the rows with DIAM and VRD (docs/ablation)
+DEFAULT = "ours2"  # of the rows with DIAM and VRD, which are level (docs/ablation)
 
 
 def get_config(variant: str = DEFAULT) -> Config:

@@ -70,4 +70,4 @@ def test_a_high_rate_that_comes_early_is_named(words, more, told, capsys):
     begin(train.parse, [*words, *more])
     said = capsys.readouterr().err
     assert ("rate: 0.1 after 50 steps of warm-up" in said) == told
-    assert ("--config.optimizer.lr=0.03 trained better" in said) == told
+    assert ("--config.optimizer.lr=0.01 to 0.03 trained better" in said) == told

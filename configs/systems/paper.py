@@ -23,8 +23,8 @@ an identity loss and a WRT, without the hetero-centre triplet of eq. 9. agw.py i
 released, and says in what these rows differ.
 
 The learning rate of 0.1, for batches of 64 images, needs the long warm-up, ten epochs
-of some 65 steps and more; where the warm-up has about 50 steps it is 0.03. It is not
-scaled with the batch: of 32 or 48 images nothing was measured. The
+of some 65 steps and more; where the warm-up has about 50 steps it is 0.01 to 0.03. It
+is not scaled with the batch: of 32 or 48 images nothing was measured. The
 bottleneck's z is its second ReLU layer, as the paper's text has it: with VSD's further
 Linear, `refine.features=512`, training diverges at 0.1 after a short warm-up and the
 bottleneck unlearns after a long one. docs/ablation/ has the runs.

@@ -63,11 +63,11 @@ def stability() -> None:
 
 
 def recipe() -> None:
-    """Identity losses of the rows over the compressed schedule, at two peaks."""
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), sharey=True)
-    for i, peak in enumerate((".03", ".1")):
+    """Identity losses of the rows over the compressed schedule, at three peaks."""
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6), sharex=True, sharey=True)
+    for i, peak in enumerate((".01", ".03", ".1")):
         for j, head in enumerate(("v1", "z")):
-            axis = axes[2 * i + j]
+            axis = axes[j, i]
             for number, label in enumerate(ROWS):
                 run = f"{paper_tables.ROWS[label]}-{peak}-s0"
                 curve = CURVES.get(run, {})  # some at one peak only
@@ -76,8 +76,9 @@ def recipe() -> None:
                     axis.plot(curve["step"], curve[found[0]], f"C{number}", label=label)
             axis.axhline(CHANCE, color="grey", linewidth=0.8, linestyle=":")
             axis.set_title(f"identity loss of {head}, peak 0{peak}", fontsize=10)
-            axis.set_xlabel("step")
-    axes[0].legend(frameon=False, fontsize=8)
+    for axis in axes[1]:
+        axis.set_xlabel("step")
+    axes[0, 1].legend(frameon=False, fontsize=8, ncols=2)
     figure.tight_layout()
     figure.savefig(HERE / "recipe.png", dpi=100)
 

@@ -4,8 +4,11 @@ import json
 import math
 import re
 import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import scipy.stats
 
 from docs.ablation.page_tables import (
     Row,
@@ -40,19 +43,19 @@ ROWS = {
 }
 PEAK = ".03"  # of rows and readings that are compared
 STABILITY = "| row, at step 60 | identity_v1 |"
+LARGEST = "trunk, % (41 to 100)"
 PARTS = {"trunk": "trunk", "branch 1": "branches/v1", "bottleneck": "bottleneck"}
 MEASURED = "| config | R-1 | mAP | mINP | re-ranked R-1 |"
 CHOICE = "| demo's row | validation | test |"
 TEST = "| row | 0.01 | 0.03 | 0.1 |"
 VALIDATION = "| row, validation | 0.01 | 0.03 | 0.1 |"
+RATES = ("R-1", "mAP")
 MEANS = "| row | R-1 | mAP | 95 % over identities, R-1 |"
+DIFFERENCES = "| difference | R-1 | p of R-1 |"
 CENTRES = "| branches, centre triplet | R-1 / mAP | validation | run |"
 SEEDS = "| row | seed 0 | seed 1 | seed 2 | R-1 | mAP |"
 # Rows with intervals, their differences with paired tests, and their peak.
-TESTED = (
-    ("| row at 0.01 |", "| difference at 0.01 |", ".01"),
-    ("| row on `hard` |", "| difference on `hard` |", PEAK),
-)
+TESTED = (("| row on `hard` |", "| difference on `hard` |", PEAK),)
 INTERVAL = "95 % over identities, R-1"
 READINGS = "| reading | R-1 / mAP | validation | cosine(v1, v2) | identity z1 | run |"
 READINGS_SEEDS = "| reading | seed 0 | seed 1 | seed 2 | R-1 | mAP | run |"
@@ -73,6 +76,11 @@ def with_rows(page: str) -> str:
     page = _each(page, VALIDATION, lambda row: _peaks(row, "validation", runs))
     for heading in (MEANS, SEEDS, READINGS_SEEDS):
         page = _each(page, heading, lambda row: _seeds(row, runs))
+    page = _each(
+        page,
+        DIFFERENCES,
+        lambda row: row | _by_seed(row, ROWS, f"-{PEAK}", range(3), runs),
+    )
     for heading in (CENTRES, READINGS):
         page = _each(page, heading, lambda row: _reading(row, runs))
     parts = json.loads((HERE / "by_identity.json").read_text())["runs"]
@@ -99,7 +107,15 @@ def _tested(page, heading, differences, peak, runs, parts):
         return _seeds(row, runs, peak) | {INTERVAL: interval}
 
     page = _each(page, heading, with_interval)
-    return _each(page, differences, lambda row: _difference(row, means))
+    names = {_label(row): _name(row) for row in read(page, heading)}
+    seeds = _seeds_named(read(page, heading)[0])
+    return _each(
+        page,
+        differences,
+        lambda row: (
+            _difference(row, means) | _by_seed(row, names, f"-{peak}", seeds, runs)
+        ),
+    )
 
 
 def _measured(row: Row, runs: dict[str, Run]) -> Row:
@@ -117,7 +133,7 @@ def _choice(row: Row, runs: dict[str, Run]) -> Row:
     return row | {
         column: " / ".join(
             f"{statistics.mean(run[kind + rate] for run in three):.1f}"
-            for rate in ("R-1", "mAP")
+            for rate in RATES
         )
         for column, kind in (("validation", "validation "), ("test", ""))
     }
@@ -131,12 +147,17 @@ def _peaks(row: Row, kind: str, runs: dict[str, Run]) -> Row:
 
 def _seeds(row: Row, runs: dict[str, Run], peak: str = PEAK) -> Row:
     """A row of the seeds that its columns name, or of three."""
-    each, scores = {}, []
+    each, scores, validated = {}, [], []
     for seed in _seeds_named(row) or range(3):
-        scores.append(runs[f"{_name(row)}-{peak}-s{seed}"]["test"])
+        run = runs[f"{_name(row)}-{peak}-s{seed}"]
+        scores.append(run["test"])
+        validated.append(run.get("validation"))
         each[f"seed {seed}"] = _both(scores[-1])
-    for rate in ("R-1", "mAP"):
+    for rate in RATES:
         each[rate] = mean_and_deviation([score[rate] for score in scores])
+    if all(validated):
+        both = (mean_and_deviation([x[rate] for x in validated]) for rate in RATES)
+        each["validation"] = " / ".join(both)
     return row | {x: value for x, value in each.items() if x in row}
 
 
@@ -145,11 +166,33 @@ def _difference(row: Row, means: dict[str, ByIdentity]) -> Row:
     label = next(iter(row.values()))
     second, first = re.findall("`(.+?)`", label)
     (found,) = paired_tests([(means[first], means[second])])
-    cells = [label]
-    for rate in ("R-1", "mAP"):
+    cells = dict.fromkeys(row, "") | {next(iter(row)): label}
+    for rate in RATES:
         value, interval = found[rate].value, percent_interval(found[rate].interval)
-        cells += [f"{100 * value:+.1f} ({interval})", found[rate].p_text]
-    return dict(zip(row, cells, strict=True))
+        cells[rate] = f"{100 * value:+.1f} ({interval})"
+        cells[f"p of {rate}"] = found[rate].p_text
+    return cells
+
+
+def _by_seed(
+    row: Row,
+    names: Mapping[str, str],
+    peak: str,
+    seeds: Sequence[int],
+    runs: dict[str, Run],
+) -> Row:
+    """The same difference seed by seed, and the p value of a t test over the seeds."""
+    second, first = (names[x] for x in re.findall("`(.+?)`", next(iter(row.values()))))
+    found = {}
+    for rate in RATES:
+        pairs = [
+            [runs[f"{name}{peak}-s{seed}"]["test"][rate] for seed in seeds]
+            for name in (second, first)
+        ]
+        p_value = scipy.stats.ttest_rel(*pairs).pvalue
+        each = ", ".join(f"{a - b:+.1f}" for a, b in zip(*pairs, strict=True))
+        found[f"{rate} by seed"] = f"{each} ({p_value:.2g})"
+    return found
 
 
 def _seeds_named(row: Row) -> list[int]:
@@ -159,7 +202,7 @@ def _seeds_named(row: Row) -> list[int]:
 
 def _mean_parts(kept: list[Run]) -> ByIdentity:
     """What each test identity adds, mean over the runs."""
-    sums = [{x: run[x] for x in ("R-1", "mAP")} for run in kept]
+    sums = [{x: run[x] for x in RATES} for run in kept]
     return mean_by_identity(kept[0]["identities"], kept[0]["queries"], sums)
 
 
@@ -186,6 +229,8 @@ def _parts(row: Row, curves: dict[str, Run]) -> Row:
         for kind, scale, word in (("grad_norm", 1, ""), ("update_ratio", 100, ", %")):
             if values := curve.get(f"part/{kind}/{part}"):
                 found[column + word] = _two_digits(scale * values[at])
+    later = curve["part/update_ratio/trunk"][curve["step"].index(50) :][:6]
+    found[LARGEST] = _two_digits(100 * max(x for x in later if x is not None))
     return row | found
 
 
