@@ -5,8 +5,8 @@
 
 A ResNet-18 of half width, trained from scratch on 96 x 48 images; its rate was chosen
 on SynVI's validation identities, by which the rows of the paper with DIAM and VRD
-cannot be told apart (docs/ablation). Scores on SynVI show that the program works and tell methods apart;
-they are not SYSU-MM01 scores.
+cannot be told apart (docs/ablation). Scores on SynVI show that the program works and
+tell methods apart; they are not SYSU-MM01 scores.
 """
 
 from collections.abc import Mapping

@@ -58,9 +58,9 @@ def score_file(
         protocol: "sysu", "regdb", "llcm" or "custom"; see `evaluation.protocols`.
         kinds: score only these of the file's kinds of feature; all if there are none.
         reranking, progress: see `score_features`.
-        options: "sysu" takes `modes`, `shots` (one or several), `trials`, `draw` and `permutations` (the
-            path of rand_perm_cam.mat), "regdb" `split` (the one that the features
-            belong to), "llcm" `trials` and `legacy`.
+        options: "sysu" takes `modes`, `shots` (one or several), `trials`, `draw` and
+            `permutations` (the path of rand_perm_cam.mat), "regdb" `split` (the one
+            that the features belong to), "llcm" `trials` and `legacy`.
 
     Returns:
         Scores by setting, then by kind of feature, then plain before re-ranked.
