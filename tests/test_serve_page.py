@@ -1,6 +1,7 @@
 """The page in a real browser: a crop is dropped, explained and marked."""
 
 import base64
+import dataclasses
 
 import fake_gallery
 import pytest
@@ -113,6 +114,42 @@ def test_the_keyboard_is_enough(gallery):
         assert shown[1] not in refined  # the one that was marked as another
         kept = page.evaluate("document.activeElement.closest('li')?.dataset.key")
         assert kept == refined[1]
+        assert wrong == []
+
+
+@pytest.mark.slow
+def test_nobody_is_said_by_the_likeliest_image(gallery, monkeypatch):
+    """It need not be the first: two modalities' curves differ, and marks move hits."""
+    ranked, given = gallery.query, []
+
+    def query(*asked, **options):
+        hits = ranked(*asked, **options)
+        return [
+            dataclasses.replace(hit, probability=one)
+            for hit, one in zip(hits, given, strict=False)
+        ]
+
+    monkeypatch.setattr(gallery, "query", query)
+    told = {
+        (0.1, 0.4, 0.2): "the likeliest image has 40 %.",
+        (0.1, 1.0, None): "",
+        (None, 0.3, 0.2): "the likeliest image has 30 %.",
+        (None, None): "",
+        (0.9, 0.1): "",
+        (): "No image of the gallery matches these filters.",
+    }
+    with (
+        served(app_of(gallery)) as where,
+        opened(f"http://{where}/", 1400) as (page, wrong),
+    ):
+        page.wait_for_selector("#main:not([hidden])")
+        for probabilities, text in told.items():
+            given[:] = probabilities
+            drop(page)
+            page.wait_for_selector(f"#status:has-text('{len(given)} of ')")
+            shown = "" if page.is_hidden("#nobody") else page.inner_text("#nobody")
+            assert shown.endswith(text) and bool(shown) == bool(text), probabilities
+            page.click("#clear")
         assert wrong == []
 
 

@@ -44,6 +44,15 @@ export function likeness(hit) {
   return percent(hit.probability);
 }
 
+/**
+ * The highest probability, not always the first hit's: each pair of modalities has a curve
+ * of its own, and re-ranking and marks move hits. Null where none is known.
+ */
+export function likeliest(hits) {
+  const known = hits.map((hit) => hit.probability).filter((one) => one !== null);
+  return known.length ? Math.max(...known) : null;
+}
+
 export function percent(probability) {
   if (probability > 0.99) return "over 99 %";
   if (probability < 0.01) return "under 1 %";

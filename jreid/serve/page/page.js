@@ -2,7 +2,7 @@
 
 import * as api from "/api.js";
 import { showDetail, showPicker } from "/dialogs.js";
-import { byId, element, percent, picture } from "/elements.js";
+import { byId, element, likeliest, percent, picture } from "/elements.js";
 import { keys, show } from "/results.js";
 
 const LIKELY = 0.5; // the best below it: probably nobody here
@@ -210,7 +210,7 @@ function skeleton() {
 
 function present(answer) {
   const { hits } = answer;
-  const best = hits[0]?.probability ?? null;
+  const best = likeliest(hits);
   byId("nobody").hidden = hits.length > 0 && (best === null || best >= LIKELY);
   byId("nobody").textContent = hits.length
     ? `Probably this person is not here: the likeliest image has ${percent(best ?? 0)}.`
