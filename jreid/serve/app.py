@@ -23,7 +23,7 @@ import jreid
 from jreid.serve import messages, refusals
 from jreid.serve.asked import Asked, SearchedGallery
 from jreid.serve.form import FormRoute
-from jreid.serve.gate import Application, Gate
+from jreid.serve.gate import Gate
 from jreid.serve.hosts import Hosts
 from jreid.serve.limits import Limits
 from jreid.serve.service import Service
@@ -54,7 +54,7 @@ def make_app(
     hosts: Hosts,
     token: str = "",
     limits: Limits | None = None,
-) -> Application:
+) -> Gate:
     """The application, of which every request has passed the gate.
 
     Args:

@@ -24,7 +24,8 @@ class Limits:
     memory: int = 256 * 2**20
     """Bytes of all requests that are being received or wait."""
     seconds: float = 30.0
-    """In which a request must have arrived."""
+    """In which a request's head must have arrived, in which its body must, and in which
+    something of an answer must have been read."""
 
     def check(self) -> None:
         """Raises ValueError for a bound that would refuse everything."""

@@ -4,7 +4,8 @@ import socket
 
 import uvicorn
 
-from jreid.serve.gate import Application
+from jreid.serve.connection import Connection
+from jreid.serve.gate import Gate
 
 _CONNECTIONS = 512  # further ones are told to come again
 _LINGER = 5  # seconds for requests in hand when the server ends
@@ -30,8 +31,12 @@ def listening_socket(address: str, port: int) -> socket.socket:
     return made
 
 
-def make_server(app: Application) -> uvicorn.Server:
+def make_server(app: Gate) -> uvicorn.Server:
     """A server that writes no line about a request and trusts no proxy's headers."""
+
+    class Limited(Connection):
+        seconds = app.limits.seconds
+
     config = uvicorn.Config(
         app,
         lifespan="on",
@@ -39,6 +44,7 @@ def make_server(app: Application) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http=Limited,
         ws="none",
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=_LINGER,
