@@ -12,11 +12,13 @@ import threading
 import numpy as np
 from PIL import Image
 
+from jreid.data.grey16 import Grey16
 from jreid.search.guard import Recognition
 from jreid.search.records import Hit
 
 BARS = 8
 SIZE = (64, 32)
+THERMAL = 29000, 31500  # hundredths of a kelvin, of which the high byte has few levels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,7 @@ class FakeEmbedder:
     fingerprint = "0123456789abcdef"
     dim = BARS
     size = SIZE
+    grey16 = Grey16(low=THERMAL[0], high=THERMAL[1])
 
     def vector(self, image):
         pixels = image
@@ -114,6 +117,12 @@ def person(identity, modality, camera):
     if modality == "visible":
         pixels[..., 1] //= 2
     return pixels.astype(np.uint8)
+
+
+def thermal():
+    """16 bits: the lowest value above, the highest below."""
+    values = np.repeat(THERMAL, SIZE[0] // 2)[:, None]
+    return values.repeat(SIZE[1], axis=1).astype(np.uint16)
 
 
 def encoded(pixels, kind="PNG"):

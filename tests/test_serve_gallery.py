@@ -1,5 +1,6 @@
 """The REST interface over a gallery on disk: it answers as `Gallery.query` does."""
 
+import base64
 import io
 
 import crops
@@ -7,6 +8,7 @@ import fake_gallery
 import numpy as np
 import patient_http
 import pytest
+from PIL import Image
 from served import served
 
 from jreid.search import Gallery, Where
@@ -186,3 +188,25 @@ def test_images_are_served_as_they_are_and_small(client, gallery):
     small = client.get(f"/api/images/{key}/thumbnail")
     assert small.headers["content-type"] == "image/jpeg"
     assert small.content[:3] == b"\xff\xd8\xff"
+
+
+def test_16_bits_are_shown_as_the_run_reads_them(tmp_path):
+    """In the gallery and of an upload: black above, white below."""
+    contents = fake_gallery.encoded(fake_gallery.thermal())
+    (tmp_path / "0000_infrared_3.png").write_bytes(contents)
+    gallery = fake_gallery.FakeGallery(tmp_path)
+    app = make_app(gallery, fake_gallery.recognise, None, hosts=Hosts())
+    (key,) = gallery.rows
+    with served(app) as where:
+        url = f"http://{where}/api"
+        thumbnail = patient_http.get(f"{url}/images/{key}/thumbnail").content
+        files = [("files", ("a", contents)), ("files", ("b", png()))]
+        answer = patient_http.post(
+            f"{url}/query", files=files, headers={"X-Jreid": "1"}
+        )
+    thermal, visible = (seen["picture"] for seen in answer.json()["query"])
+    assert visible is None  # a browser shows it
+    for jpeg in (thumbnail, base64.b64decode(thermal)):
+        pixels = np.asarray(Image.open(io.BytesIO(jpeg))).astype(int)
+        assert pixels.shape == (*fake_gallery.SIZE, 3)
+        assert pixels[:24].max() < 8 and pixels[-24:].min() > 247

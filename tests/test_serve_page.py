@@ -118,6 +118,31 @@ def test_the_keyboard_is_enough(gallery):
 
 
 @pytest.mark.slow
+def test_of_16_bits_the_query_is_shown_as_the_run_reads_it(gallery):
+    """Browsers show the high byte: 113 and 123 here."""
+    levels = """image => {
+        const canvas = document.createElement("canvas");
+        const drawn = canvas.getContext("2d", { willReadFrequently: true });
+        drawn.drawImage(image, 0, 0);
+        return [4, 60].map((y) => drawn.getImageData(16, y, 1, 1).data[0]);
+    }"""
+    with (
+        served(app_of(gallery, explain=None)) as address,
+        opened(f"http://{address}/", 1400) as (page, wrong),
+    ):
+        page.wait_for_selector("#main:not([hidden])")
+        drop(page, fake_gallery.encoded(fake_gallery.thermal()))
+        order(page)
+        page.click("#hits li:first-child .open")
+        for where in ("#pictures", "#pair"):
+            shown = f"{where} .picture:not(.loading) img"
+            page.wait_for_selector(shown)
+            dark, bright = page.eval_on_selector(shown, levels)
+            assert dark < 8 and bright > 247, where
+        assert wrong == []
+
+
+@pytest.mark.slow
 def test_nobody_is_said_by_the_likeliest_image(gallery, monkeypatch):
     """It need not be the first: two modalities' curves differ, and marks move hits."""
     ranked, given = gallery.query, []

@@ -80,6 +80,12 @@ class Recognised(BaseModel):
     kind: Annotated[str, Field(description="visible, near-infrared or thermal")]
     warnings: list[str]
     numbers: dict[str, float]
+    picture: Annotated[
+        str | None,
+        Field(
+            description="JPEG in base64 of 16-bit grey as the run reads it; else null"
+        ),
+    ]
 
 
 class Answer(BaseModel):

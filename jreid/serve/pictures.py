@@ -1,9 +1,13 @@
-"""Images of the gallery as a browser shows them: whole, or small."""
+"""Images as a browser shows them: whole, or small."""
 
 import io
 from pathlib import Path
 
+import numpy as np
+
+from jreid.data.grey16 import HIGH_BYTES, Grey16
 from jreid.data.image_file import UnreadableImageError, read_rgb
+from jreid.shapes import UInt8
 
 SMALL = 320  # pixels on the longer side; crops are rarely larger
 _MEDIA_TYPES = {
@@ -34,18 +38,23 @@ def whole_file(path: Path) -> tuple[bytes, str]:
     raise GoneError("the file is no picture any more")
 
 
-def thumbnail(path: Path) -> bytes:
-    """The picture as a JPEG of at most `SMALL` pixels on a side, never enlarged.
+def thumbnail(path: Path, grey16: Grey16 = HIGH_BYTES) -> bytes:
+    """The file's picture, small; grey values of 16 bits are shown as `grey16` says.
 
     Raises GoneError where the file cannot be read or is no picture.
     """
-    from PIL import Image
-
     contents, _ = whole_file(path)
     try:
-        image = Image.fromarray(read_rgb(contents))
+        return small(read_rgb(contents, grey16))
     except UnreadableImageError as error:
         raise GoneError(f"the file is no picture any more: {error}") from error
+
+
+def small(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """The picture as a JPEG of at most `SMALL` pixels on a side, never enlarged."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
     image.thumbnail((SMALL, SMALL))
     written = io.BytesIO()
     image.save(written, "JPEG", quality=88)

@@ -8,8 +8,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
-from jreid.data.image_file import UnreadableImageError
-from jreid.data.single_image import pixels_of
+from jreid.data.image_file import UnreadableImageError, as_rgb
+from jreid.data.single_image import Pixels, pixels_of
 from jreid.serve import messages, pictures
 from jreid.serve.asked import Asked, SearchedGallery, UnaskableError, UnknownKeyError
 from jreid.serve.limits import Limits, TooLargeError
@@ -156,7 +156,7 @@ class Service:
 
     def thumbnail(self, key: str) -> bytes:
         """The gallery's image as a small JPEG; in any thread."""
-        return pictures.thumbnail(self._path(key))
+        return pictures.thumbnail(self._path(key), self.gallery.embedder.grey16)
 
     def _path(self, key: str) -> Path:
         try:
@@ -182,7 +182,15 @@ class Service:
             kind=found.kind,
             warnings=list(found.warnings),
             numbers={n: float(v) for n, v in told.items() if math.isfinite(v)},
+            picture=self._shown(pixels),
         )
+
+    def _shown(self, pixels: Pixels) -> str | None:
+        """16 bits as the network sees them: of those a browser shows the high byte."""
+        if pixels.ndim == 3:
+            return None
+        shown = pictures.small(as_rgb(pixels, self.gallery.embedder.grey16))
+        return base64.b64encode(shown).decode()
 
 
 def _entry(one: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 // The two dialogs: one image of the ranking with its explanation, and the gallery's images.
 
 import * as api from "/api.js";
-import { byId, element, facts, likeness, picture } from "/elements.js";
+import { addressOf, byId, element, facts, likeness, picture } from "/elements.js";
 
 let explaining = null;
 
@@ -30,8 +30,7 @@ export async function showDetail(hit, query, body, { unexplained, use }) {
   if (!body) return;
   try {
     const made = await api.explain(body, signal);
-    const png = Uint8Array.from(atob(made.picture), (letter) => letter.charCodeAt(0));
-    const url = URL.createObjectURL(new Blob([png], { type: "image/png" }));
+    const url = addressOf(made.picture, "image/png");
     signal.addEventListener("abort", () => URL.revokeObjectURL(url));
     byId("pair").className = "maps";
     byId("pair").replaceChildren(

@@ -26,6 +26,12 @@ export function picture(address, alt) {
   return frame;
 }
 
+/** The address of a picture that came as base64. */
+export function addressOf(base64, type) {
+  const contents = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  return URL.createObjectURL(new Blob([contents], { type }));
+}
+
 export const facts = (one) => [
   one.camera === null ? null : `camera ${one.camera}`,
   one.time === null ? null : when(one.time),

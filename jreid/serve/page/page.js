@@ -2,7 +2,7 @@
 
 import * as api from "/api.js";
 import { showDetail, showPicker } from "/dialogs.js";
-import { byId, element, likeliest, percent, picture } from "/elements.js";
+import { addressOf, byId, element, likeliest, percent, picture } from "/elements.js";
 import { keys, show } from "/results.js";
 
 const LIKELY = 0.5; // the best below it: probably nobody here
@@ -191,6 +191,7 @@ async function search() {
     const answer = await api.query(asked(), mine.signal, busy);
     fail("");
     told = answer.query;
+    showAsRead();
     drawPictures();
     present(answer);
   } catch (error) {
@@ -201,6 +202,17 @@ async function search() {
     if (error.status === 401) byId("token-form").hidden = false;
   }
   if (mine === running) byId("hits").removeAttribute("aria-busy");
+}
+
+/** Of 16 bits a browser shows the high byte, which may be nearly uniform. */
+function showAsRead() {
+  const files = pictures.filter((one) => one.file);
+  files.forEach((one, index) => {
+    const { picture: read } = told[index];
+    if (!read) return;
+    URL.revokeObjectURL(one.url);
+    one.url = addressOf(read, "image/jpeg");
+  });
 }
 
 function skeleton() {
