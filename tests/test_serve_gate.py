@@ -11,6 +11,7 @@ import patient_http
 import pytest
 from served import served
 
+from jreid.data.image_file import MAX_PIXELS
 from jreid.serve import hosts
 from jreid.serve.app import make_app
 from jreid.serve.hosts import Hosts, listen_at
@@ -355,6 +356,12 @@ def test_an_unknown_host_is_refused(host):
 def test_a_weak_token_is_refused(token):
     with pytest.raises(ValueError, match="allowed are 16"):
         hosts.check_token(token)
+
+
+def test_pixels_that_are_never_decoded_are_not_announced():
+    Limits(pixels=MAX_PIXELS).check()
+    with pytest.raises(ValueError, match=f"--limits.pixels is .*up to {MAX_PIXELS}"):
+        Limits(pixels=MAX_PIXELS + 1).check()
 
 
 @pytest.mark.parametrize("name", Limits.__slots__)

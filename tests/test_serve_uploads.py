@@ -192,11 +192,43 @@ def test_files_and_fields_are_counted(client):
     assert client.post("/api/query", files=many * 8).status_code == 200
     answer = client.post("/api/query", files=many * 9)
     assert (answer.status_code, "allowed are 8" in answer.text) == (413, True)
-    assert client.post("/api/query", files=many * 65).status_code == 400
-    fields = {f"field{number}": "x" for number in range(300)}
+    assert client.post("/api/query", files=many * 80).status_code == 400
+    fields = {f"field{number}": "x" for number in range(700)}
     assert client.post("/api/query", data=fields, files=many).status_code == 400
     long = {"keys": "x" * 5000}
     assert client.post("/api/query", data=long, files=many).status_code == 400
+
+
+def test_as_many_are_taken_as_the_server_announces(gallery):
+    """By its answers and by its OpenAPI document, all at once."""
+    app = make_app(
+        gallery, fake_gallery.recognise, None, hosts=Hosts(), limits=Limits(files=100)
+    )
+    key = next(iter(gallery.rows))
+    one = [("files", ("crop.png", CROP))]
+    with (
+        served(app) as where,
+        patient_http.Client(
+            base_url=f"http://{where}/api", headers={"X-Jreid": "1"}
+        ) as client,
+    ):
+        most = client.get("/info").json()["limits"]["files"]
+        document = client.get("/openapi.json").json()["components"]["schemas"]
+        (form,) = (kind for name, kind in document.items() if "_query_" in name)
+        listed = {
+            name: [key] * field["maxItems"]
+            for name, field in form["properties"].items()
+            if "maxItems" in field
+        }
+        assert set(listed) == {"liked", "disliked", "cameras"}
+
+        def status(files, keys):
+            data = {**listed, "keys": [key] * keys, "k": "3", "rerank": "0"}
+            answer = client.post("/query", files=one * files, data=data)
+            return answer.status_code
+
+        assert [status(most, 0), status(1, most - 1)] == [200, 200]
+        assert [status(most + 1, 0), status(1, most)] == [413, 413]
 
 
 def test_a_request_over_the_limit_is_not_read(client):

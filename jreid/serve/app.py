@@ -22,7 +22,7 @@ from fastapi.security import HTTPBearer
 import jreid
 from jreid.serve import messages, refusals
 from jreid.serve.asked import Asked, SearchedGallery
-from jreid.serve.form import FormRoute
+from jreid.serve.form import LISTED, FormRoute
 from jreid.serve.gate import Gate
 from jreid.serve.hosts import Hosts
 from jreid.serve.limits import Limits
@@ -33,7 +33,7 @@ from jreid.serve.worker import Worker
 _DRAWING = 2  # threads that make thumbnails and read files
 
 Key = Annotated[str, Path(max_length=256)]
-Keys = Annotated[list[str], Form(max_length=200)]
+Listed = Annotated[list[str], Form(max_length=LISTED, default_factory=list)]
 OwnHeader = Annotated[
     Literal["1"], Header(alias="X-Jreid", description="which no foreign page can send")
 ]
@@ -72,6 +72,7 @@ def make_app(
     worker = Worker(limits.waiting)
 
     app = _empty_app(worker)
+    app.state.limits = limits  # which a form is read by
     app.include_router(static_routes())
     app.add_api_route(
         "/api/health", _health, methods=["GET"], responses=refusals.documented(403, 421)
@@ -179,10 +180,12 @@ def _asked(
     files: Annotated[
         list[bytes], File(default_factory=list, description="of one person")
     ],
-    keys: Annotated[Keys, Form(default_factory=list)],
-    liked: Annotated[Keys, Form(default_factory=list)],
-    disliked: Annotated[Keys, Form(default_factory=list)],
-    cameras: Annotated[Keys, Form(default_factory=list)],
+    keys: Annotated[
+        list[str], Form(default_factory=list, description="of that person's images")
+    ],
+    liked: Listed,
+    disliked: Listed,
+    cameras: Listed,
     modality: Modality = None,
     k: Annotated[int, Form(ge=1, le=200)] = 20,
     search: Annotated[messages.Modality | None, Form()] = None,

@@ -9,7 +9,12 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-MOST_FILES, MOST_FIELDS, FIELD_BYTES = 64, 256, 4096
+from jreid.serve.limits import Limits
+
+LISTED = 200  # entries of a list that is no picture: liked, disliked, cameras
+_LISTS = 3
+_SPARE = 64  # fields of one value, and parts that nobody reads
+_FIELD_BYTES = 4096
 
 
 class _InMemory(MultiPartParser):
@@ -23,18 +28,21 @@ class FormRequest(Request):
         """The form, once.
 
         Raises HTTPException: 415 where it is no multipart form, 400 where it is a
-        broken one or has too many parts.
+        broken one or has too many parts: of files and keys some more than the limit,
+        so that who counts the pictures says what is allowed.
         """
         if self._form is None:
             kind = self.headers.get("content-type", "").split(";")[0].strip().lower()
             if kind != "multipart/form-data":
                 raise HTTPException(415, "send multipart/form-data")
+            limits: Limits = self.app.state.limits
+            most = limits.files + _SPARE
             parser = _InMemory(
                 self.headers,
                 self.stream(),
-                max_files=MOST_FILES,
-                max_fields=MOST_FIELDS,
-                max_part_size=FIELD_BYTES,
+                max_files=most,
+                max_fields=most + _LISTS * LISTED,
+                max_part_size=_FIELD_BYTES,
             )
             try:
                 self._form = await parser.parse()

@@ -12,7 +12,7 @@ class Limits:
     """Bounds of a request; what is over them is refused before it is decoded."""
 
     files: int = 8
-    """Pictures of one person in a query."""
+    """Pictures of one person in a query, sent or out of the gallery."""
     file_bytes: int = 8 * 2**20
     """Bytes of one picture."""
     request_bytes: int = 16 * 2**20
@@ -28,12 +28,19 @@ class Limits:
     something of an answer must have been read."""
 
     def check(self) -> None:
-        """Raises ValueError for a bound that would refuse everything."""
+        """Raises ValueError for a bound that refuses everything or promises in vain."""
+        from jreid.data.image_file import MAX_PIXELS
+
         for name in self.__slots__:
             if getattr(self, name) <= 0:
                 raise ValueError(
                     f"--limits.{name} is {getattr(self, name)}; allowed is more than 0"
                 )
+        if self.pixels > MAX_PIXELS:
+            raise ValueError(
+                f"--limits.pixels is {self.pixels}; allowed is up to {MAX_PIXELS}: "
+                "larger pictures are never decoded"
+            )
         if self.request_bytes > self.memory:
             raise ValueError(
                 f"--limits.request_bytes is {self.request_bytes}; allowed is up to "
