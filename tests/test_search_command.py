@@ -11,6 +11,8 @@ from PIL import Image
 
 from jreid.search import Embedder, Gallery
 from jreid.search.__main__ import main
+from jreid.search.calibration import Calibration
+from jreid.search.calibrations import Calibrations
 from jreid.serve.pictures import thumbnail
 
 pytestmark = pytest.mark.usefixtures("recognised_once")
@@ -92,6 +94,21 @@ def test_filters_and_feedback(place, query, capfd):
     assert len(found) == 34 and not {path, key} & {h["path"] for h in found}
     run("query", query, *words, "--like", "cam9/none.png", code=2)
     assert "cam9/none.png is no image of" in capfd.readouterr().err
+
+
+def test_nobody_is_said_of_what_was_looked_at(place, query, capfd, monkeypatch):
+    monkeypatch.chdir(query.parent)
+    beyond = Calibration("logistic", (0.0, 1.0), (1.0, -1.0), 0.1, 9, 9, ((0.0, 1),))
+    curves = {"visible-visible": beyond}
+    (query.parent / "0").mkdir()
+    Calibrations(crops.embedder().fingerprint, "a test", curves).write("0")
+    words = ["--gallery", place, "--modality", "visible", "--false_match_rate", 0.2]
+    run("query", query, *words)
+    assert "nobody: no image of 36 is within" in capfd.readouterr().out
+    run("query", query, *words, "--camera", 2)
+    assert "nobody: no image of 12 is within" in capfd.readouterr().out
+    run("query", query, *words, "--camera", 9)
+    assert "none of 36 images is of these cameras" in capfd.readouterr().out
 
 
 def test_indexing_again_sees_what_changed(place, images, query, capfd):

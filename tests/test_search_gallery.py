@@ -13,7 +13,7 @@ import pytest
 
 from jreid.search import Gallery, Where
 from jreid.search.calibration import Calibration
-from jreid.search.calibrations import Calibrations
+from jreid.search.calibrations import Calibrations, pair_of
 from jreid.search.indexing import index, list_images
 from jreid.search.labels import Labels, pattern_labels
 from jreid.search.records import Record, key_of
@@ -235,6 +235,80 @@ def test_probabilities_are_those_of_the_runs_curves(place, images, tmp_path, rng
         stranger = 255 - np.asarray(QUERY)
         options = {"where": visible, "false_match_rate": 0.05}
         assert gallery.query(stranger, "visible", 36, **options) == []
+
+
+def curve_of(limit):
+    """Whose threshold of a false-match rate of 0.01 is the limit."""
+    return Calibration("logistic", (0.0, 1.0), (1.0, -1.0), 0.1, 10, 100, ((limit, 1),))
+
+
+# Visible images are the nearest and none of them lies within; infrared ones do.
+LIMITS = {"visible-visible": 0.01, "visible-infrared": 1.2, "infrared-infrared": 0.4}
+TWO = [QUERY, crops.person("bob", 98)]
+RATED = {
+    "one picture": (QUERY, "visible", {}),
+    "of the other kind": (QUERY, "infrared", {}),
+    "filtered": (QUERY, "visible", {"where": Where(cameras=("1", "3"))}),
+    "of one modality": (QUERY, "visible", {"where": Where(modality="infrared")}),
+    "several": (TWO, ["visible", "infrared"], {}),
+    "re-ranked": (QUERY, "visible", {"rerank": 20}),
+    "all re-ranked": (TWO, ["visible", "infrared"], {"rerank": 36}),
+    "by track": (QUERY, "visible", {"by_track": True}),
+    "by track, re-ranked": (QUERY, "visible", {"by_track": True, "rerank": 20}),
+    "left out": (QUERY, "visible", {"left_out": [key_of("cam3/bob_1.png")]}),
+    "moved": (
+        QUERY,
+        "visible",
+        {"liked": [key_of("cam3/ada_0.png")], "disliked": [key_of("cam3/bob_0.png")]},
+    ),
+    "moved, by track": (
+        TWO,
+        "infrared",
+        {"liked": [key_of("cam1/ada_0.png")], "by_track": True, "rerank": 9},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RATED)
+def test_a_rate_leaves_out_what_is_beyond_and_nothing_else(gallery, name):
+    pictures, modality, options = RATED[name]
+    curves = {pair: curve_of(limit) for pair, limit in LIMITS.items()}
+    gallery._calibrations = Calibrations("one", "a test", curves), ""
+    several = pictures if isinstance(pictures, list) else [pictures]
+    given = [modality] * len(several) if isinstance(modality, str) else modality
+    own = gallery.embedder(several, given).astype(float)
+
+    def is_within(hit):
+        kept = gallery.store.vectors([hit.key])[0].astype(float)
+        limits = [LIMITS[pair_of(one, hit.modality)] for one in given]
+        return np.mean([2 - 2 * float(q @ kept) for q in own] - np.array(limits)) <= 0
+
+    whole = gallery.query(pictures, modality, 36, **{**options, "by_track": False})
+    expected = [hit for hit in whole if is_within(hit)]
+    if options.get("by_track"):
+        tracks = [(hit.camera, hit.track) for hit in expected]
+        expected = [expected[tracks.index(one)] for one in dict.fromkeys(tracks)]
+    assert 2 < len(expected) < len(whole)
+    for k in (1, 3, 36):
+        hits = gallery.query(pictures, modality, k, false_match_rate=0.01, **options)
+        assert [(hit.key, hit.probability) for hit in hits] == [
+            (hit.key, hit.probability) for hit in expected[:k]
+        ]
+        np.testing.assert_allclose(
+            [hit.distance for hit in hits], [hit.distance for hit in expected[:k]]
+        )
+
+
+def test_all_that_lies_within_ranks_by_the_moved_query(gallery, monkeypatch):
+    """Also where more do than are looked at at first."""
+    monkeypatch.setattr("jreid.search.within._AT_FIRST", 2)
+    test_a_rate_leaves_out_what_is_beyond_and_nothing_else(gallery, "moved")
+
+
+def test_images_that_are_looked_at_are_counted(gallery):
+    assert [gallery.store.count(where) for where, _ in CHOICES.values()] == [
+        sum(map(chosen, gallery.entries())) for _, chosen in CHOICES.values()
+    ]
 
 
 def test_a_second_run_embeds_what_is_new_or_changed(gallery, images):

@@ -1,22 +1,21 @@
 """From a query's images to the answer: what is looked for, and the order of it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.single_image import AnyImage, pixels_of, to_size
 from jreid.search import refine
 from jreid.search.calibrations import Calibrations
 from jreid.search.embedder import Embedder, of_each
 from jreid.search.guard import recognise
+from jreid.search.ranking import Found, Ranking, first_of_tracks, reranked
 from jreid.search.records import EVERYWHERE, Hit, Record, Where
-from jreid.search.store import Store, distances
+from jreid.search.store import Store, distances, in_order
+from jreid.search.within import Within
 from jreid.shapes import Float, Float32
-
-Found = list[tuple[Record, float]]  # images and their distances, in an order
-
-_MANY = 8  # images that are looked at for each track that is wanted, at first
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,82 +73,90 @@ def answer(
     calibrations: Calibrations | None = None,
 ) -> list[Hit]:
     """The images that are asked for, the best first; see `Gallery.query`."""
-    vector = refine.refined(
-        refine.fused(query.vectors),
-        store.vectors(question.liked),
-        store.vectors(question.disliked),
-    )
-    left_out = {*question.disliked, *question.left_out}
-
-    def nearest(count: int) -> Found:
-        found = store.nearest(vector, count + len(left_out), question.where)
-        found = [one for one in found if one[0].key not in left_out][:count]
-        return _reranked(store, vector, found, question.rerank)
-
-    k = question.k
-    if question.by_track:
-        found = _first_of_tracks(nearest, k, question.rerank)
-    else:
-        found = nearest(max(k, question.rerank))[:k]
-    return _told(store, query, found, calibrations, question.false_match_rate)
-
-
-def _told(
-    store: Store,
-    query: Query,
-    found: Found,
-    calibrations: Calibrations | None,
-    false_match_rate: float | None,
-) -> list[Hit]:
-    """Hits with their probabilities; with a rate, those within its threshold."""
-    if calibrations is None and false_match_rate is not None:
+    if calibrations is None and question.false_match_rate is not None:
         raise ValueError(
             "there is no threshold for a false-match rate, as this network is not "
             "calibrated: python -m jreid.search calibrate --workdir RUN fits it"
         )
-    if calibrations is None or not found:
-        return [_hit(record, distance, None) for record, distance in found]
-    # Of each image of the query by itself: a moved or mean vector is not calibrated.
+    given = vector = refine.fused(query.vectors)
+    if question.liked or question.disliked:
+        vector = refine.refined(
+            given, store.vectors(question.liked), store.vectors(question.disliked)
+        )
+    left_out = {*question.disliked, *question.left_out}
+
+    def nearest(vector: Float32[np.ndarray, " d"], count: int, where: Where) -> Found:
+        found = store.nearest(vector, count + len(left_out), where)
+        return [one for one in found if one[0].key not in left_out][:count]
+
+    def ranking(count: int) -> Found:
+        found = nearest(vector, max(count, question.rerank), question.where)
+        return reranked(store, vector, found, question.rerank)[:count]
+
+    def nearest_of(count: int, modality: str) -> Found:
+        return nearest(given, count, replace(question.where, modality=modality))
+
+    def matching(found: Found) -> Found:
+        assert calibrations is not None and question.false_match_rate is not None
+        pairs = _pairs(store, query, found)
+        match = calibrations.matches(*pairs, question.false_match_rate)
+        return [one for one, is_within in zip(found, match, strict=True) if is_within]
+
+    asked: Ranking = ranking
+    if question.false_match_rate is not None:
+        own = question.where.modality
+        within = Within(matching, nearest_of, (own,) if own else MODALITY_NAMES)
+        asked = _ranking_within(store, within, ranking, question, vector)
+    k = question.k
+    found = first_of_tracks(asked, k) if question.by_track else asked(k)
+    return _hits(store, query, found, calibrations)
+
+
+def _ranking_within(
+    store: Store,
+    within: Within,
+    ranking: Ranking,
+    question: Question,
+    vector: Float32[np.ndarray, " d"],
+) -> Ranking:
+    """What of a ranking lies within the thresholds, in the ranking's order."""
+    reordered = within.within(ranking(question.rerank)) if question.rerank else []
+    keys = {record.key for record, _ in reordered}
+    moved: Found | None = None
+    if question.liked or question.disliked:
+        # The query that was moved ranks; whom it matches is told of what was given.
+        records = [record for record, _ in within.all()]
+        kept = store.vectors([record.key for record in records])
+        values = distances(vector, kept).tolist()
+        moved = in_order(list(zip(records, values, strict=True)), len(records))
+
+    def first(count: int) -> Found:
+        found = within.first(count) if moved is None else moved
+        return (reordered + [one for one in found if one[0].key not in keys])[:count]
+
+    return first
+
+
+def _pairs(
+    store: Store, query: Query, found: Found
+) -> tuple[Float[np.ndarray, "q n"], Sequence[str], Sequence[str]]:
+    """Distances of each image of the query by itself, and both sides' modalities.
+
+    A moved or mean vector is not calibrated.
+    """
     kept = store.vectors([record.key for record, _ in found])
     pairs = np.stack([distances(own, kept) for own in query.vectors])
-    modalities = [record.modality for record, _ in found]
-    chances = calibrations.probabilities(pairs, query.modalities, modalities)
-    hits = [_hit(*one, p) for one, p in zip(found, chances, strict=True)]
-    if false_match_rate is None:
-        return hits
-    match = calibrations.matches(pairs, query.modalities, modalities, false_match_rate)
-    return [hit for hit, within in zip(hits, match, strict=True) if within]
+    return pairs, query.modalities, [record.modality for record, _ in found]
 
 
-def _reranked(
-    store: Store, vector: Float[np.ndarray, " d"], found: Found, count: int
-) -> Found:
-    """The first `count` in the order of k-reciprocal re-ranking."""
-    near, far = found[:count], found[count:]
-    if len(near) < 2:
-        return found
-    from jreid.evaluation.rerank.blocks import rerank
-
-    kept = store.vectors([record.key for record, _ in near])
-    reranked = rerank(vector[None], kept.astype(np.float32))[0]
-    return [near[place] for place in np.argsort(reranked, kind="stable")] + far
-
-
-def _first_of_tracks(nearest: Callable[[int], Found], k: int, least: int) -> Found:
-    """Of each of the k nearest tracks its first image; one without a track is its own.
-
-    A tracker counts for itself in each camera.
-    """
-    count = max(_MANY * k, least)
-    while True:
-        found, first = nearest(count), {}
-        for record, distance in found:
-            own = (record.camera, record.track)
-            track = record.key if record.track is None else own
-            first.setdefault(track, (record, distance))
-        if len(first) >= k or len(found) < count:
-            return list(first.values())[:k]
-        count *= 4
+def _hits(
+    store: Store, query: Query, found: Found, calibrations: Calibrations | None
+) -> list[Hit]:
+    """Hits with their probabilities."""
+    if calibrations is None or not found:
+        return [_hit(record, distance, None) for record, distance in found]
+    chances = calibrations.probabilities(*_pairs(store, query, found))
+    return [_hit(*one, p) for one, p in zip(found, chances, strict=True)]
 
 
 def _hit(record: Record, distance: float, probability: float | None) -> Hit:

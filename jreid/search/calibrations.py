@@ -75,6 +75,7 @@ class Calibrations:
 
         path = Path(run) / NAME
         entries = _read(path)
+        entries.pop(self.fingerprint, None)  # the newest stands last
         entries[self.fingerprint] = {
             "source": self.source,
             "curves": {name: one.to_json() for name, one in self.curves.items()},
@@ -149,7 +150,9 @@ class Calibrations:
         for name in names - self.curves.keys():
             raise ValueError(
                 f"there is no threshold for {name} pairs: "
-                f"{self.missing.get(name, 'they are not calibrated')}"
+                f"{self.missing.get(name, 'they are not calibrated')}; calibrate with "
+                "such pairs, or look at images of the other modality only "
+                "(--gallery_modality)"
             )
         known = {name: self.curves[name].threshold(false_match_rate) for name in names}
         limits = np.array(

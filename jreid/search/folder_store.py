@@ -91,6 +91,9 @@ class FolderStore:
     def __len__(self) -> int:
         return self._catalogue.count()
 
+    def count(self, where: Where) -> int:  # noqa: D102
+        return len(self._catalogue.rows(where))
+
     def all(self) -> Iterator[Record]:  # noqa: D102
         return self._catalogue.all()
 

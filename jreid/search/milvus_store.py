@@ -103,8 +103,13 @@ class MilvusStore:
             yield
 
     def __len__(self) -> int:
+        return self.count(EVERYWHERE)
+
+    def count(self, where: Where) -> int:  # noqa: D102
         with told(self.place):
-            found = self._client.query(self._name, output_fields=["count(*)"])
+            found = self._client.query(
+                self._name, filter=expression(where), output_fields=["count(*)"]
+            )
         return found[0]["count(*)"]
 
     def all(self) -> Iterator[Record]:

@@ -37,6 +37,10 @@ class Store(Protocol):
         """How many images there are."""
         ...
 
+    def count(self, where: Where) -> int:
+        """How many images are looked at."""
+        ...
+
     def all(self) -> Iterator[Record]:
         """Every record."""
         ...

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from jreid.search.gallery import Gallery
-    from jreid.search.records import Hit
+    from jreid.search.records import Hit, Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def run(given: Options) -> None:
         if gallery.why_no_probability:
             print(gallery.why_no_probability, file=told)
         if not hits:
-            print(_nobody(gallery, given), file=told)
+            print(_nobody(gallery, where, given.false_match_rate), file=told)
         _print(hits, given.json)
         gone = [hit.path for hit in hits if not (gallery.images / hit.path).is_file()]
         if gone:
@@ -145,11 +145,12 @@ def _look(given: Options, out: TextIO) -> "tuple[list[np.ndarray], list[str]]":
     return pixels, modalities
 
 
-def _nobody(gallery: "Gallery", given: Options) -> str:
-    if given.false_match_rate is not None:
+def _nobody(gallery: "Gallery", where: "Where", rate: float | None) -> str:
+    looked_at = gallery.store.count(where)
+    if rate is not None and looked_at:
         return (
-            f"nobody: no image of {len(gallery)} is within the threshold of a "
-            f"false-match rate of {given.false_match_rate:g}"
+            f"nobody: no image of {looked_at} is within the threshold of a "
+            f"false-match rate of {rate:g}"
         )
     return (
         f"none of {len(gallery)} images is of these cameras, tracks, times and this "
