@@ -16,7 +16,7 @@ from jreid.search.calibration import Calibration
 from jreid.search.calibrations import Calibrations, pair_of
 from jreid.search.indexing import index, list_images
 from jreid.search.labels import Labels, pattern_labels
-from jreid.search.records import Record, key_of
+from jreid.search.records import Record, content_of, key_of
 
 pytestmark = pytest.mark.usefixtures("recognised_once")
 
@@ -446,6 +446,50 @@ def test_a_removal_that_was_killed_is_completed(gallery, place, tmp_path):
         vector = gallery.store.vectors([record.key])[0]
         np.testing.assert_array_equal(vector, kept[record.key])
     assert [hit.path for hit in gallery.query(QUERY, "visible", k=36)] == paths
+
+
+STEPS = ["file.write", "catalogue.write", "file.move", "catalogue.move", "file.cut"]
+
+
+@in_a_folder
+@pytest.mark.parametrize("step", [*STEPS, "catalogue.forget_holes"])
+def test_a_change_that_fails_leaves_each_vector_with_its_picture(
+    gallery, place, images, monkeypatch, step
+):
+    """As by a kill, a full disk or a locked database, at each step of it."""
+    known = {
+        content_of(path.read_bytes()): path.read_bytes()
+        for path in images.rglob("*.png")
+    }
+    for name in ("cam1/ada_0.png", "cam2/dan_2.png"):
+        crops.person("eve", len(known)).save(images / name)
+        contents = (images / name).read_bytes()
+        known[content_of(contents)] = contents
+    part, method = step.split(".")
+
+    def fails(*_):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(gallery.store, f"_{part}"), method, fails)
+        with pytest.raises(OSError, match="no space left"):
+            index(gallery, [*list_images(images)], labels_of)
+    gallery.close()
+    for again in (False, True):
+        with Gallery.open(place, crops.embedder()) as opened:
+            if again:
+                index(opened, [*list_images(images)], labels_of)
+            records = opened.entries()
+            assert len(records) == 36
+            kept = opened.store.vectors([record.key for record in records])
+            for record, vector in zip(records, kept, strict=True):
+                own = opened.embedder(known[record.content], record.modality)[0]
+                np.testing.assert_allclose(vector, own, atol=1e-3)
+            if again:
+                whole, _ = naive(opened, QUERY)
+                hits = opened.query(QUERY, "visible", k=40)
+                assert [hit.path for hit in hits] == whole
+                assert opened.info()["bytes"]["vectors.f16"] == 36 * crops.DIM * 2
 
 
 def test_info_says_what_there_is(gallery, images):

@@ -1,8 +1,9 @@
 """The records of a gallery's folder in SQLite, whose transactions say what is there.
 
 An image is in the gallery when its row here is committed. `row` is the place of its
-vector in the vectors' file. `holes` are places whose image was removed and whose vector
-is still to be overwritten; a removal that was killed is completed from them.
+vector in the vectors' file. `holes` are places whose image was removed, or has another
+place, and whose vector is still to be overwritten; a change that was killed is completed
+from them.
 """
 
 import contextlib
@@ -109,7 +110,7 @@ class Catalogue:
         return self._one("SELECT coalesce(max(row) + 1, 0) FROM images")
 
     def holes(self) -> list[int]:
-        """Places of removed images, ascending."""
+        """Places that images have left, ascending."""
         return [row for (row,) in self._all("SELECT row FROM holes ORDER BY row")]
 
     def rows(self, where: Where) -> list[int]:
@@ -117,6 +118,11 @@ class Catalogue:
         condition, values = _condition(where)
         sql = f"SELECT row FROM images WHERE {condition} ORDER BY row"
         return [row for (row,) in self._all(sql, values)]
+
+    def rows_from(self, first: int) -> list[int]:
+        """The places in use from a row on, ascending."""
+        sql = "SELECT row FROM images WHERE row >= ? ORDER BY row"
+        return [row for (row,) in self._all(sql, [first])]
 
     def records(self, rows: Sequence[int]) -> list[Record]:
         """Of images that are there, in the order given."""
@@ -151,8 +157,11 @@ class Catalogue:
             "modalities": {MODALITY_NAMES[number]: n for number, n in modalities},
         }
 
-    def write(self, placed: Mapping[int, Record]) -> None:
-        """Records at their rows, new or in the place of older ones."""
+    def write(self, placed: Mapping[int, Record], left: Collection[int] = ()) -> None:
+        """Records at their rows, new or in the place of older ones.
+
+        Rows that these images have `left` become holes.
+        """
         with self.changing():
             self._db.executemany(
                 "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -160,6 +169,9 @@ class Catalogue:
             )
             self._db.executemany(
                 "DELETE FROM holes WHERE row = ?", [[row] for row in placed]
+            )
+            self._db.executemany(
+                "INSERT INTO holes VALUES (?)", [[row] for row in left]
             )
 
     def remove(self, rows: Sequence[int]) -> None:

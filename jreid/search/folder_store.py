@@ -1,11 +1,11 @@
 """A gallery in a folder: a file of vectors, and a catalogue of their records.
 
-Vectors are written before the transaction that makes them known, so that a process
-that is killed leaves the gallery as it was before its last batch.
+Vectors are written to places that nobody has, before the transaction that makes them
+known, so that a process that is killed leaves the gallery as it was before its last
+batch.
 """
 
 import contextlib
-import itertools
 import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -85,7 +85,7 @@ class FolderStore:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:  # noqa: D102
         with only_writer(self._folder / LOCK, self.place):
-            self._fill_holes()  # of a removal that was killed
+            self._fill_holes()  # of a change that was killed
             yield
 
     def __len__(self) -> int:
@@ -114,12 +114,12 @@ class FolderStore:
     def put(  # noqa: D102
         self, records: Sequence[Record], vectors: Float32[np.ndarray, "n d"]
     ) -> None:
-        known = self._catalogue.places([record.key for record in records])
-        free = itertools.count(self._catalogue.end())
-        rows = [known.get(record.key, -1) for record in records]
-        rows = [next(free) if row < 0 else row for row in rows]
+        left = self._catalogue.places([record.key for record in records]).values()
+        end = self._catalogue.end()
+        rows = range(end, end + len(records))
         self._file.write(dict(zip(rows, vectors, strict=True)))
-        self._catalogue.write(dict(zip(rows, records, strict=True)))
+        self._catalogue.write(dict(zip(rows, records, strict=True)), left)
+        self._fill_holes()
 
     def describe(self, records: Sequence[Record]) -> None:  # noqa: D102
         places = self._catalogue.places([record.key for record in records])
@@ -187,7 +187,7 @@ class FolderStore:
             return
         images = self._catalogue.count()
         targets = [row for row in holes if row < images]
-        sources = [r for r in self._catalogue.rows(EVERYWHERE) if r >= images]
+        sources = self._catalogue.rows_from(images)
         moves = dict(zip(sources, targets, strict=True))
         self._file.move(moves)
         self._catalogue.move(moves)
