@@ -169,7 +169,7 @@ def test_a_file_of_a_run_in_bfloat16_says_that_it_is_not_quite_the_run(tmp_path)
     ours = Embedder.from_run(tmp_path / "run")
     theirs = Embedder._of_run(run, told, None)
     for made, given, remedy in (
-        (ours, theirs, f"give the run {tmp_path / 'run'}, or"),
+        (ours, theirs, f"give the run {tmp_path / 'run'} with --step "),
         (theirs, ours, "give the exported file it was made with, or"),
     ):
         place = tmp_path / made.fingerprint

@@ -132,6 +132,26 @@ def test_indexing_again_sees_what_changed(place, images, query, capfd):
     assert "is gone: its images are taken to be in" in capfd.readouterr().out
 
 
+def test_a_run_that_was_trained_on_searches_with_its_former_step(
+    place, images, query, capfd, monkeypatch
+):
+    def from_run(workdir, step=None, kind="fused", config=None):
+        made = crops.embedder(7 if step is None else step)  # 7: the newest
+        made.workdir = workdir.absolute()
+        return made
+
+    monkeypatch.setattr(Embedder, "from_run", from_run)
+    run("index", images, "--gallery", place, "--workdir", "0")
+    assert "36 as they were" in capfd.readouterr().out
+    words = ["--gallery", place, "--modality", "visible", "-k", 1]
+    run("query", query, *words, "--workdir", "./0")
+    run("query", query, *words, "--workdir", "0", "--step", 7, code=2)
+    assert "give the run 0 with --step 0, or index" in capfd.readouterr().err
+    run("query", query, *words, "--workdir", "copy", code=2)
+    assert "give the run 0 with --step 0, or index" in capfd.readouterr().err
+    run("query", query, *words, "--workdir", "copy", "--step", 0)
+
+
 def test_a_csv_file_chooses_the_images(images, tmp_path, query, capfd):
     listed = tmp_path / "list.csv"
     listed.write_text(

@@ -404,6 +404,14 @@ def test_another_network_is_refused(gallery, place):
         Gallery.open(place, crops.embedder(1))
 
 
+def test_a_gallery_that_is_there_is_not_made_anew(gallery, place, images):
+    for seed in (0, 1):
+        with pytest.raises(FileExistsError, match="already: open it .Gallery.open"):
+            Gallery.create(place, crops.embedder(seed), images)
+    with Gallery.open(place, crops.embedder()) as again:
+        assert len(again) == 36
+
+
 def test_two_writers_are_refused(gallery, place, images):
     code = "import sys; from jreid.search import Gallery\n"
     code += "print(Gallery.open(sys.argv[1]).remove(['cam1']))"

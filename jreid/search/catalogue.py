@@ -2,8 +2,8 @@
 
 An image is in the gallery when its row here is committed. `row` is the place of its
 vector in the vectors' file. `holes` are places whose image was removed, or has another
-place, and whose vector is still to be overwritten; a change that was killed is completed
-from them.
+place, and whose vector is still to be overwritten; a change that was killed is
+completed from them.
 """
 
 import contextlib

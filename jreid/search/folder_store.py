@@ -19,7 +19,7 @@ from jreid.search import catalogue, vectors_file
 from jreid.search.catalogue import Catalogue
 from jreid.search.locking import only_writer
 from jreid.search.records import EVERYWHERE, Record, Where
-from jreid.search.store import distances, in_order
+from jreid.search.store import distances, in_order, is_there
 from jreid.search.vectors_file import VectorsFile
 from jreid.shapes import Bool, Float, Float32
 
@@ -56,7 +56,8 @@ class FolderStore:
     def create(cls, folder: Path, settings: Mapping[str, Any]) -> "FolderStore":
         """A new and empty gallery; settings: with the vectors' "dim".
 
-        Raises OSError where the folder cannot be written, or holds something else.
+        Raises OSError where the folder cannot be written, or holds a gallery or
+        something else.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -66,14 +67,15 @@ class FolderStore:
                 "another --gallery"
             ) from error
         with only_writer(folder / LOCK, str(folder)):
-            if not (folder / catalogue.NAME).exists():
-                _refuse_others(folder)
-                _vectors_file(folder, settings).create()
-                with tempfile.TemporaryDirectory(prefix=_NEW, dir=folder) as new:
-                    made = Catalogue(Path(new), create=True)
-                    made.change_settings(settings)
-                    made.close()
-                    os.replace(Path(new) / catalogue.NAME, folder / catalogue.NAME)
+            if (folder / catalogue.NAME).exists():
+                raise is_there(str(folder))
+            _refuse_others(folder)
+            _vectors_file(folder, settings).create()
+            with tempfile.TemporaryDirectory(prefix=_NEW, dir=folder) as new:
+                made = Catalogue(Path(new), create=True)
+                made.change_settings(settings)
+                made.close()
+                os.replace(Path(new) / catalogue.NAME, folder / catalogue.NAME)
         return cls(folder)
 
     def settings(self) -> dict[str, Any]:  # noqa: D102

@@ -56,6 +56,11 @@ class Gallery:
         """A new and empty gallery of the images below a folder.
 
         With `int8` a folder's file has a byte for each number, see `projection`.
+
+        Raises:
+            FileExistsError: there is a gallery, or something else.
+            OSError: the place cannot be written, or Milvus does not answer.
+            ValueError: `int8` in Milvus.
         """
         settings: dict[str, Any] = {
             "format": FORMAT,
@@ -273,8 +278,10 @@ class Gallery:
 
 
 def _maker(settings: dict[str, Any]) -> str:
-    run = settings["run"]
-    return "the exported file it was made with" if run is None else f"the run {run}"
+    run, step = settings["run"], settings["model"].get("step")
+    if run is None:
+        return "the exported file it was made with"
+    return f"the run {run}" + ("" if step is None else f" with --step {step}")
 
 
 def _told(about: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from jreid.search.extra import pymilvus
 from jreid.search.locking import only_writer
 from jreid.search.milvus_connection import connect, lock_path, release, told
 from jreid.search.records import EVERYWHERE, Record, Where, is_key, seconds
-from jreid.search.store import distances, in_order
+from jreid.search.store import distances, in_order, is_there
 from jreid.shapes import Float, Float32
 
 _SETTINGS = "jreid.gallery"  # the collection's property that holds them
@@ -55,7 +55,10 @@ class MilvusStore:
 
     @classmethod
     def create(cls, place: str, settings: Mapping[str, Any]) -> "MilvusStore":
-        """A new and empty gallery; settings: with the vectors' "dim"."""
+        """A new and empty gallery; settings: with the vectors' "dim".
+
+        Raises FileExistsError if there is a collection of that name.
+        """
         types = pymilvus().DataType
         client, name, lock = connect(place, create=True)
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -68,16 +71,20 @@ class MilvusStore:
         schema.add_field("seconds", types.DOUBLE, nullable=True)
         index = client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="IP")
-        with told(place):
-            client.create_collection(
-                name,
-                schema=schema,
-                index_params=index,
-                properties={_SETTINGS: json.dumps(settings)},
-                consistency_level="Strong",
-            )
-        client.close()
-        release(place, lock)
+        try:
+            with told(place):
+                if client.has_collection(name):
+                    raise is_there(place)
+                client.create_collection(
+                    name,
+                    schema=schema,
+                    index_params=index,
+                    properties={_SETTINGS: json.dumps(settings)},
+                    consistency_level="Strong",
+                )
+        finally:
+            client.close()
+            release(place, lock)
         return cls(place)
 
     def settings(self) -> dict[str, Any]:  # noqa: D102

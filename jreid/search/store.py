@@ -101,3 +101,11 @@ def in_order(
 ) -> list[tuple[Record, float]]:
     """The nearest first, equal distances by key."""
     return sorted(found, key=lambda one: (one[1], one[0].key))[:count]
+
+
+def is_there(place: str) -> FileExistsError:
+    """What is raised where a new gallery is to be made in the place of one."""
+    return FileExistsError(
+        f"there is a gallery in {place} already: open it (Gallery.open), or give "
+        "another place"
+    )

@@ -18,7 +18,8 @@ def open_with_network(
 ) -> "Gallery":
     """A gallery with the network of a run, by default of that which it remembers.
 
-    Or with that of `model`, an ONNX file, which needs no JAX.
+    Of that run, which may have been trained on, it is the network of the step that the
+    gallery was made with. Or it is that of `model`, an ONNX file, which needs no JAX.
 
     Raises:
         FileNotFoundError: there is no gallery, no run, or no such checkpoint.
@@ -42,10 +43,11 @@ def open_with_network(
             f"{place} remembers no run: give the one it was made with, --workdir RUN, "
             "or its exported file, --model FILE.onnx"
         )
-    if workdir is None and step is None:
+    workdir = workdir or Path(str(run))
+    if step is None and run is not None and workdir.resolve() == Path(run).resolve():
         step = known.get("step")
     embedder = embedder_of(
-        workdir or Path(str(run)),
+        workdir,
         step,
         own,
         config,
