@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 
 import crops
 import numpy as np
@@ -12,8 +13,10 @@ from jreid.data.datasets import images_from_rows
 from jreid.search import Embedder
 from jreid.search.__main__ import main
 from jreid.search.calibrate import calibrate, pairs_of
+from jreid.search.calibrate import test_of as measured
 from jreid.search.calibration import Calibration, expected_calibration_error
 from jreid.search.calibrations import Calibrations, pair_of
+from jreid.search.labelled_pairs import Pairs
 from jreid.search.reliability import reliability
 
 
@@ -93,18 +96,57 @@ def test_a_rate_below_that_of_one_pair_is_refused(rng):
         curve.threshold(1.5)
 
 
+def test_rates_that_equal_distances_hide_are_left_out_of_a_test(rng):
+    """Two pairs of the same file: none of 1,000 can be told from two."""
+    distances, same = drawn(rng, 3000, 0.5)
+    lowest = np.flatnonzero(~same)[:2]
+    distances[lowest] = 0
+    curve = Calibration.fit(distances, same)
+    least = 2 / (~same).sum()
+    told = measured(curve, Pairs(distances, same))
+    rates = [float(n[20:]) for n in told if n.startswith("false_match_rate_at_")]
+    assert rates == [0.1, 0.01] and 0.001 * (~same).sum() > 1
+    for rate in rates:
+        limit = max(
+            d for d in distances[~same] if (distances[~same] <= d).mean() <= rate
+        )
+        right = np.mean([d <= limit for d in distances[same]])
+        assert told[f"true_match_rate_at_{rate:g}"] == pytest.approx(right, abs=0.002)
+    with pytest.raises(ValueError, match="give at least") as refused:
+        curve.threshold(0.001)
+    found = re.search(r"at least ([\d.e-]+),", str(refused.value))
+    assert found is not None and least <= float(found[1]) < 1.01 * least
+    assert curve.threshold(float(found[1])) == 0
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
         (lambda d, s: (d, s & False), "0 pairs of the same person and 200"),
         (lambda d, s: (np.where(s, np.nan, d), s), "NaN or infinity"),
         (lambda d, s: (4 - d, s), "not lower than those of different"),
+        (lambda d, s: (np.where(s & (d > 0.8), 4, d), s), "not lower than those of"),
     ],
 )
 def test_pairs_that_tell_nothing_are_refused(rng, change, message):
     distances, same = change(*drawn(rng, 200, 0.5))
     with pytest.raises(ValueError, match=message):
         Calibration.fit(distances, same)
+
+
+@pytest.mark.parametrize(
+    "fault, message",
+    [
+        ({"log_odds": [1.0]}, "no curve"),
+        ({"distances": [1.0], "log_odds": [1.0]}, "no curve"),
+        ({"distances": [], "log_odds": []}, "no curve"),
+        ({"log_odds": [-1.0, 1.0]}, "does not fall"),
+    ],
+)
+def test_what_is_no_curve_is_refused(rng, fault, message):
+    stored = Calibration.fit(*drawn(rng, 200, 0.5)).to_json()
+    with pytest.raises(ValueError, match=message):
+        Calibration.from_json({**stored, **fault})
 
 
 @pytest.mark.parametrize("kind", ["logistic", "isotonic"])

@@ -79,7 +79,8 @@ def test_of(curve: Calibration, pairs: Pairs) -> dict[str, float]:
     """What a curve is worth on other pairs: errors, and rates at its thresholds.
 
     "ece" weighs pairs as the curve's prior has them, "ece_balanced" assumes that half
-    of the pairs are of the same person, in both the probability and the weights.
+    of the pairs are of the same person, in both the probability and the weights. Rates
+    that the curve's pairs cannot show are left out.
 
     Raises ValueError where there is no pair of one of the kinds.
     """
@@ -89,10 +90,12 @@ def test_of(curve: Calibration, pairs: Pairs) -> dict[str, float]:
         told[word] = reliability(probabilities, same, prior=own.prior).error
     told |= {"same_pairs": int(same.sum()), "different_pairs": int((~same).sum())}
     for rate in (0.1, 0.01, 0.001):
-        if rate * curve.different_pairs >= 1:
+        try:
             match = pairs.distances <= curve.threshold(rate)
-            told[f"false_match_rate_at_{rate:g}"] = float(match[~same].mean())
-            told[f"true_match_rate_at_{rate:g}"] = float(match[same].mean())
+        except ValueError:  # too few pairs for this rate, or too many equal ones
+            continue
+        told[f"false_match_rate_at_{rate:g}"] = float(match[~same].mean())
+        told[f"true_match_rate_at_{rate:g}"] = float(match[same].mean())
     return told
 
 

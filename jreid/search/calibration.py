@@ -18,6 +18,10 @@ KINDS = ("logistic", "isotonic")
 
 FEWEST = 10  # pairs of the same person, and of different ones, to fit to
 _KEPT = 100  # lowest distances of different persons that are all kept, then fewer
+_NOT_LOWER = (
+    "distances of the same person are not lower than those of different ones: the "
+    "network tells nobody from anybody, or the labels are wrong"
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class Calibration:
         _check(distances, same, kind)
         fit = _logistic if kind == "logistic" else _isotonic
         knots, log_odds = fit(distances.astype(np.float64), same)
+        if log_odds[-1] >= log_odds[0]:  # as where some pairs of one person lie far off
+            raise ValueError(_NOT_LOWER)
         others = np.sort(distances[~same].astype(np.float64))
         made = cls(
             kind=kind,
@@ -133,7 +139,7 @@ class Calibration:
             raise ValueError(
                 f"a false-match rate of {false_match_rate:g} cannot be told from "
                 f"{self.different_pairs} pairs of different persons: give at least "
-                f"{least:.2g}, or calibrate with more people"
+                f"{math.ceil(least * 1e6) / 1e6:g}, or calibrate with more people"
             )
         return below[-1]
 
@@ -153,8 +159,11 @@ class Calibration:
             different_pairs=int(values["different_pairs"]),
             lowest=tuple((float(d), int(count)) for d, count in values["lowest"]),
         )
-        if made.kind not in KINDS or len(made.distances) != len(made.log_odds) < 2:
+        knots, log_odds = made.distances, made.log_odds
+        if made.kind not in KINDS or len(knots) != len(log_odds) or len(knots) < 2:
             raise ValueError("no curve")
+        if log_odds[-1] >= log_odds[0]:
+            raise ValueError("its curve does not fall with the distance")
         return made.with_prior(made.prior)
 
 
@@ -170,10 +179,7 @@ def _check(distances: np.ndarray, same: np.ndarray, kind: str) -> None:
     if not np.isfinite(distances).all():
         raise ValueError("distances hold NaN or infinity: look at the embeddings")
     if np.median(distances[same]) >= np.median(distances[~same]):
-        raise ValueError(
-            "distances of the same person are not lower than those of different ones: "
-            "the network tells nobody from anybody, or the labels are wrong"
-        )
+        raise ValueError(_NOT_LOWER)
 
 
 def _balanced(same: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
