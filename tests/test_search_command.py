@@ -169,6 +169,8 @@ def test_a_csv_file_chooses_the_images(images, tmp_path, query, capfd):
         "cam1/bob_1.png",
         "cam3/bob_0.png",
     }
+    run("query", query, *words, "--after", "2027", code=2)
+    assert "error: the time 2027 is a number, and" in capfd.readouterr().err
     run("query", query, *words, "--by_track")
     assert {hit["camera"] for hit in answered(capfd)} == {"gate", "yard"}
     run("info", *place, "--json")

@@ -1,5 +1,6 @@
 """Galleries: what is found is what comparing everything finds, and they stay whole."""
 
+import datetime
 import json
 import re
 import sqlite3
@@ -16,7 +17,7 @@ from jreid.search.calibration import Calibration
 from jreid.search.calibrations import Calibrations, pair_of
 from jreid.search.indexing import index, list_images
 from jreid.search.labels import Labels, pattern_labels
-from jreid.search.records import Record, content_of, key_of
+from jreid.search.records import Record, TimeKindError, content_of, key_of
 
 pytestmark = pytest.mark.usefixtures("recognised_once")
 
@@ -109,6 +110,45 @@ def test_the_nearest_are_those_of_a_loop(gallery, name):
     paths, distances = naive(gallery, QUERY, chosen)
     assert [hit.path for hit in hits] == paths[:7]
     np.testing.assert_allclose([h.distance for h in hits], distances[:7], atol=1e-6)
+
+
+def ask_between(gallery, **limits):
+    hits = gallery.query(QUERY, "visible", k=40, where=Where(**limits))
+    return sorted(hit.path for hit in hits)
+
+
+def test_a_limit_is_of_the_kind_of_the_gallerys_times(gallery, images):
+    """A compact date or a year passes for a number, which is no date."""
+    assert gallery.store.time_kinds() == {"dates"}
+    for limits in (
+        {"after": "20261127"},
+        {"before": "2027"},
+        {"after": 2026.0},
+        {"after": "2026-11-27", "before": "20261128"},
+    ):
+        with pytest.raises(TimeKindError, match="a number, and .* dates: give ISO"):
+            ask_between(gallery, **limits)
+    moment = datetime.datetime(2026, 11, 27, 3)
+    assert len(ask_between(gallery, after=moment, before="2026-11-28")) == 12
+    paths = [*list_images(images)]
+    index(gallery, paths, lambda path: Labels(time=""))
+    assert gallery.store.time_kinds() == set()
+    assert (
+        ask_between(gallery, after="2027") == ask_between(gallery, after=moment) == []
+    )
+    times = {path: str(number / 2) for number, path in enumerate(paths)}
+    index(gallery, paths, lambda path: Labels(time=times[path]))
+    assert gallery.store.time_kinds() == {"numbers"}
+    assert ask_between(gallery, after="1", before=2.5) == sorted(paths[2:5])
+    with pytest.raises(TimeKindError, match="a date, and .* numbers.*: give a number"):
+        ask_between(gallery, before=moment)
+    times[paths[0]] = "2026-11-27"
+    index(gallery, paths, lambda path: Labels(time=times[path]))
+    assert gallery.entry(key_of(paths[0])).time == "2026-11-27T00:00:00"
+    assert gallery.store.time_kinds() == {"dates", "numbers"}
+    for limit in ("1", "2026-11-27"):
+        with pytest.raises(TimeKindError, match="index them again"):
+            ask_between(gallery, after=limit)
 
 
 def test_a_hit_tells_what_is_known(gallery):

@@ -142,6 +142,7 @@ def test_several_pictures_are_fused(client, gallery):
     "form, status, told",
     [
         ({"after": "yesterday"}, 422, "ISO 8601"),
+        ({"before": "20261128"}, 422, "the time 20261128 is a number, and the gallery"),
         ({"modality": "thermal"}, 422, "modality"),
         ({"search": "both"}, 422, "search"),
         ({"k": "0"}, 422, "k: "),

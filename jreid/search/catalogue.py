@@ -10,12 +10,12 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from jreid.data.datasets import MODALITY_NAMES
-from jreid.search.records import Record, Where, is_key, seconds
+from jreid.search.records import Record, TimeKind, Where, is_key, seconds
 
 NAME = "images.sqlite"
 PATIENCE = 60  # seconds that a reader may keep a writer waiting, and the reverse
@@ -30,6 +30,7 @@ CREATE TABLE holes (row INTEGER PRIMARY KEY);
 INSERT INTO settings VALUES ('generation', '0');
 """
 _COLUMNS = "path, content, modality, camera, time, track, identity"
+_TIME_KINDS: dict[TimeKind, str] = {"dates": "GLOB", "numbers": "NOT GLOB"}
 _KEYS_AT_ONCE = 500  # SQLite bounds the number of parameters
 
 
@@ -155,6 +156,15 @@ class Catalogue:
         return {
             "cameras": dict(cameras),
             "modalities": {MODALITY_NAMES[number]: n for number, n in modalities},
+        }
+
+    def time_kinds(self) -> Set[TimeKind]:
+        """Which kinds of times there are; a date has a T, see `normal_time`."""
+        some = "SELECT 1 FROM images WHERE time"
+        return {
+            kind
+            for kind, sign in _TIME_KINDS.items()
+            if self._one(f"SELECT EXISTS ({some} {sign} '*T*')")
         }
 
     def write(self, placed: Mapping[int, Record], left: Collection[int] = ()) -> None:

@@ -8,7 +8,7 @@ batch.
 import contextlib
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from jreid.processes.cores import cores
 from jreid.search import catalogue, vectors_file
 from jreid.search.catalogue import Catalogue
 from jreid.search.locking import only_writer
-from jreid.search.records import EVERYWHERE, Record, Where
+from jreid.search.records import EVERYWHERE, Record, TimeKind, Where
 from jreid.search.store import distances, in_order, is_there
 from jreid.search.vectors_file import VectorsFile
 from jreid.shapes import Bool, Float, Float32
@@ -95,6 +95,9 @@ class FolderStore:
 
     def count(self, where: Where) -> int:  # noqa: D102
         return len(self._catalogue.rows(where))
+
+    def time_kinds(self) -> Set[TimeKind]:  # noqa: D102
+        return self._catalogue.time_kinds()
 
     def all(self) -> Iterator[Record]:  # noqa: D102
         return self._catalogue.all()

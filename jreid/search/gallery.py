@@ -164,6 +164,7 @@ class Gallery:
 
         Raises:
             UnreadableImageError, TypeError, ValueError: see `Embedder`.
+            TimeKindError: `where` has a number and the gallery dates, or the reverse.
             KeyError: a key that is not in the gallery.
         """
         question = Question(
@@ -176,6 +177,8 @@ class Gallery:
             left_out=tuple(left_out),
             false_match_rate=false_match_rate,
         )
+        if question.where.after is not None or question.where.before is not None:
+            question.where.check_times(self.store.time_kinds())
         query = embedded(self.embedder, listed(images), modality)
         calibrations = self.calibrations
         if calibrations is not None and prior is not None:

@@ -19,7 +19,7 @@ from jreid.search.embedder import BATCH, Embedder
 from jreid.search.gallery import Gallery
 from jreid.search.guard import Recognition, recognise
 from jreid.search.labels import Labels
-from jreid.search.records import Record, content_of
+from jreid.search.records import Record, content_of, normal_time
 from jreid.shapes import UInt8
 
 COMMIT = 4 * BATCH  # images that are made known together: what a kill may lose
@@ -195,7 +195,7 @@ def _labelled(
         keeps = before is not None and (before.content == content or name == "camera")
         if said is None and keeps:
             said = getattr(before, name)
-        known[name] = said or None
+        known[name] = normal_time(said) if name == "time" and said else said or None
     known["modality"] = known["modality"] or ""
     return replace(record, content=content, **known)
 

@@ -8,7 +8,7 @@ again from the vectors, so that they are a folder's.
 import contextlib
 import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from jreid.search.extra import pymilvus
 from jreid.search.locking import only_writer
 from jreid.search.milvus_connection import connect, lock_path, release, told
-from jreid.search.records import EVERYWHERE, Record, Where, is_key, seconds
+from jreid.search.records import EVERYWHERE, Record, TimeKind, Where, is_key, seconds
 from jreid.search.store import distances, in_order, is_there
 from jreid.shapes import Float, Float32
 
@@ -25,6 +25,10 @@ _SETTINGS = "jreid.gallery"  # the collection's property that holds them
 _TEXTS = {"path": 4096, "content": 32, "modality": 16}  # and their longest, in bytes
 _KNOWN = {name: 1024 for name in ("camera", "time", "track", "identity")}
 _FIELDS = [*_TEXTS, *_KNOWN]
+_TIME_KINDS: dict[TimeKind, str] = {
+    "dates": 'time like "%T%"',
+    "numbers": 'time is not null and not (time like "%T%")',
+}
 _DOUBTFUL = 16  # as many more are asked for as are wanted: equal ones are ordered here
 _MOST = 16384  # images that one search may ask for
 _AT_ONCE = 256  # vectors in one message
@@ -118,6 +122,17 @@ class MilvusStore:
                 self._name, filter=expression(where), output_fields=["count(*)"]
             )
         return found[0]["count(*)"]
+
+    def time_kinds(self) -> Set[TimeKind]:
+        """Which kinds of times there are; a date has a T, see `normal_time`."""
+        with told(self.place):
+            return {
+                kind
+                for kind, chosen in _TIME_KINDS.items()
+                if self._client.query(
+                    self._name, filter=chosen, output_fields=["key"], limit=1
+                )
+            }
 
     def all(self) -> Iterator[Record]:
         """Every record, in the order of the keys, which are spread evenly."""

@@ -4,10 +4,18 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from jreid.data.datasets import MODALITY_NAMES
+
+TimeKind = Literal["numbers", "dates"]
+
+
+class TimeKindError(ValueError):
+    """A number is compared with dates, or a date with numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,31 @@ class Where:
                 f"{', '.join(MODALITY_NAMES)}"
             )
 
+    def check_times(self, known: Set[TimeKind]) -> None:
+        """Raises TimeKindError for a time of another kind than those of a gallery."""
+        for value in (self.after, self.before):
+            if value is None or not known - {kind_of_time(value)}:
+                continue
+            if len(known) > 1:
+                raise TimeKindError(
+                    f"the time {value} cannot be compared with the gallery's, which "
+                    "are dates of some images and numbers of others: index them again "
+                    "with times of one kind"
+                )
+            what, remedy = _OF_OTHER_KIND[kind_of_time(value)]
+            raise TimeKindError(f"the time {value} is {what}: give {remedy}")
 
+
+_OF_OTHER_KIND = {
+    "numbers": (
+        "a number, and the gallery's times are dates",
+        "ISO 8601, as 2026-11-27T14:05:29 or 2026-11-27",
+    ),
+    "dates": (
+        "a date, and the gallery's times are numbers, as of seconds or frames",
+        "a number",
+    ),
+}
 EVERYWHERE = Where()
 _KEY = re.compile("[0-9a-f]{16}")
 
@@ -123,15 +155,23 @@ def seconds(time: datetime | float | str) -> float:
     return value
 
 
+def kind_of_time(time: datetime | float | str) -> TimeKind:
+    """What `seconds` takes a time for: 2027 and 20270131 are numbers."""
+    if isinstance(time, datetime):
+        return "dates"
+    try:
+        float(time)
+    except ValueError:
+        return "dates"
+    return "numbers"
+
+
 def normal_time(text: str) -> str:
-    """A time as records keep it: a number as given, a date in ISO 8601.
+    """A time as records keep it: a number as given, a date in ISO 8601, with its T.
 
     What is said of a time zone is brought to UTC; else a time is taken as it is.
     """
     value = seconds(text)
-    try:
-        float(text)
-    except ValueError:
-        moment = datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
-        return moment.isoformat()
-    return text
+    if kind_of_time(text) == "numbers":
+        return text
+    return datetime.fromtimestamp(value, UTC).replace(tzinfo=None).isoformat()

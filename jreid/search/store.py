@@ -1,12 +1,12 @@
 """What a gallery needs of the place that keeps its vectors."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from jreid.search.records import Record, Where
+from jreid.search.records import Record, TimeKind, Where
 from jreid.shapes import Float, Float32
 
 FORMAT = 1  # of what is stored
@@ -39,6 +39,10 @@ class Store(Protocol):
 
     def count(self, where: Where) -> int:
         """How many images are looked at."""
+        ...
+
+    def time_kinds(self) -> Set[TimeKind]:
+        """Which kinds of times its images have."""
         ...
 
     def all(self) -> Iterator[Record]:

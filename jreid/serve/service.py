@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from jreid.data.image_file import UnreadableImageError, as_rgb
 from jreid.data.single_image import Pixels, pixels_of
+from jreid.search.records import TimeKindError
 from jreid.serve import messages, pictures
 from jreid.serve.asked import Asked, SearchedGallery, UnaskableError, UnknownKeyError
 from jreid.serve.limits import Limits, TooLargeError
@@ -102,6 +103,8 @@ class Service:
             )
         except KeyError:  # removed in the meantime
             raise UnknownKeyError(_UNKNOWN) from None
+        except TimeKindError as error:
+            raise UnaskableError(str(error)) from error
         identities = {one.identity for one in (*entries, *liked)} - {None}
         return messages.Answer(
             hits=[_hit(hit) for hit in hits],
