@@ -265,6 +265,9 @@ def test_a_run_keeps_the_curves_of_each_network(calibrations, tmp_path):
     other.write(tmp_path)
     assert Calibrations.from_run(tmp_path, "one") == (calibrations, "")
     assert Calibrations.from_run(tmp_path, "two") == (other, "")
+    assert [*json.loads(path.read_text())] == ["one", "two"]
+    calibrations.write(tmp_path)
+    assert [*json.loads(path.read_text())] == ["two", "one"]  # the newest last
     path.write_text('{"one": {"curves": 3}}')
     with pytest.raises(ValueError, match="is damaged .* delete it"):
         Calibrations.from_run(tmp_path, "one")

@@ -187,6 +187,17 @@ def test_a_file_of_a_run_in_float32_is_the_run(run):
     assert "precision" not in told and "rounded otherwise" not in text
 
 
+@pytest.mark.parametrize("measure, differs", [("cosine", False), ("product", True)])
+def test_a_card_says_where_its_scores_are_of_other_lengths(run, measure, differs):
+    """A run's products are of vectors whose lengths the file does not give."""
+    path = run / "results.json"
+    path.write_text(json.dumps({"step": 7, "measure": measure, "scores": []}))
+    text = card(open_run(run), "onnx", "model.onnx", 1e-6)
+    path.unlink()
+    assert f"compared by the {measure} measure" in text
+    assert ("the scores are the run's and not quite the file's" in text) == differs
+
+
 def test_a_folder_is_no_file(run, tmp_path, capsys):
     assert export(run, "onnx", tmp_path) == 2
     assert "a folder: give the file" in capsys.readouterr().err

@@ -169,6 +169,12 @@ def test_calibration_is_drawn_where_the_run_has_one(folders, tmp_path):
     (folder / "calibration.json").write_text(json.dumps({"ab12": entry}))
     page = report_page([open_run(folder)])
     assert "network ab12" in page and "&lt;6&gt; people" in page
+    assert "left out" not in page
+    names = [f"net{number}" for number in range(5)]
+    (folder / "calibration.json").write_text(json.dumps(dict.fromkeys(names, entry)))
+    page = report_page([open_run(folder)])
+    assert re.findall(r"network (net\d)", page) == ["net2", "net3", "net4"]
+    assert "of calibration.json that were fitted earlier and are left out: 2." in page
     (folder / "calibration.json").write_text("{")
     assert "calibration.json cannot be read" in report_page([open_run(folder)])
 

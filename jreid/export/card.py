@@ -192,6 +192,12 @@ def _scores(run: FrozenRun) -> str:
         f"compared by the {results.get('measure')} measure; in percent, with 95 % "
         f"intervals over people. {MEASURES}"
     )
+    if results.get("measure") == "product":
+        head += (
+            " The run's vectors have lengths of their own, which count in these "
+            "products; the file's have length 1, and so may rank otherwise: the scores "
+            "are the run's and not quite the file's."
+        )
     if results.get("step") != run.network.step:
         head += f" **Not of this file's step, {run.network.step}.**"
     rows = [_row(s) for s in results["scores"] if s["feature"] == run.kind]

@@ -14,14 +14,17 @@ from jreid.search.calibration import Calibration
 from jreid.search.reliability import Reliability, reliability
 
 _PAIR = "visible-infrared"
-_MOST = 3  # networks of one run
+_MOST = 3  # networks of one run, the newest
 _EVEN = 0.5  # the prior under which both kinds of pairs weigh the same
 
 
 def calibration_section(
     runs: Sequence[ReportedRun], pairs: Sequence[PairDistances | None]
 ) -> Markup:
-    """A diagram for each network of a run's calibration.json, of its test images."""
+    """A diagram for each of the newest networks of a run's calibration.json.
+
+    It is of the run's test images.
+    """
     panels = [
         panel
         for run, of_run in zip(runs, pairs, strict=True)
@@ -45,13 +48,21 @@ def calibration_section(
 def _panels(run: ReportedRun, pairs: PairDistances) -> list[Markup]:
     try:
         text = (run.folder / CALIBRATION).read_text(encoding="utf-8")
-        entries = list(json.loads(text).items())
-        return [_panel(run, pairs, *entry) for entry in entries[:_MOST]]
+        entries = list(json.loads(text).items())  # in the order of their fits
+        panels = [_panel(run, pairs, *entry) for entry in entries[-_MOST:]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"{run.name}: {CALIBRATION} cannot be read ({error})"
         return [note(why)]
+    if (older := len(entries) - len(panels)) > 0:
+        panels.append(
+            note(
+                f"{run.name}: networks of {CALIBRATION} that were fitted earlier and "
+                f"are left out: {older}."
+            )
+        )
+    return panels
 
 
 def _panel(
