@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -73,11 +74,6 @@ def answer(
     calibrations: Calibrations | None = None,
 ) -> list[Hit]:
     """The images that are asked for, the best first; see `Gallery.query`."""
-    if calibrations is None and question.false_match_rate is not None:
-        raise ValueError(
-            "there is no threshold for a false-match rate, as this network is not "
-            "calibrated: python -m jreid.search calibrate --workdir RUN fits it"
-        )
     given = vector = refine.fused(query.vectors)
     if question.liked or question.disliked:
         vector = refine.refined(
@@ -96,15 +92,10 @@ def answer(
     def nearest_of(count: int, modality: str) -> Found:
         return nearest(given, count, replace(question.where, modality=modality))
 
-    def matching(found: Found) -> Found:
-        assert calibrations is not None and question.false_match_rate is not None
-        pairs = _pairs(store, query, found)
-        match = calibrations.matches(*pairs, question.false_match_rate)
-        return [one for one, is_within in zip(found, match, strict=True) if is_within]
-
     asked: Ranking = ranking
-    if question.false_match_rate is not None:
+    if (rate := question.false_match_rate) is not None:
         own = question.where.modality
+        matching = partial(_matching, store, query, calibrations, rate)
         within = Within(matching, nearest_of, (own,) if own else MODALITY_NAMES)
         asked = _ranking_within(store, within, ranking, question, vector)
     k = question.k
@@ -135,6 +126,23 @@ def _ranking_within(
         return (reordered + [one for one in found if one[0].key not in keys])[:count]
 
     return first
+
+
+def _matching(
+    store: Store,
+    query: Query,
+    calibrations: Calibrations | None,
+    rate: float,
+    found: Found,
+) -> Found:
+    """Of some images those within the thresholds of a false-match rate."""
+    if calibrations is None:
+        raise ValueError(
+            "there is no threshold for a false-match rate, as this network is not "
+            "calibrated: python -m jreid.search calibrate --workdir RUN fits it"
+        )
+    match = calibrations.matches(*_pairs(store, query, found), rate)
+    return [one for one, is_within in zip(found, match, strict=True) if is_within]
 
 
 def _pairs(
