@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 from one_program import run
 
+from jreid.losses.swapped_teacher import swapped_logits
 from jreid.models.adapters import Decoder, Encoder, GreyCopy, PixelAdapter
 from jreid.models.channel_attention import ChannelSelfAttention
 from jreid.models.context_gate import ContextGate
@@ -299,7 +300,8 @@ def test_classifier_of_the_rows_modality():
     module = ModalityClassifier().make(8, 5, nnx.Rngs(0), jnp.float32)
     x, kernel = draw(6, 8), np.asarray(module.kernel[...])
     arguments = jnp.asarray(x), jnp.asarray(MODALITY)
-    own, other = module(*arguments), module.others(*arguments)
+    own = module(*arguments)
+    other = swapped_logits(arguments[0], module.kernel[...], arguments[1])
     for row, m in enumerate(MODALITY):
         close(own[row], x[row] @ kernel[m])
         close(other[row], x[row] @ kernel[1 - m])

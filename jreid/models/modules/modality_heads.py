@@ -22,9 +22,3 @@ class ModalityClassifier(nnx.Module):
         """Each row's logits by its own modality's classifier."""
         both = jnp.einsum("rd,mdk->rmk", x, self.kernel[...].astype(x.dtype))
         return jnp.take_along_axis(both, modality[:, None, None], axis=1)[:, 0]
-
-    def others(
-        self, x: Float[Array, "r d"], modality: Int[Array, " r"]
-    ) -> Float[Array, "r classes"]:
-        """Each row's logits by the other modality's classifier."""
-        return self(x, 1 - modality)
