@@ -39,6 +39,17 @@ def test_a_term_that_there_is_not_is_refused():
         memory.update(memory.init({}), {}, {"losses": losses}, {})
 
 
+def test_other_weights_of_a_paced_term_are_refused():
+    Paced(Identity()).check()
+    for term, field in (
+        (Paced(Identity(), weight=2.0), "weight is 2.0"),
+        (Paced(Identity(), weight=0.0), "weight is 0.0"),
+        (Paced(Identity(weight=0.5)), "term.weight is 0.5"),
+    ):
+        with pytest.raises(ValueError, match=f"^{field}; allowed is 1, as the pace"):
+            term.check()
+
+
 def test_the_factor_is_on_the_gradient_alone():
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
     term, ids = Identity(on="logits.graph"), jnp.arange(3)

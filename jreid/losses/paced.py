@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jreid.bounds import at_least
 from jreid.lazy import jax
 from jreid.losses.remembered import remembered
 from jreid.losses.standing import On
@@ -22,11 +21,22 @@ class Paced:
     """
 
     term: Any
+    """Its own weight is 1, too."""
     weight: float = 1.0
+    """1: the pace is of the total less the term as it is (DDAG)."""
 
     def check(self) -> None:
-        """Raises ValueError naming a field that is out of bounds."""
-        at_least("weight", self.weight, 0)
+        """Raises ValueError if a weight is not 1."""
+        for field, weight in (
+            ("weight", self.weight),
+            ("term.weight", self.term.weight),
+        ):
+            if weight != 1:
+                raise ValueError(
+                    f"{field} is {weight}; allowed is 1, as the pace is of the total "
+                    "less the term as it is: weigh the other terms, or leave out the "
+                    "term with its memory and between_epochs"
+                )
 
     @property
     def on(self) -> On:
