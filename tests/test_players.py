@@ -143,3 +143,22 @@ def test_a_clip_looks_at_the_gradients_of_what_moves_alone(slope_at_rest):
     assert float(state.params["moves"]) == -0.5
     assert float(state.params["rests"]) == 0
     assert float(scalars["grad_norm"]) == 0.5
+
+
+def test_a_path_that_ends_with_anothers_moves_alone():
+    """A teacher's trunk and the trunk, in either role."""
+    momentum = SGD(lr=1.0, momentum=0.5, nesterov=False, weight_decay=0.0, groups=())
+    tx = momentum.make(lambda step: 1.0)
+    params = {"trunk": jnp.zeros(()), "teacher": {"trunk": jnp.zeros(())}}
+
+    def run(whole, stats, batch, state, work, objective):
+        loss, scalars = objective({"x": whole["trunk"] + whole["teacher"]["trunk"]}, {})
+        return loss, (scalars, stats, {"features": {}}, {})
+
+    for trainable, expected in (("teacher", (0, -2.5)), ("trunk", (-2.5, 0))):
+        state = TrainState(jnp.int32(0), params, {}, tx.init(params), {})
+        work = Work({"slope": Slope()}, {}, trainable=trainable)
+        for _ in range(2):  # momentum 1, then 1.5
+            state, _ = update_all(run, tx, work, None, state, {}, False)
+        found = state.params["trunk"], state.params["teacher"]["trunk"]
+        assert tuple(map(float, found)) == expected

@@ -40,16 +40,20 @@ def merged(one: Any, other: Any) -> dict:
     return whole
 
 
-def unmoved(new: Any, old: Any, fixed: frozenset[str]) -> Any:
-    """`new`, but `old` where a leaf's path ends with one of the `fixed` paths.
+def unmoved(new: Any, old: Any, moves: Mapping[str, bool]) -> Any:
+    """`new`, but `old` where a leaf is of a parameter that does not move.
 
-    So of an optimiser's state, whose paths have those of the parameters at their ends.
+    An optimiser's state has the parameters' paths at its own paths' ends. The longest
+    such end counts: "mu/teacher/trunk" is of "teacher/trunk", not of "trunk".
+
+    Args:
+      moves: whether each parameter does, by its path.
     """
 
     def choose(path, now, before):
         keys = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
         ends = ("/".join(keys[i:]) for i in range(len(keys)))
-        return before if any(end in fixed for end in ends) else now
+        return now if next((moves[e] for e in ends if e in moves), True) else before
 
     return jax.tree_util.tree_map_with_path(choose, new, old)
 

@@ -98,12 +98,13 @@ def _descend(loss, tx, trainable, params, opt_state, step):
     """
     (_, found), grads = jax.value_and_grad(loss, has_aux=True)(params)
     opt_state = _at(step, opt_state)
-    fixed = frozenset(paths_of(split_by(trainable, params)[1]) if trainable else ())
+    mine, others = split_by(trainable, params) if trainable else (params, {})
+    moves = dict.fromkeys(paths_of(mine), True) | dict.fromkeys(paths_of(others), False)
     nothing = jax.tree.map(jnp.zeros_like, params)
-    grads = unmoved(grads, nothing, fixed)  # before a clip, which looks at all
+    grads = unmoved(grads, nothing, moves)  # before a clip, which looks at all
     updates, new_opt_state = tx.update(grads, opt_state, params)
-    updates = unmoved(updates, nothing, fixed)
-    new_opt_state = unmoved(new_opt_state, opt_state, fixed)
+    updates = unmoved(updates, nothing, moves)
+    new_opt_state = unmoved(new_opt_state, opt_state, moves)
     moved = optax.apply_updates(params, updates)
     found[0]["grad_norm"] = optax.tree.norm(grads)
     return moved, new_opt_state, grads, updates, found
