@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from jreid.training.learner import Work
+from jreid.processes.sharding import data_mesh
+from jreid.training.learner import Work, make_system
 from jreid.training.memory import MovingAverage
-from jreid.training.optimizers import SGD
+from jreid.training.optimizers import SGD, Adam
 from jreid.training.phases import Phase
 from jreid.training.plan import plan, schedule_of_run
 from jreid.training.players import Player
@@ -162,3 +164,52 @@ def test_a_path_that_ends_with_anothers_moves_alone():
             state, _ = update_all(run, tx, work, None, state, {}, False)
         found = state.params["trunk"], state.params["teacher"]["trunk"]
         assert tuple(map(float, found)) == expected
+
+
+class Two(nnx.Module):
+    """A network of two parameters, of a player each."""
+
+    def __init__(self, rngs):
+        self.a, self.b = nnx.Param(jnp.zeros(2)), nnx.Param(jnp.zeros(2))
+
+
+def system_of(phases, names):
+    """Of a player for each name, or without players."""
+    optimizers = dict.fromkeys(names or [""], Adam(groups=()))
+    return make_system(
+        Two,
+        [Work({}, {}, p.trainable, players=p.players) for p in phases],
+        optimizers=optimizers,
+        schedules=dict.fromkeys(optimizers, lambda step: 1.0),
+        embedding=None,
+        stem_of={},
+        seed=0,
+        mesh=data_mesh(),
+        players={name: Player({"slope": Slope()}, name) for name in names},
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "phase", "told"),
+    [
+        (
+            "",
+            Phase(1, trainable="c"),
+            "'c', with which no parameter's path begins; they",
+        ),
+        (
+            "ab",
+            Phase(1, trainable="c"),
+            "path of those who play, a, b, begins; they .* a",
+        ),
+        (
+            "ab",
+            Phase(1, trainable="a", players=("b",)),
+            "play, b, begins; .* with b\n",
+        ),
+    ],
+)
+def test_a_phase_that_moves_nothing_is_refused(names, phase, told):
+    system_of([Phase(1), Phase(1, trainable="a")], names).init(0)
+    with pytest.raises(ValueError, match=rf"^config.phases.1.trainable is .*{told}"):
+        system_of([Phase(1), phase], names).init(0)

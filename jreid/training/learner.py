@@ -90,6 +90,7 @@ def make_system(
         parts = {n: _own(players, n, params) for n in txs}
         for name, part in parts.items():
             check_groups(optimizers[name].groups, paths_of(part))
+        _check_trainable(works, parts)
         opt_state = {name: txs[name].init(part) for name, part in parts.items()}
         extra = {} if memory is None else memory.init(params)
         if not players:
@@ -128,3 +129,18 @@ def _own(players: Mapping[str, Player] | None, name: str, params: Tree) -> Tree:
             f"parameter's path begins; they begin with {', '.join(top)}"
         )
     return mine
+
+
+def _check_trainable(works: Sequence[Work], parts: Mapping[str, Tree]) -> None:
+    """Raises ValueError if a phase moves nothing of those who play in it."""
+    for index, work in enumerate(works):
+        playing = {n: p for n, p in parts.items() if n in (work.players or parts)}
+        moved = (split_by(work.trainable, part)[0] for part in playing.values())
+        if work.trainable and not any(moved):
+            paths = (path for part in playing.values() for path in paths_of(part))
+            top = dict.fromkeys(path.split("/")[0] for path in paths)
+            of = f" of those who play, {', '.join(playing)}," if any(playing) else ""
+            raise ValueError(
+                f"config.phases.{index}.trainable is {work.trainable!r}, with which no "
+                f"parameter's path{of} begins; they begin with {', '.join(top)}"
+            )
