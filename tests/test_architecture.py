@@ -33,7 +33,8 @@ data.aligned_memory data.deep_images data.resizing data.reading
 data.folder data.batch_plan
 data.pipeline
 data.data_sets
-training.patterns training.subtrees training.schedules training.optimizers
+training.patterns training.subtrees training.schedules training.adam_counts
+training.optimizers
 data.single_image
 run.image_list run.embedding_batches run.embedding_shards run.embedding_job
 run.checkpoint_reading

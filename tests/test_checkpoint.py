@@ -14,6 +14,8 @@ import pytest
 from parameters import slow_but
 
 from jreid.run.checkpoint import Checkpoints, resume
+from jreid.training.adam_counts import counted_apart
+from jreid.training.optimizers import Adam
 
 
 class State(NamedTuple):
@@ -42,6 +44,17 @@ def same_bits(left, right):
     for one, other in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
         assert one.dtype == other.dtype and one.shape == other.shape
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+def test_a_checkpoint_of_one_count_says_so_where_each_parameter_has_its_own(tmp_path):
+    params = {"trunk": {"kernel": jnp.ones(2)}}
+    once = Adam().make(lambda step: 1.0).init(params)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(3, {"opt_state": once})
+        checkpoints.wait()
+        with pytest.raises(ValueError, match="step 3 .* one opt_state/1/count of upd"):
+            checkpoints.restore({"opt_state": counted_apart(once)})
+        same_bits(checkpoints.restore({"opt_state": once}), {"opt_state": once})
 
 
 @pytest.fixture

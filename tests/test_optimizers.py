@@ -1,11 +1,16 @@
 """Optimisers against PyTorch and loops in NumPy; groups of parameters."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from jreid.losses.identity import Identity
+from jreid.training.adam_counts import counted_apart
+from jreid.training.learner import Work
 from jreid.training.optimizers import (
     SGD,
     Adam,
@@ -14,6 +19,8 @@ from jreid.training.optimizers import (
     decays,
     lr_factor,
 )
+from jreid.training.state import TrainState
+from jreid.training.update import update_all
 
 PARAMS = {
     "stems": {"0": {"conv1": {"kernel": 0.5}}},
@@ -53,7 +60,31 @@ def rate(step):
     return 0.02 / (1 + step)
 
 
-def train_torch(make, steps=10, clip_norm=None):
+RESTING = (*range(4), *range(8, 12))  # steps in which stems and trunk do not move
+
+
+def train_with_rests(part, steps=16):
+    """As `train`, by updates of phases."""
+    tx, params = part.make(rate), make_params()
+    opt_state = counted_apart(tx.init(params))
+
+    def run(params, stats, batch, state, work, objective):
+        own = (state.step - 4) * 0.1
+        losses = (jnp.sum(x**2 + own * x**3) for x in jax.tree.leaves(params))
+        return sum(losses), ({}, stats, {}, {})
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def update(state, trainable):
+        work = Work({"unused": Identity()}, {}, trainable)
+        return update_all(run, tx, work, None, state, {}, False)[0]
+
+    state = TrainState(jnp.int32(0), params, {}, opt_state, {})
+    for step in range(steps):
+        state = update(state, "branches|bottleneck" if step in RESTING else "")
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state.params)]
+
+
+def train_torch(make, steps=10, clip_norm=None, resting=()):
     torch = pytest.importorskip("torch")
     leaves = [
         torch.tensor(np.array(x), requires_grad=True)
@@ -67,8 +98,9 @@ def train_torch(make, steps=10, clip_norm=None):
     for step in range(steps):
         for group, multiplier in zip(optimizer.param_groups, MULTIPLIERS, strict=True):
             group["lr"] = multiplier * rate(step)
-        for leaf in leaves:
-            leaf.grad = gradient(leaf.detach(), step)
+        for leaf, multiplier in zip(leaves, MULTIPLIERS, strict=True):
+            rests = step in resting and multiplier == 0.1
+            leaf.grad = None if rests else gradient(leaf.detach(), step)
         if clip_norm:
             torch.nn.utils.clip_grad_norm_(leaves, clip_norm)
         optimizer.step()
@@ -123,6 +155,38 @@ def test_adam_and_adamw_match_torch(part, betas):
     )
     tx = part(weight_decay=5e-2, beta1=betas[0], beta2=betas[1]).make(rate)
     assert_all_close(train(tx), expected)
+
+
+@pytest.mark.parametrize("part", [Adam, AdamW])
+def test_each_parameter_of_adam_counts_its_own_updates(part):
+    expected = []
+    leaves = jax.tree.leaves(make_params())
+    for x, multiplier, decayed in zip(leaves, MULTIPLIERS, DECAYS, strict=True):
+        x, first, second, count = np.asarray(x, np.float64), 0.0, 0.0, 0
+        for step in range(16):
+            if step in RESTING and multiplier == 0.1:
+                continue
+            decay = 5e-2 * x if decayed else 0
+            slope = gradient(x, step) + (decay if part is Adam else 0)
+            first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 1e-3 * slope**2
+            count += 1
+            root = np.sqrt(second / (1 - 0.999**count)) + 1e-8
+            direction = first / (1 - 0.9**count) / root
+            direction += decay if part is AdamW else 0
+            x = x - multiplier * rate(step) * direction
+        expected.append(x)
+    assert_all_close(train_with_rests(part(weight_decay=5e-2)), expected)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("part", [Adam, AdamW])
+def test_adam_after_a_rest_matches_torch(part):
+    expected = train_torch(
+        lambda module, groups: getattr(module, part.__name__)(groups, lr=1.0),
+        steps=16,
+        resting=RESTING,
+    )
+    assert_all_close(train_with_rests(part(weight_decay=5e-2)), expected)
 
 
 @pytest.mark.torch

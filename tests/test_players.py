@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from jreid.processes.sharding import data_mesh
+from jreid.training.adam_counts import AdamState
 from jreid.training.learner import Work, make_system
 from jreid.training.memory import MovingAverage
 from jreid.training.optimizers import SGD, Adam
@@ -213,3 +214,18 @@ def test_a_phase_that_moves_nothing_is_refused(names, phase, told):
     system_of([Phase(1), Phase(1, trainable="a")], names).init(0)
     with pytest.raises(ValueError, match=rf"^config.phases.1.trainable is .*{told}"):
         system_of([Phase(1), phase], names).init(0)
+
+
+@pytest.mark.parametrize("names", ["", "ab"])
+def test_updates_are_counted_apart_only_where_a_phase_holds_some_still(names):
+    def is_adam(part):
+        return isinstance(part, AdamState)
+
+    for trainable in ("", "a"):
+        state = system_of([Phase(1, trainable=trainable), Phase(1)], names).init(0)
+        parts = jax.tree.leaves(state.opt_state, is_leaf=is_adam)
+        adams = [part for part in parts if is_adam(part)]
+        assert len(adams) == len(names or "1")
+        for adam in adams:
+            shape = adam.mu if trainable else 0
+            assert jax.tree.structure(adam.count) == jax.tree.structure(shape)

@@ -55,6 +55,15 @@ def check_fit(stored: Mapping[str, Any], wanted: dict[str, Any], where: str) -> 
     Raises:
         ValueError: an array is missing or of another shape or dtype.
     """
+    for name in stored:
+        below = f"{name}/"
+        if name.endswith("/count") and any(w.startswith(below) for w in wanted):
+            raise ValueError(
+                f"the checkpoint of {where} has one {name} of updates, by an earlier "
+                "version of jreid; where phases have trainable, each parameter has its "
+                "own now: go on with that version, or begin another run, with "
+                "--config.pretrained= and this run's folder"
+            )
     problems = []
     for name, array in wanted.items():
         here = f"{array.dtype}{list(array.shape)}"

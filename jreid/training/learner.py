@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from jreid.models.modules.keys import WeightKeys
+from jreid.training.adam_counts import counted_apart
 from jreid.training.forward import make_embed, make_forward
 from jreid.training.optimizers import check_groups
 from jreid.training.players import Player
@@ -92,6 +93,8 @@ def make_system(
             check_groups(optimizers[name].groups, paths_of(part))
         _check_trainable(works, parts)
         opt_state = {name: txs[name].init(part) for name, part in parts.items()}
+        if any(work.trainable for work in works):
+            opt_state = counted_apart(opt_state)
         extra = {} if memory is None else memory.init(params)
         if not players:
             opt_state = opt_state[""]

@@ -12,6 +12,7 @@ from typing import Any
 
 from jreid.bounds import at_least, between
 from jreid.lazy import jax, optax
+from jreid.training.adam_counts import scale_by_adam
 
 Groups = tuple[tuple[str, float], ...]
 
@@ -157,7 +158,7 @@ def _weight_decay(part):
 
 
 def _by_adam(part):
-    return optax.scale_by_adam(b1=part.beta1, b2=part.beta2, eps=part.epsilon)
+    return scale_by_adam(part.beta1, part.beta2, part.epsilon)
 
 
 def _map_paths(function: Callable[[str, Any], Any], tree: Any) -> Any:

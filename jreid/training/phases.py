@@ -23,7 +23,8 @@ class Phase:
     """Columns of a batch by name, instead of the config's."""
     trainable: str = ""
     """Pattern, searched from the start of a parameter's path, of what moves; empty:
-    everything."""
+    everything. The rest keeps its optimiser's state; each parameter of Adam and AdamW
+    then counts its own updates."""
     sampling: Any = None
     """Which images make a batch, instead of the config's."""
     players: tuple[str, ...] = ()
