@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from jreid.training.memory import MovingAverage
-from jreid.training.plan import plan
+from jreid.training.phases import Phase
+from jreid.training.plan import plan, schedule_of_run, steps_before
+from jreid.training.schedules import Cosine, Steps
 from jreid.training.weak_scales import WeakScales
 
 
@@ -54,22 +56,50 @@ def test_fields_out_of_bounds_are_refused():
         MovingAverage("tail").init({"head": jnp.ones(1)})
 
 
-def test_epochs_are_counted_on_through_phases():
-    """Two epochs of three steps, three of two, one of five."""
+EPOCHS = [0] * 3 + [1] * 3 + [2] * 2 + [3] * 2 + [4] * 2 + [5] * 5
 
-    def phase(epochs, steps):
+
+def three_phases(own=None):
+    """Two epochs of three steps, three of two, one of five; the second's schedule."""
+
+    def phase(epochs, steps, schedule=None):
         sampling = SimpleNamespace(steps_per_epoch=lambda _: steps)
-        own = {"objective": {}, "views": {}, "trainable": ""}
-        own |= {"schedule": None, "players": ()}
-        return SimpleNamespace(epochs=epochs, sampling=sampling, **own)
+        return Phase(epochs, sampling=sampling, schedule=schedule)
 
     config = SimpleNamespace(
-        phases=[phase(2, 3), phase(3, 2), phase(1, 5)],
+        phases=[phase(2, 3), phase(3, 2, own), phase(1, 5)],
         **{"steps_per_epoch": 0, "objective": {}, "views": {}, "sampling": None},
     )
-    phases = plan(config, None)
+    return plan(config, None)
+
+
+@pytest.mark.parametrize("own", [None, Steps(3, 0, ((2, 0.25),))])
+def test_the_runs_schedule_goes_by_epochs_of_any_length(own):
+    schedule = Steps(6, warmup=2, drops=((3, 0.1), (5, 0.01)))
+    rate = schedule_of_run(schedule, three_phases(own), 1.0)
+    by_epoch = [0.5, 1, 1, 0.1, 0.1, 0.01]
+    if own is not None:
+        by_epoch[2:5] = 1, 1, 0.25
+    found = [float(rate(step)) for step in range(len(EPOCHS))]
+    np.testing.assert_allclose(found, [by_epoch[epoch] for epoch in EPOCHS])
+    assert [steps_before(three_phases(), e) for e in range(8)] == [
+        *(EPOCHS.index(epoch) for epoch in range(6)),
+        *(17, 22),  # as if the last phase went on
+    ]
+
+
+def test_a_cosine_falls_by_epochs_of_any_length_too():
+    rate = schedule_of_run(Cosine(6, warmup=0), three_phases(), 1.0)
+    passed = [e + EPOCHS[:s].count(e) / EPOCHS.count(e) for s, e in enumerate(EPOCHS)]
+    expected = [(1 + np.cos(np.pi * epochs / 6)) / 2 for epochs in passed]
+    shown = [float(rate(step)) for step in range(len(EPOCHS))]
+    np.testing.assert_allclose(shown, expected, rtol=1e-5)
+
+
+def test_epochs_are_counted_on_through_phases():
+    phases = three_phases()
     found = [int(p.epoch(s)) for p in phases for s in range(p.first, p.last)]
-    assert found == [0] * 3 + [1] * 3 + [2] * 2 + [3] * 2 + [4] * 2 + [5] * 5
+    assert found == EPOCHS
     last = [3, 6, 8, 10, 12, 17]  # steps of the epochs, from 1
     for every in range(8):
         steps = [(p, s + 1) for p in phases for s in range(p.first, p.last)]

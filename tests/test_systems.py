@@ -20,6 +20,7 @@ from jreid.models.modules.keys import WeightKeys
 from jreid.training.build import schedules
 from jreid.training.optimizers import lr_factor
 from jreid.training.plan import plan
+from jreid.training.schedules import Steps
 
 # conv1, bn1 and the four stages of a ResNet-50; the second modality's conv1 and bn1
 RESNET, STEM = 23_508_032, 9_536
@@ -310,6 +311,21 @@ def test_learning_rates_by_epoch(spec):
         for step in (7 * epoch, 7 * epoch + 6):
             for name, rate in rates.items():
                 np.testing.assert_allclose(rate(step), peaks[name] * factor, rtol=1e-6)
+
+
+def test_a_players_own_schedule_goes_before_a_phases_and_that_before_the_configs():
+    config = load("sysu:mtgan_like")
+    config.steps_per_epoch = 7
+    first, last = config.phases  # both have a schedule
+    own = Steps(config.schedule.epochs, warmup=0, drops=((first.epochs, 0.5),))
+    config.players["encoder"].schedule = own
+    last.schedule = Steps(last.epochs, warmup=0, drops=((0, 0.25),))
+    for given, factor in ((last.schedule, 0.25), (None, 1.0)):
+        last.schedule = given
+        rates = schedules(config, plan(config, None))
+        found = {name: float(rate(7 * first.epochs)) for name, rate in rates.items()}
+        assert found.pop("encoder") == np.float32(3.5e-4 * 0.5)
+        assert set(found.values()) == {np.float32(2e-4 * factor)}
 
 
 def test_learning_rates_of_all_systems_are_looked_at():

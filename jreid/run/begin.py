@@ -21,7 +21,7 @@ from jreid.data.datasets import INFRARED, VISIBLE, Dataset, Images
 from jreid.machine_memory import available_memory
 from jreid.run.workdir import saved_steps
 from jreid.training.optimizers import SGD
-from jreid.training.plan import PlannedPhase, plan, stop_of
+from jreid.training.plan import PlannedPhase, plan, steps_before, stop_of
 from jreid.training.training_images import training_images
 
 GIGABYTE = 1e9
@@ -129,7 +129,7 @@ def _short_warmup(config: Config, phases: Sequence[PlannedPhase]) -> str:
     optimizer, first = config.optimizer, phases[0]
     if not (isinstance(optimizer, SGD) and config.pretrained) or config.players:
         return ""
-    steps = first.steps_per_epoch * config.schedule.warmup
+    steps = steps_before(phases, config.schedule.warmup)
     if optimizer.lr <= STOOD_EARLY or steps >= LONG_WARMUP or first.schedule:
         return ""
     return (

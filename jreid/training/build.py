@@ -48,14 +48,22 @@ def network_maker(config: Config, classes: int) -> Callable[[nnx.Rngs], nnx.Modu
 
 
 def schedules(config: Config, phases: Sequence[PlannedPhase]) -> dict[str, Any]:
-    """The learning rate at each step, of each player; without players of ""."""
+    """The learning rate at each step, of each player; without players of "".
+
+    A player's own schedule goes before a phase's, and that before the config's.
+    """
     parts = {
         name: (player.schedule, player.optimizer or config.optimizer)
         for name, player in config.players.items()
     }
-    parts = parts or {"": (config.schedule, config.optimizer)}
+    parts = parts or {"": (None, config.optimizer)}
     return {
-        name: schedule_of_run(schedule or config.schedule, phases, optimizer.lr)
+        name: schedule_of_run(
+            schedule or config.schedule,
+            phases,
+            optimizer.lr,
+            alone=schedule is not None,
+        )
         for name, (schedule, optimizer) in parts.items()
     }
 

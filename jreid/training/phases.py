@@ -30,7 +30,8 @@ class Phase:
     players: tuple[str, ...] = ()
     """Who plays, of the config's players; empty: all whose parameters move."""
     schedule: Any = None
-    """Learning rate over the epochs of this phase, instead of the config's."""
+    """Learning rate over the epochs of this phase, instead of the config's, but not of
+    a player that has its own."""
 
     def check(self) -> None:
         """Raises ValueError naming a field that is out of bounds."""

@@ -119,25 +119,32 @@ def epoch_of(phases: Sequence[PlannedPhase], step: int) -> tuple[int, bool]:
     raise ValueError("a run has at least one phase")
 
 
+def steps_before(phases: Sequence[PlannedPhase], epoch: int) -> int:
+    """How many steps come before this epoch of the run, from 0."""
+    inside = [phase for phase in phases if phase.first_epoch <= epoch][-1]
+    return inside.first + (epoch - inside.first_epoch) * inside.steps_per_epoch
+
+
 def schedule_of_run(
-    schedule: Any, phases: Sequence[PlannedPhase], peak: float
+    schedule: Any, phases: Sequence[PlannedPhase], peak: float, *, alone: bool = False
 ) -> Callable[[Any], Any]:
-    """The learning rate at each step; a phase may have a schedule of its own."""
-    whole = schedule.make(phases[0].steps_per_epoch, peak)
-    if all(phase.schedule is None for phase in phases):
-        return whole
-    own = [
-        whole
-        if phase.schedule is None
-        else phase.schedule.make(phase.steps_per_epoch, peak)
-        for phase in phases
-    ]
+    """The learning rate at each step; `schedule` goes by the run's epochs.
+
+    A phase may have a schedule of its own, which counts unless `schedule` is `alone`.
+    """
+    own = [None if alone else phase.schedule for phase in phases]
+    lengths = {phase.steps_per_epoch for phase in phases}
+    if len(lengths) == 1 and not any(own):
+        return schedule.make(lengths.pop(), peak)
+    makes, shifts = [], []
+    for phase, part in zip(phases, own, strict=True):
+        epoch = phase.steps_per_epoch
+        makes.append((part or schedule).make(epoch, peak))
+        passed = phase.first_epoch * epoch if part is None else 0
+        shifts.append(phase.first - passed)
 
     def rate(step):
-        rates = [
-            make(step) if phase.schedule is None else make(step - phase.first)
-            for phase, make in zip(phases, own, strict=True)
-        ]
+        rates = [make(step - shift) for make, shift in zip(makes, shifts, strict=True)]
         inside = [step < phase.last for phase in phases[:-1]]
         return jnp.select(inside, rates[:-1], rates[-1]) if inside else rates[-1]
 

@@ -21,7 +21,8 @@ class Player:
     optimizer: Any = None
     """Updates its parameters."""
     schedule: Any = None
-    """Its learning rate, over as many epochs as the config's."""
+    """Its learning rate, over as many epochs as the config's, also in a phase that has
+    a schedule."""
     every: int = 1
     """It moves in every so many steps."""
     sampling: Any = None
