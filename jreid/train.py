@@ -89,7 +89,7 @@ def train(config: Config, workdir: Path, begun: Begun | None = None) -> int:
         run = build_run(config, images)
         results.check_scorable(config, images)
         if weights:
-            run.state = pretrained.with_weights(run.state, weights)
+            run.state = pretrained.with_weights(run.state, weights, config.memory)
         distributed.agree(facts(images, weights))
         if main:
             write_training_set(workdir, images, run.phases)

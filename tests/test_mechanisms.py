@@ -141,6 +141,17 @@ def test_the_teacher_follows_at_its_rate(tree, tmp_path):
     np.testing.assert_allclose(two[average], expected, rtol=1e-6)
 
 
+def test_a_teacher_begins_with_the_weights_that_the_run_begins_with(tree, tmp_path):
+    first = states_at("teacher", tree, tmp_path / "run", 1)[0]
+    config = config_of("teacher", tree)
+    config.pretrained, config.steps = str(tmp_path / "run"), 1
+    assert train.train(config, tmp_path / "next") == 0
+    after = tiny.final_state(tmp_path / "next")
+    name = "branches/v1/classifier/kernel"
+    expected = 0.5 * (first["params/" + name] + after["params/" + name])
+    np.testing.assert_allclose(after["extra/average/" + name], expected, rtol=1e-6)
+
+
 def test_clusters_take_the_place_of_identities(tree, tmp_path):
     one, four = states_at("clusters", tree, tmp_path / "run", 1, 4)
     labels = one["extra/labels"]

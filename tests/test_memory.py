@@ -1,15 +1,19 @@
 """What is carried from step to step: averages that follow parameters, and epochs."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jreid.run.pretrained import Pretrained, with_weights
 from jreid.training.memory import MovingAverage
 from jreid.training.phases import Phase
 from jreid.training.plan import plan, schedule_of_run, steps_before
 from jreid.training.schedules import Cosine, Steps
+from jreid.training.state import TrainState
 from jreid.training.weak_scales import WeakScales
 
 
@@ -29,6 +33,22 @@ def test_an_average_follows_at_the_rate_of_its_epoch(falls):
         extra = memory.update(extra, {}, {"epoch": epoch - 1}, params)
         found = extra["average"]["head"]["kernel"]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_memories_begin_with_the_weights_that_a_run_begins_with():
+    weights = Pretrained(Path("w.npz"), "", {}, {"head/scale": np.full(4, 7.0)})
+    average, weak = MovingAverage("head"), WeakScales("head/scale")
+    for memory, name in ((average, "average"), (weak, "exchanged")):
+        params = {"head": {"scale": jnp.full(4, 0.1)}, "trunk": jnp.ones(2)}
+        extra = {"labels": jnp.arange(3)} | memory.init(params)
+        state = TrainState(jnp.int32(0), params, {}, {}, extra)
+        filled = with_weights(state, weights, memory)
+        assert filled.extra.keys() == {"labels", name}
+        np.testing.assert_array_equal(filled.extra["labels"], np.arange(3))
+        expected = {"head": {"scale": np.full(4, 7.0)}} if name == "average" else 0.0
+        jax.tree.map(np.testing.assert_array_equal, filled.extra[name], expected)
+        step = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
+        step(filled)  # no array is there twice
 
 
 def test_the_fraction_of_weak_scales_is_told():

@@ -205,10 +205,13 @@ def read_transformer(path: Path, part: VisionTransformer) -> Pretrained:
     return Pretrained(path, file.sha256, file.about, arrays)
 
 
-def with_weights(state: TrainState, weights: Pretrained) -> TrainState:
+def with_weights(
+    state: TrainState, weights: Pretrained, memory: Any = None
+) -> TrainState:
     """A new state with the found parameters and statistics in their places.
 
     Arrays for which there are no values, or of another shape, stay as they are given.
+    The memory begins again, as its averages are of the parameters.
     """
 
     def fill(path, leaf):
@@ -222,7 +225,12 @@ def with_weights(state: TrainState, weights: Pretrained) -> TrainState:
 
     params, stats = jax.tree_util.tree_map_with_path(fill, state.params), state.stats
     stats = jax.tree_util.tree_map_with_path(fill, stats)
-    return state._replace(params=params, stats=stats)
+    extra = state.extra
+    if memory is not None:
+        # Jitted, so that it is on all devices, and no array is also a parameter.
+        begun = jax.jit(memory.init, out_shardings=state.step.sharding)
+        extra = extra | begun(params)
+    return state._replace(params=params, stats=stats, extra=extra)
 
 
 def new_parts(weights: Pretrained, params: Any) -> list[str]:

@@ -2,7 +2,8 @@
 
 A memory is a part with `init(params) -> extra`, a dict of arrays of fixed shapes, and
 `update(extra, outputs, rows, params) -> extra`, called at the end of each step without
-gradients; outputs and rows are those of the last of several players. Terms read it as
+gradients; outputs and rows are those of the last of several players. A run begins with
+`init` of its pretrained parameters, where it has any. Terms read the memory as
 `batch["extra"]`; checkpoints hold it. `rows` is what terms know of a batch, with `step`
 and `epoch`, from 0; beside it `rows["losses"]` has the step's scalars, as "loss" and
 "loss/triplet", a player's behind its name. A memory may have `scalars(extra)`, a dict
