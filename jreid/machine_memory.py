@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
-V2 = ("memory.max", "memory.current")
-V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+# Of a control group: its limit, its use, and in memory.stat the cached files of it that
+# the kernel drops first where memory is short.
+V2 = ("memory.max", "memory.current", "inactive_file")
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
 def available_memory() -> int:
@@ -44,17 +46,29 @@ def _meminfo(name: str) -> int:
 
 
 def _limits() -> Iterator[tuple[int, int]]:
-    """Limit and use of each control group on the way to this process's own."""
+    """Limit and use of each control group on the way to this process's own.
+
+    Cached files that nothing uses are left out: they make way for a program.
+    """
     with contextlib.suppress(OSError):
         for line in (PROC / "self" / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if controllers and "memory" not in controllers.split(","):
                 continue
-            names = V1 if controllers else V2
+            limit_name, use_name, cached = V1 if controllers else V2
             root = CGROUPS / "memory" if controllers else CGROUPS
             inside = Path(path.lstrip("/"))
             # A container sees its own group as the root, under a path of the host's.
             for group in {root / inside, *(root / p for p in inside.parents), root}:
                 with contextlib.suppress(OSError, ValueError):
-                    limit, used = (int((group / name).read_text()) for name in names)
-                    yield limit, used
+                    limit = int((group / limit_name).read_text())
+                    used = int((group / use_name).read_text())
+                    yield limit, max(used - _stat(group, cached), 0)
+
+
+def _stat(group: Path, name: str) -> int:
+    """A number of bytes in the group's memory.stat; 0 where it is not told."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = (group / "memory.stat").read_text().splitlines()
+        return int(dict(line.split() for line in lines).get(name, 0))
+    return 0

@@ -1,5 +1,6 @@
 """The doctor on memory, a container's limit, full disks."""
 
+import pytest
 from doctoring import full
 
 from jreid import machine_memory
@@ -28,6 +29,45 @@ def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
     (groups / "job" / "memory.current").write_text("0\n")
     assert machine.check_memory().level == "ok"
     assert "--config.loading.cache=False" in machine.check_memory(needed=2.0).remedy
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "limit", "use", "cached"),
+    [
+        ("0::/", "", "memory.max", "memory.current", "inactive_file"),
+        (
+            "5:cpu,memory:/",
+            "memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    ],
+    ids=["v2", "v1"],
+)
+def test_cached_files_of_a_container_are_free(
+    tmp_path, monkeypatch, line, folder, limit, use, cached
+):
+    """After a data set was copied: of 16 GB, 15 hold its files, which can go."""
+    group = tmp_path / "groups" / folder
+    (tmp_path / "self").mkdir(parents=True)
+    group.mkdir(parents=True)
+    monkeypatch.setattr(machine_memory, "PROC", tmp_path)
+    monkeypatch.setattr(machine_memory, "CGROUPS", tmp_path / "groups")
+    meminfo = "MemTotal: 64000000 kB\nMemAvailable: 60000000 kB\n"
+    (tmp_path / "meminfo").write_text(meminfo)
+    (tmp_path / "self" / "cgroup").write_text(f"{line}\n")
+    (group / limit).write_text("16000000000\n")
+    (group / use).write_text("15500000000\n")
+    assert machine_memory.available_memory() == 500_000_000
+    told = f"anon 1000000000\nactive_file 2500000000\n{cached} 12000000000\n"
+    (group / "memory.stat").write_text(told)
+    assert machine_memory.available_memory() == 12_500_000_000
+    assert machine.check_memory().level == "ok"
+    (group / "memory.stat").write_text(f"{cached} 99000000000\n")  # a moment later
+    assert machine_memory.available_memory() == 16_000_000_000
+    (group / "memory.stat").write_text("anon 1000000000\n")
+    assert machine_memory.available_memory() == 500_000_000
 
 
 def test_a_full_disk_is_told(tmp_path, monkeypatch):
