@@ -1,5 +1,6 @@
 """Large embedding jobs: shards, restarts, bad images, memory; with a stub network."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -258,6 +259,19 @@ def test_other_words_for_a_modality_are_read(tmp_path):
     file = write_list(tmp_path, ["a.jpg\tRGB", "b.jpg\tIR", "c.jpg\tthermal"])
     rows = index_list(file, root=tmp_path).rows(0)
     assert [modality for _, modality in rows] == ["visible", "infrared", "infrared"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
+    """As Windows' editors write it; a job's digest is of the file as it is."""
+    plain, marked = tmp_path / "plain.txt", tmp_path / "marked.txt"
+    text = "a.jpg\tvisible\r\nb.jpg\tinfrared\r\nc.jpg\tvisible\r\n"
+    plain.write_bytes(text.encode())
+    marked.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    lists = [index_list(x, root=tmp_path, shard_size=2) for x in (plain, marked)]
+    for shard in range(2):
+        assert lists[0].rows(shard) == lists[1].rows(shard)
+    assert lists[1].rows(0)[0] == ("a.jpg", "visible")
+    assert lists[1].digest == hashlib.sha256(marked.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("name", [b"a\tb.jpg", b"a\nb.jpg", b"a\r.jpg", b"\xff.jpg"])

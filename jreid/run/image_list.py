@@ -1,5 +1,6 @@
 """The images of an embedding job: a list in a file, cut into shards, or a folder."""
 
+import codecs
 import hashlib
 import itertools
 import os
@@ -52,7 +53,7 @@ def index_list(
     """Reads a list once from end to end, keeping one number per shard.
 
     Args:
-        file: the list, UTF-8.
+        file: the list, UTF-8, with or without a byte-order mark.
         root: folder of relative paths.
         modality: "visible" or "infrared", of lines that do not say; or "".
         shard_size: images per shard.
@@ -67,12 +68,14 @@ def index_list(
     starts, place, number, digest = [], 0, 0, hashlib.sha256()
     with open(file, "rb") as lines:
         for number, line in enumerate(lines, start=1):
+            marked = number == 1 and line.startswith(codecs.BOM_UTF8)
+            mark = len(codecs.BOM_UTF8) if marked else 0
             try:
-                _parse(line, modality)
+                _parse(line[mark:], modality)
             except ValueError as error:
                 raise ValueError(f"{file}, line {number}: {error}") from None
             if (number - 1) % shard_size == 0:
-                starts.append(place)
+                starts.append(place + mark)
             place += len(line)
             digest.update(line)
     if not number:
