@@ -10,6 +10,8 @@ from PIL import Image
 
 from jreid.config_files import load
 from jreid.data.datasets import Dataset, Images
+from jreid.data.reading import try_all
+from jreid.data.sysu_mm01 import SysuMM01
 from jreid.doctor.data_set import check_data_set, part_for
 from jreid.doctor.published import LLCM, REGDB, SYSU, differences
 
@@ -71,8 +73,33 @@ def test_files_cut_short_are_named(trees, tmp_path):
     empty.touch()
     findings, _ = check_data_set(part_for(root))
     (found,) = (finding for finding in findings if finding.level == "fail")
-    assert found.words.startswith("2 damaged: ")
+    assert found.words.startswith("2 unreadable: ")
     assert f"{empty}: empty" in found.words and f"{cut}: " in found.words
+
+
+def test_files_that_a_training_leaves_out_are_named(trees, tmp_path):
+    """Pillow opens these; the verdicts are those of training's own reader."""
+    root = copied(trees, "folder", tmp_path / "folder")
+    tiff, huge, bitmap = (root / "visible" / f"person {n}" / "1.jpg" for n in (1, 2, 3))
+    for path in (tiff, huge, bitmap):
+        path.unlink()
+    Image.new("RGB", (20, 40)).save(tiff, format="TIFF")
+    Image.new("1", (8192, 8200)).save(huge, format="PNG")  # 67.2 million pixels
+    Image.new("RGB", (20, 40)).save(bitmap, format="BMP")  # a suffix decides nothing
+    findings, dataset = check_data_set(part_for(root))
+    (found,) = (finding for finding in findings if finding.level == "fail")
+    assert found.words.startswith("2 unreadable: ")
+    assert f"{tiff}: Unknown image file format" in found.words
+    assert f"{huge}: 8192 x 8200 pixels are too many" in found.words
+    assert dataset is not None
+    parts = (dataset.train, dataset.test)
+    left_out = {
+        str(images.paths[row])
+        for images in parts
+        for row, reason in enumerate(try_all(images))
+        if reason
+    }
+    assert left_out == {str(tiff), str(huge)}
 
 
 def test_a_data_set_that_is_not_there_or_not_named_is_told(tmp_path):
@@ -137,6 +164,33 @@ def test_differences_from_published_numbers_are_told_by_part(published):
     parts["test"] = images_of(people, visible - 1, infrared)
     told = f"test has {visible - 1:,} of {visible:,} visible images"
     assert differences(published, made_of(parts)) == [told]
+
+
+@pytest.mark.parametrize("error", [NotADirectoryError, PermissionError])
+def test_a_cache_that_cannot_hold_the_embedded_data_set_is_told(
+    tmp_path, monkeypatch, error
+):
+    """Root, who may run this, may write everywhere: permission is made up."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("JREID_CACHE", str(tmp_path / "file" / "cache"))
+    if error is PermissionError:
+
+        def read_only(*_, **__):
+            raise PermissionError(13, "Permission denied", str(tmp_path / "file"))
+
+        monkeypatch.setattr(Path, "mkdir", read_only)
+    (found,), dataset = check_data_set(part_for(Path("synvi")))
+    assert (found.level, dataset) == ("fail", None)
+    assert "SynVI cannot be extracted" in found.words
+    assert found.remedy == "export JREID_CACHE=/OTHER/cache"
+
+
+def test_the_embedded_data_set_as_built_needs_no_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("JREID_CACHE", "/dev/null/cache")
+    part = SysuMM01(root="synvi", tfds=str(tmp_path / "built"))
+    (found,), _ = check_data_set(part)
+    assert "is no data set that TFDS has built" in found.words
+    assert str(tmp_path / "built") in found.remedy
 
 
 def test_the_embedded_data_set_is_known_by_its_name():

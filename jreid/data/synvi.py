@@ -29,9 +29,7 @@ def synvi_root() -> pathlib.Path:
         PermissionError, OSError: the cache cannot be written (says where, and what
             to do).
     """
-    digest = hashlib.sha256(_ARCHIVE.read_bytes()).hexdigest()[:16]
-    cache = cache_folder()
-    root = cache / f"synvi-{digest}"
+    cache, root = cache_folder(), synvi_folder()
     if _is_whole(root):
         return root
     try:
@@ -45,6 +43,12 @@ def synvi_root() -> pathlib.Path:
             str(cache),
         ) from error
     return root
+
+
+def synvi_folder() -> pathlib.Path:
+    """Where `synvi_root` has it, or will; it may not be there yet."""
+    digest = hashlib.sha256(_ARCHIVE.read_bytes()).hexdigest()[:16]
+    return cache_folder() / f"synvi-{digest}"
 
 
 def _is_whole(root: pathlib.Path) -> bool:

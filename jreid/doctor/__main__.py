@@ -7,8 +7,9 @@
 
 Looks at Python and its packages, at devices (also at a GPU that JAX does not use),
 memory and disk; with a config, a folder or a run, at the data set (complete? as many
-people and images as published?) and the weights, too. Writes nothing. Exit code 1: what
-is marked FAIL has to be mended.
+people and images as published?) and the weights, too. Writes nothing but SynVI into the
+cache folder, where a config trains on it. Exit code 1: what is marked FAIL has to be
+mended.
 """
 
 import sys

@@ -1,7 +1,6 @@
 """Checks of a data set's folder: there, complete, its files whole."""
 
 import contextlib
-import io
 import logging
 import os
 import shlex
@@ -13,8 +12,9 @@ import numpy as np
 
 from jreid.data.data_sets import DATA_SETS
 from jreid.data.datasets import Dataset
-from jreid.data.synvi import synvi_root
-from jreid.doctor.finding import Finding, training
+from jreid.data.image_file import UnreadableImageError, read_pixels
+from jreid.data.synvi import synvi_folder
+from jreid.doctor.finding import OTHER_CACHE, Finding, training
 from jreid.doctor.permission import no_permission, opening
 from jreid.doctor.published import counts_of, differences, published_for
 
@@ -28,18 +28,15 @@ def check_data_set(part: Any) -> tuple[list[Finding], Dataset | None]:
     Args:
         part: one of `jreid.data.data_sets`, or a user's own.
     """
-    source = part.root or getattr(part, "tfds", "")
     name = f"data set {part.key}"
-    if not source:
+    if not _source(part):
         words = "the config names no folder"
         return [Finding("warn", name, words, training("data.root=FOLDER"))], None
     try:
         with _warnings() as warned:
             dataset = part.read()
-    except PermissionError as error:
-        return [no_permission(name, Path(error.filename or source))], None
     except (ValueError, OSError) as error:
-        return [Finding("fail", name, str(error), _mend(part))], None
+        return [_not_read(name, part, error)], None
     findings = [_count(name, part, dataset), *_whole(name, part, dataset)]
     if warned:
         findings.append(Finding("warn", name, "; ".join(warned), _mend(part)))
@@ -62,6 +59,14 @@ def part_for(root: Path) -> Any:
         if found == len(sign) or (found and found == len(sign) - 1 and key != "llcm"):
             return DATA_SETS[key](root=str(root))
     return DATA_SETS["folder"](root=str(root))
+
+
+def _not_read(name: str, part: Any, error: ValueError | OSError) -> Finding:
+    if isinstance(error, OSError) and _is_embedded(part):  # of the cache, or its disk
+        return Finding("fail", name, str(error), OTHER_CACHE)
+    if isinstance(error, PermissionError):
+        return no_permission(name, Path(error.filename or _source(part)))
+    return Finding("fail", name, str(error), _mend(part))
 
 
 @contextlib.contextmanager
@@ -104,14 +109,14 @@ def _count(name: str, part: Any, dataset: Dataset) -> Finding:
 def _is_meant(part: Any, published: Any) -> bool:
     if not part.root:
         return True
-    root = synvi_root() if part.root == "synvi" else Path(part.root).expanduser()
+    root = synvi_folder() if part.root == "synvi" else Path(part.root).expanduser()
     with contextlib.suppress(OSError, ValueError):
         return published.is_meant(root)
     return False
 
 
 def _whole(name: str, part: Any, dataset: Dataset) -> Iterator[Finding]:
-    """Empty files of all, and images cut short among some."""
+    """Empty files of all, and images that cannot be read among some."""
     if getattr(part, "tfds", ""):
         return
     parts = [x for x in (dataset.train, dataset.val, dataset.test) if len(x)]
@@ -128,7 +133,7 @@ def _whole(name: str, part: Any, dataset: Dataset) -> Iterator[Finding]:
     words = f"{len(paths)} files have contents, {len(tried)} of them were decoded"
     if bad:
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        words = f"{len(bad)} damaged: {'; '.join(bad[:SHOWN])}{more}"
+        words = f"{len(bad)} unreadable: {'; '.join(bad[:SHOWN])}{more}"
     yield Finding("fail" if bad else "ok", name, words, _mend(part) if bad else "")
 
 
@@ -144,19 +149,26 @@ def _size(path: str) -> int:
 
 
 def _unreadable(path: str) -> str:
-    from PIL import Image
-
+    """Why a training would leave the file out, "" if it would not."""
     try:
-        with Image.open(io.BytesIO(Path(path).read_bytes())) as image:
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"{path}: {str(error).partition(' <_io')[0]}"
+        read_pixels(Path(path).read_bytes())
+    except (OSError, UnreadableImageError) as error:
+        return f"{path}: {error}"
     return ""
 
 
 def _mend(part: Any) -> str:
     """Copies anew what is missing or of another size."""
-    if part.root == "synvi":
-        return f"rm -r {shlex.quote(str(synvi_root()))}"
-    target = part.root or getattr(part, "tfds", "")
-    return f"rsync -a --info=progress2 SOURCE/ {shlex.quote(str(target))}/"
+    if _is_embedded(part):
+        return f"rm -r {shlex.quote(str(synvi_folder()))}"
+    return f"rsync -a --info=progress2 SOURCE/ {shlex.quote(_source(part))}/"
+
+
+def _source(part: Any) -> str:
+    """The folder that the config names, "" if none."""
+    return str(getattr(part, "tfds", "") or part.root)
+
+
+def _is_embedded(part: Any) -> bool:
+    """Whether it is SynVI, read from the cache folder."""
+    return _source(part) == "synvi"

@@ -11,6 +11,7 @@ from typing import Literal
 Level = Literal["ok", "warn", "fail"]
 INDENT = " " * 6
 OTHER_RUN = "python -m jreid.train --config CONFIG --workdir /OTHER/runs/x"
+OTHER_CACHE = "export JREID_CACHE=/OTHER/cache"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from jreid.cache_folder import cache_folder
-from jreid.doctor.finding import OTHER_RUN, Finding, training
+from jreid.doctor.finding import OTHER_CACHE, OTHER_RUN, Finding, training
 from jreid.machine_memory import available_memory, memory_limit, whole_memory
 
 GIGABYTE = 1e9
@@ -52,9 +52,9 @@ def check_runs_disk(folder: Path, needed: float | None) -> Finding:
 
 def check_cache_disk() -> Finding:
     """Free space for compiled programs and SynVI; little is enough, but slow."""
-    remedy = "export JREID_CACHE=/OTHER/cache"
     what = "compiled programs and SynVI"
-    return _disk("disk for cache", cache_folder(), LEAST_CACHE, CACHE, what, remedy)
+    folder = cache_folder()
+    return _disk("disk for cache", folder, LEAST_CACHE, CACHE, what, OTHER_CACHE)
 
 
 def _disk(
