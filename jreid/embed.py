@@ -210,7 +210,8 @@ def program(arguments: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """The exit code; an error becomes one line and code 2."""
-    return ending.exit_code(program, arguments)
+    smaller = "With --batch-size fewer images are embedded at once"
+    return ending.exit_code(program, arguments, smaller)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,22 @@ from jreid import stopping
 REFUSED = 2  # exit code of what was not even begun
 READER_GONE = 141  # as a shell gives it, 128 + SIGPIPE
 PLAIN = {"\u00b1": "+-", "\u2013": "-", "\u2212": "-", "\u00d7": "x"}
+_EXHAUSTED = "RESOURCE_EXHAUSTED: "  # begins XLA's message of a full device
 Made = TypeVar("Made")
 
 
-def exit_code(program: Callable[[list[str]], int | None], arguments: list[str]) -> int:
+def exit_code(
+    program: Callable[[list[str]], int | None], arguments: list[str], smaller: str = ""
+) -> int:
     """The program's exit code; an error that it raises becomes one line and code 2.
 
     With --traceback among the arguments it is raised. A signal that the program does
     not answer itself becomes a line, too, and the code 128 plus its number.
+
+    Args:
+        program: is given the arguments.
+        arguments: of its command line.
+        smaller: a sentence with those of its options that save the device's memory.
     """
     print_plainly()
     try:
@@ -42,7 +50,8 @@ def exit_code(program: Callable[[list[str]], int | None], arguments: list[str]) 
     except (ValueError, OSError, MemoryError, ArithmeticError) as error:
         if "--traceback" in arguments:
             raise
-        print(f"error: {error or type(error).__name__}", file=sys.stderr)
+        told = _without_memory(error, smaller) or error or type(error).__name__
+        print(f"error: {told}", file=sys.stderr)
         return REFUSED
     except ImportError as error:
         if "--traceback" in arguments or (error.name or "").startswith("jreid"):
@@ -50,7 +59,8 @@ def exit_code(program: Callable[[list[str]], int | None], arguments: list[str]) 
         print(f"error: {_without_package(error)}", file=sys.stderr)
         return REFUSED
     except (RuntimeError, AssertionError) as error:
-        if "--traceback" in arguments or not (told := _without_device(error)):
+        told = _without_device(error) or _without_memory(error, smaller)
+        if "--traceback" in arguments or not told:
             raise
         print(f"error: {told}", file=sys.stderr)
         return REFUSED
@@ -89,6 +99,20 @@ def _without_device(error: RuntimeError | AssertionError) -> str:
         f"JAX_PLATFORMS is {asked!r}, and JAX can use no such device here: unset it, "
         "set it to cpu, or install JAX for that device"
     )
+
+
+def _without_memory(error: BaseException, smaller: str) -> str:
+    """What to do where the device has no room left; "" for other errors."""
+    _, exhausted, detail = str(error).partition(_EXHAUSTED)
+    if not exhausted:
+        return ""
+    detail = detail.partition("\n")[0].rstrip(".")
+    also = (
+        "End other programs that use the device, or set JAX_PLATFORMS=cpu, which takes "
+        "the machine's own memory"
+    )
+    told = f"the memory of the device ran out ({detail})"
+    return ". ".join(filter(None, (told, smaller, also)))
 
 
 def help_first(parse: Callable[[list[str]], Any], arguments: list[str]) -> None:

@@ -95,7 +95,11 @@ def score(arguments: list[str]) -> None:
 
 def main(arguments: list[str]) -> int:
     """The exit code; an error becomes one line and code 2."""
-    return exit_code(score, arguments)
+    smaller = (
+        "With --config.evaluation.batch_size= the command of the training scores a "
+        "finished run, and fewer images are embedded at once"
+    )
+    return exit_code(score, arguments, smaller)
 
 
 if __name__ == "__main__":

@@ -165,8 +165,17 @@ def program(arguments: list[str], begun: Begun | None = None) -> int:
         return train(config, workdir, begun)
 
 
-main = partial(ending.exit_code, program)  # an error becomes one line
+SMALLER = (
+    "In another --workdir take fewer images in a batch (--config.sampling.identities=, "
+    "--config.sampling.images=) or --config.precision=bfloat16; with "
+    "--config.evaluation.batch_size= and the same command fewer are embedded at once"
+)
+
+
+def main(arguments: list[str], begun: Begun | None = None) -> int:
+    """The exit code; an error becomes one line and code 2."""
+    return ending.exit_code(partial(program, begun=begun), arguments, SMALLER)
 
 
 if __name__ == "__main__":
-    sys.exit(ending.exit_code(partial(program, begun=begun), sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], begun))

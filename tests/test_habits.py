@@ -3,17 +3,19 @@
 import logging
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
-from jreid import ending, prepare, stopping
+from jreid import embed, ending, evaluate, explain, prepare, stopping, train
 from jreid.config_files import load
 from jreid.data import datasets, pipeline, reading
 from jreid.data.synvi import synvi_root
@@ -138,6 +140,66 @@ def test_a_device_that_is_not_there_is_one_line():
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: JAX_PLATFORMS is 'nonsense'")
     assert "Traceback" not in done.stderr
+
+
+def too_large(_):
+    jnp.zeros(1 << 46).block_until_ready()
+
+
+SHARED = (
+    "End other programs that use the device, or set JAX_PLATFORMS=cpu, which takes the "
+    "machine's own memory\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "words"),
+    [
+        (
+            train,
+            "program",
+            "--config.sampling.identities= --config.sampling.images= "
+            "--config.precision=bfloat16 --config.evaluation.batch_size=",
+        ),
+        (embed, "program", "--batch-size"),
+        (evaluate, "score", "--config.evaluation.batch_size="),
+        (explain, "program", ""),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_device_without_memory_is_one_line_with_the_programs_options(
+    capsys, monkeypatch, module, name, words
+):
+    monkeypatch.setattr(module, name, lambda *_, **__: too_large(0))
+    assert module.main([]) == ending.REFUSED
+    told = capsys.readouterr().err
+    begin = "error: the memory of the device ran out (Out of memory allocating "
+    assert told.startswith(f"{begin}{1 << 48} bytes). ") and told.endswith(SHARED)
+    assert told.count("\n") == 1
+    own = told.partition("). ")[2].removesuffix(SHARED)
+    assert re.findall(r"--(?!workdir)[\w.-]+=?\w*", own) == words.split()
+    with pytest.raises(jax.errors.JaxRuntimeError):
+        module.main(["--traceback"])
+
+
+def test_a_worker_without_memory_is_told_by_the_same_line(capsys):
+    """As `ray_embedding` raises it, of another process."""
+
+    def failed(_):
+        why = "jax.errors.JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory"
+        raise OSError(f"a worker failed: {why}. What is embedded is kept")
+
+    assert ending.exit_code(failed, [], "Take --batch-size") == ending.REFUSED
+    told = capsys.readouterr().err
+    assert "(Out of memory. What is embedded is kept). Take --batch-size" in told
+
+
+def test_other_errors_of_the_device_keep_their_traceback():
+    def failed(_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="a bug"):
+        exit_code(failed)
 
 
 def score(tmp_path, **environment):
