@@ -2,7 +2,8 @@
 
 Restoring a checkpoint builds the network anew, by libraries that take longer to import
 than a query takes to answer. What is kept here needs JAX alone. It lies in the cache
-folder, belongs to one state of the run's files, and is made anew where it is missing.
+folder, belongs to one state of the run's files, and is made anew where it is missing
+or damaged.
 """
 
 import hashlib
@@ -36,9 +37,9 @@ class KeptRun:
     """A run's network for one image at a time; see `frozen.FrozenRun`."""
 
     about: dict[str, Any]  # `FrozenRun.about`
-    _folder: Path
     _weights: Sequence[Any]
-    _programs: dict[str, Any]
+    _stored: dict[str, bytes]  # a program of each modality
+    _programs: dict[str, Any]  # those that have been asked for
 
     def __call__(
         self, pixels: UInt8[np.ndarray, "1 h w 3"], modality: str
@@ -48,8 +49,7 @@ class KeptRun:
         import jax.export
 
         if modality not in self._programs:
-            stored = (self._folder / f"{modality}.bin").read_bytes()
-            program = jax.export.deserialize(bytearray(stored))
+            program = jax.export.deserialize(bytearray(self._stored[modality]))
             self._programs[modality] = jax.jit(program.call)
         return np.asarray(self._programs[modality](self._weights, pixels))
 
@@ -69,6 +69,7 @@ def keep(run: "FrozenRun", key: str) -> None:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as new:
             folder = Path(new) / key
             folder.mkdir()
+            digests = {}
             for name in MODALITY_NAMES:
 
                 def embed(weights, pixels, name=name):
@@ -76,11 +77,18 @@ def keep(run: "FrozenRun", key: str) -> None:
                     made = run.network.embedder.embed(params, stats, pixels, name)
                     return made[run.kind]
 
-                program = jax.export.export(jax.jit(embed))(shapes, blank)
-                (folder / f"{name}.bin").write_bytes(program.serialize())
+                program = jax.export.export(jax.jit(embed))(shapes, blank).serialize()
+                (folder / f"{name}.bin").write_bytes(program)
+                digests[name] = hashlib.sha256(program).hexdigest()
             np.savez(folder / _WEIGHTS, *arrays)
-            about = {"platform": jax.default_backend(), "about": run.about}
+            about = {
+                "platform": jax.default_backend(),
+                "sha256": digests,
+                "about": run.about,
+            }
             (folder / _ABOUT).write_text(json.dumps(about))
+            if (home / key).exists():  # damaged, or of another platform
+                os.replace(home / key, Path(new) / "before")
             os.replace(folder, home / key)
         _forget_others(home)
     except OSError:
@@ -88,24 +96,28 @@ def keep(run: "FrozenRun", key: str) -> None:
 
 
 def kept(key: str) -> KeptRun | None:
-    """The network kept under this key, if it is there and of this platform."""
+    """The network kept under this key, if it is whole and of this platform."""
     import jax
 
     from jreid.processes.compilation_cache import keep_compiled_programs
 
-    folder = cache_folder() / _FOLDER / key
+    folder, platform = cache_folder() / _FOLDER / key, jax.default_backend()
     try:
         told = json.loads((folder / _ABOUT).read_text())
-        if told["platform"] != jax.default_backend():
+        about, digests = told["about"], told["sha256"]
+        stored = {name: (folder / f"{name}.bin").read_bytes() for name in digests}
+        found = {name: hashlib.sha256(x).hexdigest() for name, x in stored.items()}
+        if (told["platform"], digests) != (platform, found):
             return None
-        with np.load(folder / _WEIGHTS, allow_pickle=False) as stored:
-            arrays = [stored[f"arr_{number}"] for number in range(len(stored.files))]
+        path = folder / _WEIGHTS
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = [file[f"arr_{number}"] for number in range(len(file.files))]
         os.utime(folder)
-    except (OSError, ValueError, KeyError):
+    except Exception:  # what a damaged file raises depends on the damage
         return None
     keep_compiled_programs()
     weights = [jax.device_put(array, jax.devices()[0]) for array in arrays]
-    return KeptRun(told["about"], folder, weights, {})
+    return KeptRun(about, weights, stored, {})
 
 
 def key_of(workdir: Path, step: int | None, kind: str, file: Path | None) -> str:
