@@ -8,7 +8,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from jreid import stopping
 
@@ -16,6 +16,9 @@ if __name__ == "__main__":
     stopping.end_quietly()  # while all else is imported
 
 from jreid import command_line, ending  # noqa: E402
+
+if TYPE_CHECKING:
+    from jreid.data.datasets import Images
 
 
 @dataclass
@@ -84,23 +87,32 @@ def prepare(dataset: str, root: Path | None, out: Path, splits: list[int]) -> No
 
 
 def _require_same(dataset: str, root: Path, out: Path, split: int) -> None:
-    """Raises ValueError unless built and given images are alike in name and content."""
+    """Raises ValueError unless built and given images are alike.
+
+    In name, identity, camera, modality and content.
+    """
     from jreid.data.builders import make_builder
     from jreid.data.records import LISTS, built_folder, read_built
-    from jreid.run.fingerprints import contents_of, fingerprint
+    from jreid.run.fingerprints import contents_of, fingerprint, names_below
+
+    def rows(images: "Images") -> list[tuple[str, int, int, int]]:
+        columns = (images.ids, images.cameras, images.modality)
+        numbers = (column.tolist() for column in columns)
+        return sorted(zip(names_below(images), *numbers, strict=True))
+
+    def content(images: "Images") -> str:
+        return fingerprint(images, contents_of(images))
 
     given = make_builder(out, dataset, split).read(root)  # type: ignore[attr-defined]
     there = read_built(out, dataset, split=split, train_on_val=False)
     for name in LISTS:
-        prints = [
-            fingerprint(images, contents_of(images))
-            for images in (getattr(given, name), getattr(there, name))
-        ]
-        if prints[0] != prints[1]:
+        one, other = getattr(given, name), getattr(there, name)
+        # Contents last: all files are read for them.
+        if rows(one) != rows(other) or content(one) != content(other):
             place = built_folder(out, dataset, split)
             raise ValueError(
-                f"{place} was built from other {name} images than those in {root}: "
-                "give another --out, or delete that folder to build it anew"
+                f"{place} was built from other {name} images or labels than those in "
+                f"{root}: give another --out, or delete that folder to build it anew"
             )
 
 

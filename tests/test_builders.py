@@ -135,6 +135,23 @@ def test_llcm_as_its_tree(tmp_path):
     assert_same(read_built(tmp_path / "out", "llcm"), read_llcm(root), root)
 
 
+@pytest.mark.parametrize(
+    ("file", "part"), [("train_visible_1.txt", "train"), ("test_thermal_1.txt", "test")]
+)
+def test_the_same_files_with_other_labels_are_no_built_set(tmp_path, file, part):
+    """The labels of RegDB are in its lists: its files stay as they are."""
+    root, out = make_regdb(tmp_path / "r"), tmp_path / "out"
+    prepare.prepare("regdb", root, out, [1])
+    path = root / "idx" / file
+    before = path.read_text()
+    lines = before.splitlines()
+    path.write_text("\n".join(f"{x[:-1]}{1 - int(x[-1])}" for x in lines))
+    with pytest.raises(ValueError, match=f"from other {part} images or labels than"):
+        prepare.prepare("regdb", root, out, [1])
+    path.write_text("\n".join(lines[::-1]))  # the order is of no account
+    prepare.prepare("regdb", root, out, [1])
+
+
 @pytest.mark.long
 def test_synvi_as_its_tree(tmp_path):
     prepare.prepare("synvi", None, tmp_path, [1])
