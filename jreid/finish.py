@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jreid.config import Config
+from jreid.evaluation.score import Score
 from jreid.processes.distributed import is_main
 from jreid.report.page import report_page
 from jreid.report.run_folder import open_run
@@ -31,10 +32,15 @@ def finish(config: Config, workdir: Path, run: Run) -> None:
         return
     step, content = int(state.step), run.images.test_content
     about = about_run(config, step, content=content)
-    scores = results.write_report(config, workdir, step, features, test, None, about)
+    translations = save_translations(config, workdir, state, test, run.classes)
+
+    def write_page(scores: list[Score]) -> None:
+        reported = open_run(workdir, read=test.read, scored=(about, scores))
+        write_text(workdir / REPORT, report_page([reported]))
+
+    scores = results.write_report(
+        config, workdir, step, features, test, None, about, write_page
+    )
     results.print_report(scores, about, workdir)
-    if made := save_translations(config, workdir, state, test, run.classes):
-        print(made)
-    page = report_page([open_run(workdir, read=test.read)])
-    write_text(workdir / REPORT, page)
-    print(workdir / REPORT)
+    for path in filter(None, (translations, workdir / REPORT)):
+        print(path)

@@ -9,7 +9,10 @@ from jreid.run.run_folders import RunFolder, Scored
 
 
 def scores_of_finished(config: Config, workdir: Path) -> Scored | None:
-    """What its results.json holds, if all steps are done and it is of the last one."""
+    """What its results.json holds, if all steps are done and it is of the last one.
+
+    It is the last file of a report: with it there are, or were, all others.
+    """
     run = RunFolder(workdir, config)
     try:
         if config.checkpoint.step >= 0 or run.newest_step() < run.last_step():

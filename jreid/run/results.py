@@ -1,7 +1,7 @@
 """The results of a run: scores by its data set's protocol, as tables and pictures."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,14 @@ def write_report(
     images: Images,
     tested_on: Any = None,
     about: Mapping[str, Any] | None = None,
+    write_more: Callable[[list[Score]], None] | None = None,
 ) -> list[Score]:
     """Scores the test features and writes tables and pictures into `folder`.
 
     With `tested_on`, another data set than the run's, the files have its name, and
-    that of the variant if `about`, made by `about_run`, has one.
+    that of the variant if `about`, made by `about_run`, has one. What `write_more`
+    writes belongs to the report, too: results.json, by which a run counts as finished,
+    comes after all else.
     """
     data = tested_on or config.data
     about = about or about_run(config, step, tested_on)
@@ -103,7 +106,6 @@ def write_report(
             measure=config.embedding.measure,
             progress=progress,
         )
-    write_text(files["results"], results_json(scores, about))
     _write_features(files["features"], config, features, images)
     with replacing(files["cmc"]) as temporary:
         save_cmc_plot(temporary, scores)
@@ -121,6 +123,9 @@ def write_report(
             read=images.read,
             grey16=images.grey16,
         )
+    if write_more is not None:
+        write_more(scores)
+    write_text(files["results"], results_json(scores, about))
     return scores
 
 
@@ -216,4 +221,5 @@ def print_report(
     """The table, and where results and pictures lie; `about` is from `about_run`."""
     print(f"\n{table.format_table(scores, about)}\n")
     for path in report_files(folder, tested_on, about.get("variant", "")).values():
-        print(path)
+        if path.exists():  # of a finished run, some may have been deleted
+            print(path)
