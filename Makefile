@@ -43,14 +43,15 @@ help:
 	@echo "make release  builds dist/ and uses the wheel in an empty environment"
 	@echo "make install  the virtual environment alone; make torch adds PyTorch"
 	@echo "make clean    remove the virtual environment and all caches, not runs/"
-	@echo "PYTHON=python3.12 chooses the Python (3.11 or newer), VENV=.venv the environment,"
+	@echo "PYTHON=python3.12 chooses the Python (3.11 to 3.13), VENV=.venv the environment,"
 	@echo "WORKERS=2 how many processes run pytest, and threads pyright"
 
 install: $(STAMP)
 
 $(BASE): pyproject.toml constraints.txt $(BROKEN)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo "$(PYTHON) is not Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	    { echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13, which TensorFlow is built for:" \
+	    "make PYTHON=python3.13"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(INSTALL) -e .
 	@touch $@

@@ -3,16 +3,41 @@
 import os
 import subprocess
 import sys
+import tomllib
+import types
 from pathlib import Path
 
+import packaging.requirements
+import pytest
 from doctoring import fake_package
+from packaging.markers import Marker
 
 from jreid.doctor import __main__ as doctor
 from jreid.doctor import (
+    markers,
     packages,
     requirements,
 )
 from jreid.doctor.requirements import Requirement
+
+MACHINES = {  # sys.platform and platform.machine(): TensorFlow's build
+    ("linux", "x86_64"): "tensorflow-cpu",
+    ("linux", "aarch64"): "tensorflow",
+    ("darwin", "arm64"): "tensorflow",
+    ("darwin", "x86_64"): "tensorflow",
+    ("win32", "AMD64"): "tensorflow-cpu",
+}
+
+
+@pytest.fixture(params=MACHINES, ids="-".join)
+def build(request, monkeypatch):
+    """TensorFlow's build for a machine, which this one seems to be."""
+    system, processor = request.param
+    python = types.SimpleNamespace(platform=system, version_info=sys.version_info)
+    monkeypatch.setattr(markers, "sys", python)
+    machine = types.SimpleNamespace(machine=lambda: processor)
+    monkeypatch.setattr(markers, "platform", machine)
+    return MACHINES[request.param]
 
 
 def test_packages_are_compared_with_what_is_needed_and_tested():
@@ -81,3 +106,51 @@ def test_an_installed_wheel_says_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.setattr(requirements, "PACKAGE", package)
     assert requirements.tested() == {"numpy": "2.4.6", "jax": "0.2"}
     assert packages.install("ray") == "pip install 'jreid[ray]'"
+
+
+def of_tensorflow(names):
+    return [name for name in names if name in MACHINES.values()]
+
+
+def test_each_machine_needs_the_build_of_tensorflow_that_it_has(
+    build, tmp_path, monkeypatch
+):
+    lines = tomllib.loads((requirements.CHECKOUT / "pyproject.toml").read_text())
+    lines = lines["project"]["dependencies"]
+    asked = [packaging.requirements.Requirement(line) for line in lines]
+    here = markers.environment()
+    needed = [r.name for r in asked if not r.marker or r.marker.evaluate(here)]
+    assert of_tensorflow(needed) == [build]  # by what pip itself reads it with
+    assert [each.name for each in requirements.required()[""]] == needed
+    tested = requirements.tested()
+    assert tested["tensorflow"] == tested["tensorflow-cpu"]
+
+    fake_package(tmp_path, "tensorflow", "raise ImportError('broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    remedy = packages.check_imports(("tensorflow",)).remedy
+    assert remedy.endswith(f" {build}=={tested[build]}")
+
+    monkeypatch.setattr(requirements, "CHECKOUT", tmp_path)  # of an installed wheel
+    monkeypatch.setattr(requirements.importlib.metadata, "requires", lambda _: lines)
+    assert [each.name for each in requirements.required()[""]] == needed
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        "",
+        "python_version < '3.12'",
+        'python_version >= "3.9" and python_version <= "3.10"',
+        "sys_platform == 'darwin' or platform_machine not in 'x86_64 AMD64'",
+        "extra == 'a' and (sys_platform != 'linux' or python_version > '3.2')",
+        "'3.12' <= python_version and extra != 'a'",
+        "(sys_platform == 'linux' and extra == 'a') or platform_machine == 'arm64'",
+    ],
+)
+def test_markers_hold_where_packaging_says_so(marker):
+    for platform, processor in MACHINES:
+        for python in ("3.2", "3.9", "3.11", "3.12"):
+            here = {"sys_platform": platform, "platform_machine": processor}
+            here |= {"python_version": python, "extra": "a"}
+            expected = not marker or Marker(marker).evaluate(here)
+            assert markers.holds(marker, here) == expected, here

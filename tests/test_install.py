@@ -1,5 +1,6 @@
 """Installation: uv is told what pip is configured with; pip follows where it fails."""
 
+import shutil
 import subprocess
 import sys
 
@@ -87,3 +88,19 @@ def test_pip_installs_where_uv_cannot(run, failing, said, capsys):
 def test_the_exit_code_says_that_nothing_could(run):
     run[1].append("install")
     assert install.install("numpy") == 1
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.parametrize("version", [(3, 10), (3, 14), (4, 0)])
+def test_make_refuses_pythons_that_tensorflow_is_not_built_for(tmp_path, version):
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!/bin/sh\nexec {sys.executable} "
+        f'-c "import sys; sys.version_info = (*{version}, 0); $2"\n'
+    )
+    python.chmod(0o755)
+    command = ["make", "install", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    root = install.CONSTRAINTS.parent
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert ran.returncode and "make PYTHON=python3.13" in ran.stdout
+    assert not (tmp_path / "venv").exists()

@@ -24,11 +24,7 @@ for name in sys.argv[1:]:
     print(name, flush=True)
     __import__(name)
 """
-PACKAGES = {
-    "PIL": "pillow",
-    "tensorflow": "tensorflow-cpu",
-    "orbax": "orbax-checkpoint",
-}
+PACKAGES = {"PIL": "pillow", "orbax": "orbax-checkpoint"}
 
 
 def check_python() -> Finding:
@@ -101,7 +97,15 @@ def check_imports(names: Sequence[str] = ()) -> Finding:
     begun = ran.stdout.split()[-1]
     package = begun.split(".")[0]
     words = f"`import {begun}` fails: {why(ran.returncode, ran.stderr)}"
-    return Finding("fail", "imports", words, reinstall(PACKAGES.get(package, package)))
+    return Finding("fail", "imports", words, reinstall(_package_of(package)))
+
+
+def _package_of(module: str) -> str:
+    if module != "tensorflow":
+        return PACKAGES.get(module, module)
+    builds = ("tensorflow", "tensorflow-cpu")  # by processor and system
+    needed = requirements.required()[""]
+    return next(each.name for each in needed if each.name in builds)
 
 
 def reinstall(*packages: str) -> str:

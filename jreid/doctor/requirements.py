@@ -2,10 +2,11 @@
 
 import importlib.metadata
 import re
-import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+
+from jreid.doctor import markers
 
 PACKAGE = Path(__file__).parents[1]
 CHECKOUT = PACKAGE.parent
@@ -13,7 +14,6 @@ _REQUIREMENT = re.compile(
     r"(?P<name>[\w.-]+)(?:\[(?P<bracket>[\w,-]+)\])?\s*(?:>=(?P<least>[\d.]+))?"
 )
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([\w-]+)['\"]")
-_PYTHON = re.compile(r"python_version\s*(<|>=)\s*['\"](\d+)\.(\d+)['\"]")
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Requirement:
 
 
 def required() -> dict[str, list[Requirement]]:
-    """The requirements of each extra, those without any under ""."""
+    """The requirements of each extra on this machine, those without any under ""."""
     if (file := CHECKOUT / "pyproject.toml").is_file():
         project = tomllib.loads(file.read_text())["project"]
         return {
-            extra: [found for text in texts if (found := _parse(text))]
+            extra: [found for text in texts if (found := _parse(text, extra))]
             for extra, texts in {
                 "": project["dependencies"],
                 **project["optional-dependencies"],
@@ -37,16 +37,19 @@ def required() -> dict[str, list[Requirement]]:
         }
     groups: dict[str, list[Requirement]] = {}
     for text in importlib.metadata.requires("jreid") or ():
-        extra = _EXTRA.search(text)
-        if found := _parse(text):
-            groups.setdefault(extra[1] if extra else "", []).append(found)
+        extra = found[1] if (found := _EXTRA.search(text)) else ""
+        if requirement := _parse(text, extra):
+            groups.setdefault(extra, []).append(requirement)
     return groups
 
 
-def _parse(text: str) -> Requirement | None:
-    """None for an extra that stands for others of our own."""
+def _parse(text: str, extra: str) -> Requirement | None:
+    """None for one of other machines, or an extra that stands for others of ours."""
+    text, _, marker = text.partition(";")
     found = _REQUIREMENT.match(text)
     if found is None or found["name"] == "jreid":
+        return None
+    if not markers.holds(marker, markers.environment(extra)):
         return None
     name = found["name"]
     if name == "jax" and found["bracket"]:  # which brings a package of this name
@@ -60,19 +63,11 @@ def tested() -> dict[str, str]:
     file = next((place for place in places if place.is_file()), None)
     versions = {}
     for line in file.read_text().splitlines() if file else ():
-        pinned, _, condition = line.partition(";")
+        pinned, _, marker = line.partition(";")
         name, _, version = pinned.strip().partition("==")
-        if version and _holds(condition):
+        if version and markers.holds(marker, markers.environment()):
             versions[name] = version
     return versions
-
-
-def _holds(condition: str) -> bool:
-    found = _PYTHON.search(condition)
-    if found is None:
-        return True
-    is_below = sys.version_info[:2] < (int(found[2]), int(found[3]))
-    return is_below == (found[1] == "<")
 
 
 def installed(name: str) -> str:
