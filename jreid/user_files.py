@@ -53,6 +53,12 @@ def file_of(module: str) -> UserFile | None:
     return _loaded.get(module)
 
 
+def loaded_beside(path: Path) -> list[UserFile]:
+    """This file and those of its folder, as far as they are loaded."""
+    folder = path.resolve().parent
+    return [file for file in _loaded.values() if file.path.parent == folder]
+
+
 def module_of(name: str) -> str | None:
     """The name in sys.modules of what a run has stored as "file NAME.py"."""
     return next((m for m, file in _loaded.items() if file.name == name), None)

@@ -1,5 +1,6 @@
 """The embedder of a run: training's vectors, from any image, without TensorFlow."""
 
+import json
 import subprocess
 import sys
 
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 import untrained
 
+from jreid import user_files
+from jreid.config_json import to_json
 from jreid.data import reading
-from jreid.run import kept
+from jreid.run import frozen, kept
 from jreid.run.frozen import open_run
 from jreid.search import Embedder
+from jreid.search.calibrate import held_out_people
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("systems_built_once")]
 
@@ -73,6 +77,42 @@ def test_what_is_kept_of_a_run_is_the_run(run, embedder, files):
     np.testing.assert_allclose(
         again(files, "visible"), embedder(files, "visible"), atol=1e-5
     )
+
+
+def test_what_is_kept_of_a_run_with_a_file_of_ones_own(tmp_path, monkeypatch):
+    run, file, beside = (tmp_path / name for name in ("run", "own.py", "beside_own.py"))
+    beside.write_text("VALUE = 1\n")
+    file.write_text(
+        "from dataclasses import dataclass\n"
+        "from beside_own import VALUE\n"
+        "from jreid.data.sysu_mm01 import SysuMM01\n"
+        "@dataclass(slots=True)\n"
+        "class Own(SysuMM01):\n"
+        "    def read(self): raise ValueError('own.py is asked')\n"
+    )
+
+    def as_in_a_new_process():
+        monkeypatch.setattr(user_files, "_loaded", {})
+        for name in ("file own.py", "beside_own"):
+            sys.modules.pop(name, None)
+
+    config = untrained.make_run(run)
+    config.data = user_files.load_file(file).Own()
+    (run / "config.json").write_text(json.dumps(to_json(config)))
+    Embedder.from_run(run, config=file)
+
+    def opened(*_):
+        raise AssertionError("it was not kept")
+
+    monkeypatch.setattr(frozen, "open_run", opened)
+    as_in_a_new_process()
+    embedder = Embedder.from_run(run, config=file)
+    with pytest.raises(ValueError, match="own.py is asked"):
+        held_out_people(embedder)
+    beside.write_text("VALUE = 22\n")
+    as_in_a_new_process()
+    with pytest.raises(AssertionError, match="it was not kept"):
+        Embedder.from_run(run, config=file)
 
 
 def test_the_fingerprint_tells_networks_apart(run, embedder, tmp_path):

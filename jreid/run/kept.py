@@ -24,6 +24,7 @@ from jreid.cache_folder import cache_folder
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.run.workdir import CONFIG, TRAINING_SET, saved_steps
 from jreid.shapes import Float, UInt8
+from jreid.user_files import loaded_beside
 
 if TYPE_CHECKING:
     from jreid.run.frozen import FrozenRun
@@ -123,9 +124,10 @@ def kept(key: str) -> KeptRun | None:
 def key_of(workdir: Path, step: int | None, kind: str, file: Path | None) -> str:
     """Names the state of all files that a run's network depends on.
 
-    Contents of small files; sizes and times of the checkpoint's, which is checked when
-    it is read, and of the code that the network is made by. "" where there is no such
-    run or checkpoint.
+    Contents of small files, and of the user's `file`, which is loaded, with those it
+    imports; sizes and times of the checkpoint's, which is checked when it is read, and
+    of the code that the network is made by. "" where there is no such run or
+    checkpoint.
     """
     steps = saved_steps(workdir / "checkpoints")
     folder = (
@@ -133,12 +135,14 @@ def key_of(workdir: Path, step: int | None, kind: str, file: Path | None) -> str
     )
     told = [__version__, importlib.metadata.version("jax"), kind, str(folder.resolve())]
     try:
-        for path in filter(None, (workdir / CONFIG, workdir / TRAINING_SET, file)):
+        for path in (workdir / CONFIG, workdir / TRAINING_SET):
             told.append(hashlib.sha256(path.read_bytes()).hexdigest())
     except OSError:
         return ""
     if not folder.is_dir():
         return ""
+    own = loaded_beside(file) if file else []
+    told += sorted(f"{each.path} {each.sha256}" for each in own)
     package = Path(__file__).parents[1]
     for home in (folder, package / "models", package / "training"):
         for path in sorted(path for path in home.rglob("*") if path.suffix != ".pyc"):

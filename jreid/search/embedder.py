@@ -93,8 +93,11 @@ class Embedder:
             config: a file of one's own whose parts the run uses.
         """
         from jreid.run import kept  # imports nothing heavy
+        from jreid.user_files import load_file
 
         workdir, file = Path(workdir), None if config is None else Path(config)
+        if file:  # for all who read the run's config, and its neighbours for the key
+            load_file(file)
         key = kept.key_of(workdir, step, kind, file)
         fast = kept.kept(key) if key else None
         if fast is None:
