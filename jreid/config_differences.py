@@ -1,10 +1,9 @@
 """Two configs held against each other: what differs, and the words that make it so."""
 
-import dataclasses
 from typing import Any
 
 from jreid.config_json import name_of
-from jreid.parts import MISSING, ROOT, children, is_part
+from jreid.parts import MISSING, ROOT, children, is_part, may_differ
 
 
 def overrides(base: Any, config: Any, where: str = ROOT) -> list[str]:
@@ -63,8 +62,7 @@ def _differences(a, b, where, free):
         common = [name for name in old if name in new]
         if common != [name for name in new if name in old]:
             yield where, tuple(old), tuple(new), free
-        fields = dataclasses.fields(a) if is_part(a) else ()
-        may = {field.name for field in fields if field.metadata.get("may_differ")}
+        may = may_differ(a) if is_part(a) else set()
         for name in old | new:
             before, after = old.get(name, _Missing()), new.get(name, _Missing())
             path = f"{where}.{name}"

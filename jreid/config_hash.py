@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from jreid.config_json import MOVED, name_of
-from jreid.parts import MISSING, is_part
+from jreid.parts import MISSING, is_part, may_differ
 
 
 def config_hash(config: Any) -> str:
@@ -22,10 +22,11 @@ def recipe(value: Any) -> Any:
     order in a class is free; dicts are not: the order of terms changes sums.
     """
     if is_part(value):
+        free = may_differ(value)
         pairs = [
             [field.name, recipe(getattr(value, field.name)), recipe(_default(field))]
             for field in dataclasses.fields(value)
-            if not field.metadata.get("may_differ")
+            if field.name not in free
         ]
         kept = sorted([name, own] for name, own, default in pairs if own != default)
         return [_first_name(type(value)), kept]

@@ -3,8 +3,9 @@
 A part holds values only: numbers, strings, booleans, None, parts, tuples of them, dicts
 of them by name. Its `check()`, where it has one, raises ValueError("field is X; allowed
 is Y"). A field that changes no result of a run that is continued is made with
-`field(metadata={"may_differ": True})`; one whose default is not what was done before
-there was the field, with `metadata={"absent": VALUE}`: runs stored without it have it.
+`field(metadata={"may_differ": True})`; where a data set lies is known to be one. One
+whose default is not what was done before there was the field has `metadata={"absent":
+VALUE}`: runs stored without it have that value.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from typing import Any
 ROOT = "config"  # how paths of fields begin, here and on the command line
 MISSING = "nothing"  # a field that has no default, or one of two configs lacks
 KEY = r"[\w.]+"
+_PLACES = ("root", "tfds")  # of a data set
 
 
 def settled(value: Any, where: str = ROOT, hint: Any = Any) -> Any:
@@ -57,6 +59,16 @@ def settled(value: Any, where: str = ROOT, hint: Any = Any) -> Any:
 def is_part(value: Any) -> bool:
     """Whether the value is an instance of a dataclass."""
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def may_differ(part: Any) -> set[str]:
+    """Its fields that change no result of a run that is continued."""
+    is_data_set = hasattr(part, "read") and hasattr(part, "protocol")
+    return {
+        field.name
+        for field in dataclasses.fields(part)
+        if field.metadata.get("may_differ") or (is_data_set and field.name in _PLACES)
+    }
 
 
 def children(value: Any) -> list[tuple[str, Any]]:

@@ -6,7 +6,26 @@ import pytest
 from jreid import parts
 from jreid.config_differences import differences, overrides
 from jreid.config_files import load
+from jreid.config_hash import config_hash
 from jreid.parts import settled
+from jreid.user_files import load_file
+
+DATA_SET = """
+from dataclasses import dataclass, field
+
+from jreid.evaluation.protocols.custom import CustomProtocol
+
+
+@dataclass(slots=True)
+class Thermal:
+    root: str = ""
+    tfds: str = ""
+    split: int = 1
+    protocol: CustomProtocol = field(default_factory=CustomProtocol)
+    key = "thermal"
+
+    def read(self): ...
+"""
 
 
 @pytest.fixture
@@ -27,6 +46,21 @@ def test_differences_say_path_values_and_whether_they_matter(own):
         ("config.objective.repulsion.alpha", 0.1, 0.2, False),
         ("config.objective.repulsion.note", "", "n", True),
         ("config.evaluation.trials", 10, 3, True),
+    ]
+
+
+def test_where_a_data_set_of_ones_own_lies_may_differ(tmp_path):
+    (tmp_path / "thermal.py").write_text(DATA_SET)
+    kind = load_file(tmp_path / "thermal.py").Thermal
+    one, other = load("sysu"), load("sysu")
+    one.data, other.data = kind("here"), kind("there", "built")
+    assert config_hash(one) == config_hash(other)
+    other.data.split = 2
+    assert config_hash(one) != config_hash(other)
+    assert [(path, may) for path, *_, may in differences(one, other)] == [
+        ("config.data.root", True),
+        ("config.data.tfds", True),
+        ("config.data.split", False),
     ]
 
 

@@ -36,7 +36,7 @@ class Folder:
     key: ClassVar[str] = "folder"
     identified_by: ClassVar[str] = "name"
 
-    root: str = field(default="", metadata={"may_differ": True})
+    root: str = ""
     """The folder, or a CSV file."""
     test_fraction: float = 0.5
     """Of the identities, to test on where they are not split; 0: train on all."""

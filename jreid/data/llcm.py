@@ -3,7 +3,7 @@
 import os
 import pathlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -54,9 +54,9 @@ class LLCM:
     key: ClassVar[str] = "llcm"
     identified_by: ClassVar[str] = "image"  # ids of training are labels of its lists
 
-    root: str = field(default="", metadata={"may_differ": True})
+    root: str = ""
     """The data set's folder."""
-    tfds: str = field(default="", metadata={"may_differ": True})
+    tfds: str = ""
     """Instead of root: where `python -m jreid.prepare` wrote the data set."""
 
     def check(self) -> None:

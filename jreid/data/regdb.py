@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -26,9 +26,9 @@ class RegDB:
     key: ClassVar[str] = "regdb"
     identified_by: ClassVar[str] = "image"  # ids of training are labels of its lists
 
-    root: str = field(default="", metadata={"may_differ": True})
+    root: str = ""
     """The data set's folder."""
-    tfds: str = field(default="", metadata={"may_differ": True})
+    tfds: str = ""
     """Instead of root: where `python -m jreid.prepare` wrote the data set."""
     split: int = 1
     """1 to 10; 0: all ten, one run each."""

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,9 +45,9 @@ class SysuMM01:
     key: ClassVar[str] = "sysu_mm01"
     identified_by: ClassVar[str] = "number"
 
-    root: str = field(default="", metadata={"may_differ": True})
+    root: str = ""
     """The data set's folder, or synvi for the embedded set."""
-    tfds: str = field(default="", metadata={"may_differ": True})
+    tfds: str = ""
     """Instead of root: where `python -m jreid.prepare` wrote the data set."""
     train_on_val: bool = True
     """Train on the 99 validation identities too, beside the 296 for training."""
