@@ -10,10 +10,13 @@ import sys
 
 import browser
 import numpy as np
+import own_part
 import pytest
 import run_folders
 from PIL import Image
 
+from jreid import user_files
+from jreid.config_json import to_json
 from jreid.report import __main__ as program
 from jreid.report.charts import Axis, Line, line_chart, round_values
 from jreid.report.html import element, escaped
@@ -195,6 +198,21 @@ def test_the_program_writes_the_page_without_tensorflow_and_jax(folders, tmp_pat
     )
     assert done.stdout.splitlines() == [str(out), ""]
     assert "Queries that flipped" in out.read_text(encoding="utf-8")
+
+
+def test_a_run_of_a_file_of_ones_own_is_given_the_file(folders, tmp_path, monkeypatch):
+    run = shutil.copytree(folders[0], tmp_path / "run")
+    stored = to_json(own_part.load_from(tmp_path))
+    (run / "config.json").write_text(json.dumps(stored))
+    monkeypatch.setattr(user_files, "_loaded", {})  # as in a new process
+    words = [str(run), "--out", str(tmp_path / "report.html"), "--map=pca"]
+    pages = []
+    for more in ([], ["--config", str(tmp_path / "own.py")]):
+        assert program.main([*words, *more]) == 0
+        pages.append((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "give that file again, --config own.py" in pages[0]
+    for lacking in ("give that file again", "all test images are ranked"):
+        assert lacking in pages[0] and lacking not in pages[1]
 
 
 def test_a_wrong_command_line_is_one_line(folders, tmp_path, capsys):

@@ -38,6 +38,8 @@ class Options:
     """How embeddings become points of a plane; auto: tsne if scikit-learn is there."""
     explain: int = 0
     """Of so many rank lists of each direction, draw why the first image is first."""
+    config: Path | None = None
+    """A file of your own whose parts the runs use."""
     traceback: tyro.conf.FlagCreatePairsOff[bool] = False
     """Show where an error was raised."""
 
@@ -47,6 +49,7 @@ def report(given: Options) -> None:
     from jreid.evaluation.embedding_map import best_method
     from jreid.report.page import report_page
     from jreid.report.run_folder import named, open_run
+    from jreid.user_files import load_file
     from jreid.whole_files import write_text
 
     if not given.runs:
@@ -55,6 +58,8 @@ def report(given: Options) -> None:
         raise ValueError(f"--explain is {given.explain}; allowed is 0 and more")
     if not given.out.absolute().parent.is_dir():
         raise FileNotFoundError(f"{given.out.parent} is no folder: make it first")
+    if given.config is not None:
+        load_file(given.config)
     runs = named([open_run(folder) for folder in given.runs])
     method = best_method() if given.map == "auto" else given.map
     explain = _explainer() if given.explain else None
