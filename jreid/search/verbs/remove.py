@@ -1,7 +1,8 @@
 """Deletes images from a gallery: their vectors, and all that is stored of them.
 
 The files themselves stay. What is deleted is overwritten in the gallery's own files; a
-gallery in Milvus erases it when Milvus compacts its files.
+gallery in Milvus erases it when Milvus compacts its files. Indexing the folder again
+embeds again what is still in it.
 """
 
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ def run(given: Options) -> None:
                 f"{gallery.images}"
             )
         print(f"{removed} images removed, {len(gallery)} are left")
+        files = [gallery.images / gallery.name_of(path) for path in given.paths]
+        if any(file.exists() for file in files):
+            print(
+                f"their files are still in {gallery.images}: the next `index` of it "
+                "embeds them again; delete or move them too"
+            )
     if is_milvus(given.gallery):
         print(
             "Milvus keeps their vectors in its files until it compacts these, if ever: "
