@@ -1,8 +1,10 @@
 """The layers hold: imports point downwards, and heavy libraries stay where they are."""
 
 import ast
+import importlib
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 
@@ -54,7 +56,10 @@ run.fingerprints
 run.embedder run.images
 run.training_set
 run.*
-search.*
+convert.tensor_files
+convert.transformer_tensors
+convert.torchvision
+search.* convert.agw
 explanation_kind
 explanation
 report.*
@@ -122,6 +127,7 @@ ONLY_IN = {
     "onnx": ("export.onnx.emit",),
     "onnxruntime": ("search.onnx_network",),
     "torch": (
+        "convert.tensor_files",
         "export.__main__",  # to say that it is missing
         "export.torch_file",
         *("export.torch_network.resnet", "export.torch_network.head"),
@@ -132,7 +138,7 @@ ONLY_IN = {
 }
 READERS_OF_CONFIG = (
     *("config_files", "command_line", "training.build", "train", "finish", "embed"),
-    *("export.torch_file", "export.torch_network.from_config"),
+    *("export.torch_file", "export.torch_network.from_config", "convert.agw"),
     "run.",
     "doctor.",
 )
@@ -271,3 +277,23 @@ def test_make_finds_the_files_of_marked_tests():
 def test_the_selection_for_every_python_is_of_files_that_are_there():
     tests = {path.stem for path in pathlib.Path(__file__).parent.glob("test_*.py")}
     assert set(selection.VERSIONS) <= tests
+
+
+def test_commands_of_messages_are_there_in_a_wheel():
+    found = set()
+    for name, path in MODULES.items():
+        tree = ast.parse(path.read_text())
+        docs = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found |= set(re.findall(r"python -m jreid\.([\w.]*\w)", node.value))
+                assert "tools/" not in node.value or id(node) in docs, name
+    assert {"train", "convert.torchvision"} <= found
+    assert {n for n in found if not {n, f"{n}.__main__"} & MODULES.keys()} == set()
+
+
+@pytest.mark.parametrize("name", ["torchvision", "agw"])
+def test_converters_of_a_clone_are_those_of_the_package(name):
+    script = PACKAGE.parent / "tools" / f"convert_{name}.py"
+    module = importlib.import_module(f"jreid.convert.{name}")
+    assert runpy.run_path(str(script))["main"] is module.main

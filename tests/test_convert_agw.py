@@ -8,11 +8,11 @@ import tiny
 from PIL import Image
 
 from jreid import evaluate
+from jreid.convert import agw as convert_agw
 from jreid.data.datasets import Images
 from jreid.data.pipeline import test_batches as batches_of
 from jreid.models.pooling import Average, GeM
 from jreid.training.build import build_embed
-from tools import convert_agw
 
 torch = pytest.importorskip("torch")
 import torch_resnet  # noqa: E402  (needs torch)

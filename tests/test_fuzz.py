@@ -23,6 +23,7 @@ from search import examples
 from jreid import command_line, ending
 from jreid.config_files import load
 from jreid.config_json import from_json, to_json
+from jreid.convert import tensor_files
 from jreid.data import image_file, lists
 from jreid.data.folder import read_folder
 from jreid.data.regdb import read_regdb
@@ -32,7 +33,6 @@ from jreid.evaluation.official_draw import read_permutations
 from jreid.parts import check
 from jreid.run import image_list, pretrained, workdir
 from jreid.run.training_set import read_training_set
-from tools import tensor_files
 
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLES = 200  # of each kind of input

@@ -18,6 +18,7 @@ import tiny
 from flax import nnx
 
 from jreid.config_files import load
+from jreid.convert import torchvision as convert_torchvision
 from jreid.models.modules.keys import WeightKeys
 from jreid.models.resnet import ResNet
 from jreid.parts import check
@@ -39,7 +40,6 @@ from jreid.training.state import (
     abstract_params_and_stats,
     network_structure,
 )
-from tools import convert_torchvision
 
 torch = pytest.importorskip("torch")
 import torch_resnet  # noqa: E402  (needs torch)
@@ -387,7 +387,7 @@ def test_a_missing_file_says_how_to_get_it(tmp_path):
         read_pretrained(tmp_path / "resnet50.npz", 50)
     for line in (
         "curl -LO https://download.pytorch.org/models/resnet50-0676ba61.pth",
-        "python tools/convert_torchvision.py resnet50-0676ba61.pth ",
+        "python -m jreid.convert.torchvision resnet50-0676ba61.pth ",
         "from scratch on purpose with --config.pretrained=",
     ):
         assert line in str(refused.value)
@@ -401,17 +401,18 @@ def test_another_depth_width_or_kind_of_file_is_refused(tmp_path, converted):
     with pytest.raises(ValueError, match=r"pretrained is .*of full width.*0.5"):
         check(config)
     broken = tmp_path / "broken.npz"
+    again = "not a whole file of weights .*python -m jreid.convert.torchvision IN"
     for octets in (b"", b"text", converted.read_bytes()[:-1000]):
         broken.write_bytes(octets)
-        with pytest.raises(ValueError, match=r"not a whole file of weights as tools/"):
+        with pytest.raises(ValueError, match=again):
             read_pretrained(broken, 18)
     flipped = bytearray(converted.read_bytes())
     flipped[len(flipped) // 2] ^= 1
     broken.write_bytes(flipped)
-    with pytest.raises(ValueError, match=r"not a whole file of weights as tools/"):
+    with pytest.raises(ValueError, match=again):
         read_pretrained(broken, 18)
     np.savez(broken, weight=np.ones(3))
-    with pytest.raises(ValueError, match=r"not a whole file of weights as tools/"):
+    with pytest.raises(ValueError, match=again):
         read_pretrained(broken, 18)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jreid.convert import torchvision as convert_torchvision
 from jreid.models.torch_names import to_torch_layout, transformer_name
 from jreid.models.vision_transformer import VisionTransformer
 from jreid.processes.sharding import data_mesh
@@ -20,7 +21,6 @@ from jreid.training.state import (
     abstract_params_and_stats,
     network_structure,
 )
-from tools import convert_torchvision
 
 PART = VisionTransformer(
     (28, 20), patch=8, stride=6, width=8, blocks=2, heads=2, hidden=12

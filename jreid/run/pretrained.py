@@ -2,7 +2,7 @@
 
 They are those of another run, or of a file: an .npz of one stem and the trunk by our
 own names ("stem/conv1/kernel", "trunk/layer1/0/bn1/mean"), or of a transformer, with
-the text entry "about": JSON that says whence it is. `tools/convert_torchvision.py`
+the text entry "about": JSON that says whence it is. `jreid.convert.torchvision`
 writes it.
 """
 

@@ -45,5 +45,5 @@ def commands(path: Path, kind: int | str) -> tuple[str, str]:
     source = PUBLISHED[kind]
     return (
         f"curl -LO {TIMM if kind == TRANSFORMER else FOLDER}{source}",
-        f"python tools/convert_torchvision.py {source} {path}",
+        f"python -m jreid.convert.torchvision {source} {path}",
     )

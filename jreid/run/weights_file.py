@@ -62,8 +62,8 @@ def read_weights(path: Path, form: str, needed: tuple[str, ...]) -> WeightsFile:
         raise OSError(f"cannot read the pretrained weights {path}: {error}") from error
     except Exception as error:  # what a damaged file raises depends on the damage
         raise ValueError(
-            f"{path} is not a whole file of weights as tools/convert_torchvision.py "
-            f"writes them ({error}); convert the original checkpoint with it"
+            f"{path} is not a whole file of weights ({error}); convert the original "
+            f"checkpoint once more: python -m jreid.convert.torchvision IN {path}"
         ) from error
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,10 +3,10 @@
 import math
 import re
 
+from jreid.convert.tensor_files import Tensors
 from jreid.models.torch_names import Conversion, convert, transformer_name
 from jreid.models.vision_transformer import VisionTransformer
 from jreid.run.transformer_weights import KINDS, on_grid, transformer_shapes
-from tools.tensor_files import Tensors
 
 TOKENS = {"cls_token": "timm", "class_token": "torchvision"}
 """A class token's name tells the library."""
