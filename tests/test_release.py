@@ -1,6 +1,8 @@
 """What must agree before a release is made."""
 
 import pathlib
+import subprocess
+import tomllib
 
 import pytest
 
@@ -52,3 +54,25 @@ def test_this_commit_agrees_but_for_what_is_unreleased():
     texts = [(ROOT / name).read_text() for name in ("CHANGELOG.md", "CITATION.cff")]
     found = disagreements(__version__, *texts)
     assert [line for line in found if "under [Unreleased]" not in line] == []
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no clone")
+def test_the_sdist_has_all_that_is_in_the_clone():
+    asked = ["git", "ls-files", "-z"]
+    ran = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True)
+    tracked = {f"/{name.partition('/')[0]}" for name in ran.stdout.split("\0") if name}
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
+    included = set(built["build"]["targets"]["sdist"]["include"])
+    # hatchling adds these
+    always = {
+        "/.gitignore",
+        "/LICENSE",
+        "/README.md",
+        "/pyproject.toml",
+    }
+    assert tracked - always == included
+
+
+def test_continuous_integration_builds_and_uses_the_wheel():
+    job = (ROOT / ".github" / "workflows" / "ci.yml").read_text().partition("release:")
+    assert "\n      - run: make release ARGS=--unreleased" in job[2]

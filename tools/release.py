@@ -3,8 +3,9 @@
     make release                       # before a release is made
     make release ARGS=--unreleased     # at any time between releases
 
-Version, CHANGELOG.md and CITATION.cff agree; the wheel is built from the sdist,
-installed into an empty environment, and trains and scores from another folder.
+Version, CHANGELOG.md and CITATION.cff agree; the sdist has what its tests read; the
+wheel is built from it, installed into an empty environment, and trains and scores from
+another folder.
 """
 
 import argparse
@@ -28,6 +29,8 @@ np.savez("features.npz", features=rows, ids=ids, cameras=np.tile(np.arange(1, 7)
 print(format_table(score_file("features.npz", "sysu", trials=2)))
 """
 
+# Of tests, those that read the project's own files.
+OF_FILES = ("tests/test_documented_commands.py", "tests/test_release.py")
 PAGE = """
 from importlib.resources import files
 for name in ("index.html", "page.css", "page.js", "icon.svg"):
@@ -66,6 +69,14 @@ def build(out: Path, python: Path) -> Path:
     _run(python, "-m", "build", "--outdir", out, ROOT)
     (wheel,) = out.glob("*.whl")
     return wheel
+
+
+def collect(sdist: Path, folder: Path) -> None:
+    """Unpacks the sdist, collects its tests by this Python and runs `OF_FILES`."""
+    _run("tar", "-xzf", sdist, "-C", folder, "--strip-components=1")
+    pytest = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
+    _run(*pytest, "-qq", "--collect-only", cwd=folder)
+    _run(*pytest, "-q", *OF_FILES, cwd=folder)
 
 
 def use(wheel: Path, python: Path, folder: Path) -> None:
@@ -111,6 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             wheel = build(dist, _environment(Path(scratch, "build")))
+            (unpacked := Path(scratch, "sdist")).mkdir()
+            collect(next(dist.glob("*.tar.gz")), unpacked)
             (folder := Path(scratch, "elsewhere")).mkdir()
             use(wheel, _environment(Path(scratch, "empty")), folder)
     except subprocess.CalledProcessError as error:
