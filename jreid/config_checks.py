@@ -33,6 +33,7 @@ def check_whole(config: Any) -> None:
     _check_slots(config)
     _check_views("", config.views, config.network)
     _check_both_shown(config.views)
+    _check_adapters(config)
     _check_objectives(config)
     _check_epochs(config)
     _check_embedding(config)
@@ -102,6 +103,27 @@ def _check_both_shown(views: Mapping[str, Any]) -> None:
             f"views show {', '.join(shown)} images alone; allowed are views of both "
             "modalities, as test images enter the stem of their modality's view"
         )
+
+
+def _check_adapters(config):
+    """Raises ValueError where an adapter would never be used, or in training alone."""
+    adapters = getattr(config.network, "adapters", None)
+    if adapters is None:
+        return
+    views = dict(config.views)
+    for phase in config.phases:
+        views |= phase.views or {}
+    for name in adapters.of:
+        if name not in views:
+            raise ValueError(
+                f"network.adapters.of has {name!r}; allowed are views, "
+                f"{', '.join(views)}"
+            )
+        if adapters.in_test and modality_of(views[name]) != name:
+            raise ValueError(
+                f"network.adapters.of has {name!r}; with in_test, allowed are views "
+                "that have the name of their modality, as test images come by modality"
+            )
 
 
 def _check_objectives(config):

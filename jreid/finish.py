@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from jreid.config import Config
-from jreid.evaluation.score import Score
 from jreid.processes.distributed import is_main
 from jreid.report.page import report_page
 from jreid.report.run_folder import open_run
 from jreid.run import results
 from jreid.run.about import about_run
 from jreid.run.build import Run
+from jreid.run.finished import UNFINISHED
 from jreid.run.translations import save_translations
 from jreid.whole_files import write_text
 
@@ -32,15 +32,12 @@ def finish(config: Config, workdir: Path, run: Run) -> None:
         return
     step, content = int(state.step), run.images.test_content
     about = about_run(config, step, content=content)
-    translations = save_translations(config, workdir, state, test, run.classes)
-
-    def write_page(scores: list[Score]) -> None:
-        reported = open_run(workdir, read=test.read, scored=(about, scores))
-        write_text(workdir / REPORT, report_page([reported]))
-
-    scores = results.write_report(
-        config, workdir, step, features, test, None, about, write_page
-    )
+    (workdir / UNFINISHED).touch()
+    scores = results.write_report(config, workdir, step, features, test, None, about)
     results.print_report(scores, about, workdir)
-    for path in filter(None, (translations, workdir / REPORT)):
-        print(path)
+    if made := save_translations(config, workdir, state, test, run.classes):
+        print(made)
+    page = report_page([open_run(workdir, read=test.read)])
+    write_text(workdir / REPORT, page)
+    (workdir / UNFINISHED).unlink()
+    print(workdir / REPORT)

@@ -35,6 +35,7 @@ data.aligned_memory data.deep_images data.resizing data.reading
 data.folder data.batch_plan
 data.pipeline
 data.data_sets
+data.embedding_labels
 training.patterns training.subtrees training.schedules training.adam_counts
 training.optimizers
 data.single_image
@@ -108,7 +109,8 @@ TENSORFLOW = (
 SERVED = tuple(
     f"serve.{name}"
     for name in (
-        *("__main__", "app", "form", "gate", "messages", "refusals", "server"),
+        *("__main__", "app", "connection", "form", "gate", "messages", "refusals"),
+        "server",
         "static",
     )
 )

@@ -86,7 +86,7 @@ def test_a_kept_network_that_is_damaged_is_made_anew(tmp_path, monkeypatch, dama
     monkeypatch.setenv("JREID_CACHE", str(tmp_path))
     run = linear_run()
     kept.keep(run, "key")  # type: ignore[arg-type]
-    files = sorted((tmp_path / "programs" / "key").iterdir())
+    files = sorted((tmp_path / "programs" / "key-cpu").iterdir())
     names = ["about.json", "infrared.bin", "visible.bin", "weights.npz"]
     assert [path.name for path in files] == names
     pixels = np.arange(24, dtype=np.uint8).reshape(1, 4, 2, 3)
@@ -100,4 +100,4 @@ def test_a_kept_network_that_is_damaged_is_made_anew(tmp_path, monkeypatch, dama
         expected = sums @ np.arange(1200).reshape(3, 400)
         np.testing.assert_array_equal(again(pixels, "visible"), expected)
         np.testing.assert_array_equal(again(pixels, "infrared"), 2 * expected)
-    assert [path.name for path in (tmp_path / "programs").iterdir()] == ["key"]
+    assert [path.name for path in (tmp_path / "programs").iterdir()] == ["key-cpu"]

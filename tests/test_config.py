@@ -222,6 +222,21 @@ def test_views_of_one_modality_alone_are_refused():
     check(config)
 
 
+def test_an_adapter_is_of_a_view_which_in_tests_is_a_modality():
+    """Others would make no rows, or none of test images, without a word."""
+    config = load("sysu:mmn")
+    config.network.adapters.of["visibel"] = config.network.adapters.of.pop("visible")
+    message = refusal(config)
+    assert message.startswith("config.network.adapters.of has 'visibel'; allowed are")
+    config = load("sysu:mmn")
+    config.views = {"rgb": config.views["visible"], "ir": config.views["infrared"]}
+    for name, view in config.views.items():
+        view.modality = {"rgb": "visible", "ir": "infrared"}[name]
+    adapters = config.network.adapters
+    adapters.of = dict(zip(("rgb", "ir"), adapters.of.values(), strict=True))
+    assert adapters.in_test and "the name of their modality" in refusal(config)
+
+
 def test_full_width_weights_fill_no_narrow_trunk():
     config = load("sysu")
     config.network.trunk.width = 0.5

@@ -24,6 +24,7 @@ from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.mean_of_scores import mean_over_splits
 from jreid.evaluation.protocols.by_key import make_protocol
 from jreid.evaluation.score_features import score_features
+from jreid.evaluation.statistics import by_person
 from jreid.evaluation.table import format_table
 from tools import stand_ins
 
@@ -160,7 +161,7 @@ def test_each_split_is_scored_on_its_own_people(of_splits, tmp_path, capsys):
         assert f"trained for split {split} of RegDB" in err
     assert means == mean_over_splits(expected)
     # Two of four people are in two of the three splits, and count once.
-    assert means[0].by_identity.identities == tuple("0123")
+    assert by_person(means[0].by_identity).identities == tuple("0123")
     assert "over 4 identities" in out
 
 

@@ -11,6 +11,7 @@ from one_program import call
 from jreid.config_files import load
 from jreid.models.bottleneck import Bottleneck
 from jreid.models.channel_attention import ChannelSelfAttention
+from jreid.models.modality_heads import ModalityClassifier
 from jreid.models.modules.heads import BranchHead
 from jreid.models.modules.keys import WeightKeys
 from jreid.models.non_local import NonLocal
@@ -323,6 +324,17 @@ def test_branches_pool_project_add_and_classify(rng):
 
 
 @pytest.mark.slow
+def test_a_branch_without_a_classifier_keeps_its_own_and_its_bottleneck(rng):
+    """Its names promise their logits."""
+    branch = Branch("v1", Average(), classifier=None, own=ModalityClassifier())
+    part = TwoStream((branch,), ResNet(18, width=1 / 16), Bottleneck((8,), 0, ("v1",)))
+    images = random_views(rng, {"visible": 2, "infrared": 2})
+    outputs = call(build(part), images, STEMS)
+    found = {f"logits.{name}" for name in outputs["logits"]}
+    assert found == {n for n in part.names() if n.startswith("logits.")}
+    assert found == {"logits.own_v1", "logits.z1"}
+
+
 def test_refined_branches_share_one_bottleneck(rng):
     part = paper_parts.network(refined=("v2",), after=(), stages=1)
     network = build(part)

@@ -13,7 +13,7 @@ from search import examples
 from jreid.evaluation.files.results_file import results_json
 from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
 from jreid.evaluation.score import METRICS
-from jreid.evaluation.statistics import sums_of
+from jreid.evaluation.statistics import by_person, paired_tests, sums_of
 from jreid.evaluation.table import format_table
 
 
@@ -109,7 +109,8 @@ def test_a_person_of_several_splits_counts_once():
         for split in range(1, 11)
     ]
     for found, score in zip(mean_over_splits(again), one, strict=True):
-        assert found.by_identity.identities == tuple(f"p{i}" for i in range(12))
+        people = by_person(found.by_identity).identities
+        assert people == tuple(f"p{i}" for i in range(12))
         for name, interval in score.interval.items():
             assert found.interval[name] == pytest.approx(interval)
         assert_consistent(found)
@@ -130,6 +131,27 @@ def test_a_person_of_several_splits_counts_once():
     assert "over 12 identities" in format_table(mean_over_splits(again))
 
 
+def test_a_test_of_means_draws_people_only_where_both_know_them():
+    """A mean of features without paths is tested by pairs of split and identity."""
+    known, other = (
+        mean_over_splits([regdb_split(n, people=True, noise=x) for n in (1, 2)])[0]
+        for x in (1.5, 1.9)
+    )
+    alone = dataclasses.replace(other.by_identity, people=())
+    people, pairs, expected = (
+        paired_tests([pair])[0]["mAP"]
+        for pair in (
+            (known.by_identity, other.by_identity),
+            (known.by_identity, alone),
+            (dataclasses.replace(known.by_identity, people=()), alone),
+        )
+    )
+    assert pairs == expected != people
+    assert pairs.value == pytest.approx(people.value)
+    low, high = people.interval
+    assert high - low > pairs.interval[1] - pairs.interval[0]
+
+
 def test_people_of_two_splits_are_summed_by_name():
     splits = [regdb_split(1, people=True), regdb_split(2, identities=8, people=True)]
     for found, *of_splits in zip(mean_over_splits(splits), *splits, strict=True):
@@ -139,8 +161,9 @@ def test_people_of_two_splits_are_summed_by_name():
             for row, person in enumerate(kept.people):
                 queries[int(person[1:])] += share * kept.queries[row]
                 total[int(person[1:])] += share * kept.sums["mAP"][row]
-        np.testing.assert_allclose(found.by_identity.queries, [*queries.values()])
-        np.testing.assert_allclose(found.by_identity.sums["mAP"], [*total.values()])
+        kept = by_person(found.by_identity)
+        np.testing.assert_allclose(kept.queries, [*queries.values()])
+        np.testing.assert_allclose(kept.sums["mAP"], [*total.values()])
         assert_consistent(found)
 
 

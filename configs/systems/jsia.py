@@ -24,9 +24,11 @@ reading of it.
 Ours deviates: players move one after the other, generators, discriminators, encoder,
 where theirs take all gradients first; the divergence has no 1e-8 in its logarithms;
 infrared and visible training images are halved from 256 x 128 in place of a second
-reading; a perceptron's biases begin at 0. The mean style of a modality is kept for the
-picture of translations alone. Assumed: the luminance's weights, and on RegDB and LLCM
-(nothing published there on the latter) the same settings.
+reading; a perceptron's biases begin at 0; the encoder's running statistics, which
+tests use, move with its second look at the small images and with the made ones, which
+come last, where theirs last see the real ones. The mean style of a modality is kept
+for the picture of translations alone. Assumed: on RegDB and LLCM (nothing published
+there on the latter) the same settings.
 """
 
 from typing import Any

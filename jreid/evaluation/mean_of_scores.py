@@ -119,18 +119,15 @@ def _mean_of_splits(scores: Sequence[Score]) -> Score:
         )
     queries = [np.array(score.by_identity.queries) for score in scores]
     weights = np.mean([column.sum() for column in queries])
-    scaled = np.vstack(
+    sums = np.vstack(
         [
-            np.column_stack((column, sums_of(score.by_identity, METRICS)))
-            * (weights / column.sum())
+            sums_of(score.by_identity, METRICS) * (weights / column.sum())
             for score, column in zip(scores, queries, strict=True)
         ]
     )
+    scaled = np.concatenate([column * (weights / column.sum()) for column in queries])
     names = splits if len(splits) == len(scores) else range(1, len(scores) + 1)
-    units = _units(scores, names)
-    identities = {unit: place for place, unit in enumerate(dict.fromkeys(units))}
-    totals = np.zeros((len(identities), scaled.shape[1]))
-    np.add.at(totals, [identities[unit] for unit in units], scaled)
+    people = [score.by_identity.people for score in scores]
     return dataclasses.replace(
         scores[0],
         gallery=_rounded_mean([score.gallery for score in scores]),
@@ -138,25 +135,18 @@ def _mean_of_splits(scores: Sequence[Score]) -> Score:
         skipped=_rounded_mean([score.skipped for score in scores]),
         interval={},
         by_identity=ByIdentity(
-            identities=tuple(identities),
-            queries=tuple(totals[:, 0].tolist()),
-            sums=_by_metric(totals[:, 1:]),
+            identities=tuple(
+                f"{name}/{identity}"
+                for name, score in zip(names, scores, strict=True)
+                for identity in score.by_identity.identities
+            ),
+            queries=tuple(scaled.tolist()),
+            sums=_by_metric(sums),
+            people=tuple(itertools.chain(*people)) if all(people) else (),
         ),
         splits=tuple(names),
         **_mean_fields(scores),
     )
-
-
-def _units(scores: Sequence[Score], names: Sequence[int]) -> list[str]:
-    """Of every identity of every split the person, or split and number."""
-    of_each = [score.by_identity for score in scores]
-    if all(one.people for one in of_each):
-        return [person for one in of_each for person in one.people]
-    return [
-        f"{name}/{identity}"
-        for name, one in zip(names, of_each, strict=True)
-        for identity in one.identities
-    ]
 
 
 def _mean_fields(scores: Sequence[Score]) -> dict[str, Any]:

@@ -27,11 +27,12 @@ class ByIdentity:
 
     Attributes:
         identities: ascending; "17", or "3/17" for identity 17 of split 3. Only those
-            with a counted query. A mean over splits has the people, if they are known.
+            with a counted query.
         queries: number of counted queries of each identity. In a mean over splits of
             unequal size, scaled so that every split weighs the same.
         sums: for each metric, its sum over these queries, mean over the trials.
-        people: of each identity, under the same name in every split; () if not known.
+        people: who each identity is, under one name in all splits; () if not known.
+            Tests and intervals draw people, with all that is theirs.
     """
 
     identities: tuple[str, ...]
@@ -64,6 +65,7 @@ def bootstrap_intervals(
     1979; Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
     The same seed draws the same identities for every score of equally many.
     """
+    scores = [by_person(score) for score in scores]
     found: list[dict[str, tuple[float, float]]] = [{} for _ in scores]
     for queries, numbers in _alike(scores):
         columns = np.hstack(
@@ -92,14 +94,20 @@ def paired_tests(
     observed signs count as one flip, hence a p value is at least 1 / (resamples + 1)
     and the test keeps its level (Phipson and Smyth, Statistical Applications in
     Genetics and Molecular Biology 2010). Identities are assumed independent, and
-    nothing else. Means that differ by less than 1e-12, as the order of a sum may make
-    them, do not differ: p is 1.
+    nothing else: people, where both scores know them. Means that differ by less than
+    1e-12, as the order of a sum may make them, do not differ: p is 1.
 
     Raises:
         ValueError: the scores of a pair are of different queries or metrics.
     """
     for first, second in pairs:
         _check_same_queries(first, second)
+    pairs = [
+        (by_person(first), by_person(second))
+        if first.people == second.people
+        else (first, second)
+        for first, second in pairs
+    ]
     found: list[dict[str, Difference]] = [{} for _ in pairs]
     for queries, numbers in _alike([first for first, _ in pairs]):
         columns = np.hstack(
@@ -119,6 +127,20 @@ def paired_tests(
                 value, (low, high), p_value = next(rows)
                 found[number][name] = Difference(value, (low, high), p_value)
     return found
+
+
+def by_person(score: ByIdentity) -> ByIdentity:
+    """The same with one entry for each person, in the order of their first identity."""
+    if not score.people:
+        return score
+    names = {name: place for place, name in enumerate(dict.fromkeys(score.people))}
+    places = [names[name] for name in score.people]
+
+    def totals(column: Sequence[float]) -> tuple[float, ...]:
+        return tuple(np.bincount(places, column, minlength=len(names)).tolist())
+
+    sums = {metric: totals(column) for metric, column in score.sums.items()}
+    return ByIdentity(tuple(names), totals(score.queries), sums)
 
 
 def sums_of(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jreid.evaluation.score import METRICS, Score
+from jreid.evaluation.statistics import by_person
 
 _GAP = "  "
 TIED = 0.01  # share of the queries above which ties are told
@@ -134,12 +135,12 @@ def _heading(score: Score) -> tuple[str, str]:
 def units(score: Score) -> str:
     """What an interval is over."""
     what = "pairs of split and identity" if _in_pairs(score) else "identities"
-    return f"{len(score.by_identity.identities)} {what}"
+    return f"{len(by_person(score.by_identity).identities)} {what}"
 
 
 def _in_pairs(score: Score) -> bool:
     """Whether a person counts once for each split."""
-    return len(score.splits) > 1 and "/" in score.by_identity.identities[0]
+    return len(score.splits) > 1 and not score.by_identity.people
 
 
 def warnings(score: Score) -> list[str]:

@@ -66,16 +66,13 @@ class ReportedRun:
 
 
 def open_run(
-    folder: str | os.PathLike[str],
-    read: Callable[[str], bytes] = read_file,
-    scored: tuple[Mapping[str, Any], Sequence[Score]] | None = None,
+    folder: str | os.PathLike[str], read: Callable[[str], bytes] = read_file
 ) -> ReportedRun:
     """Reads a run's folder.
 
     Args:
         folder: with any of results.json, features.npz, metrics.jsonl, config.json.
         read: of the test images.
-        scored: `about` and scores that results.json does not hold yet.
 
     Raises:
         FileNotFoundError: there is no such folder, or nothing to report in it.
@@ -84,8 +81,7 @@ def open_run(
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is no folder: give the folder of a run")
     run = ReportedRun(path.absolute().name, path, read=read)
-    run = _with_results(run, scored)
-    for with_file in (_with_config, _with_features, _with_scalars):
+    for with_file in (_with_results, _with_config, _with_features, _with_scalars):
         run = with_file(run)
     if not run.scores and run.table is None and not run.scalars:
         raise FileNotFoundError(
@@ -108,11 +104,9 @@ def _lacking(run: ReportedRun, why: object, lacks: str) -> ReportedRun:
     return replace(run, missing=(*run.missing, f"{why}: {lacks}"))
 
 
-def _with_results(
-    run: ReportedRun, scored: tuple[Mapping[str, Any], Sequence[Score]] | None
-) -> ReportedRun:
+def _with_results(run: ReportedRun) -> ReportedRun:
     try:
-        about, scores = scored or read_results(run.folder / RESULTS)
+        about, scores = read_results(run.folder / RESULTS)
     except FileNotFoundError:
         return _lacking(run, f"no {RESULTS}", "no table of scores and no CMC curves")
     except (OSError, ValueError) as error:

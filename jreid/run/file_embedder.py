@@ -10,11 +10,9 @@ from jreid.config import Config
 from jreid.config_hash import config_hash
 from jreid.config_json import to_json
 from jreid.data import deep_images
-from jreid.parts import children
+from jreid.parts import children, may_differ
 from jreid.run.frozen import config_of, frozen_run
 from jreid.shapes import Float, UInt8
-
-PLACE = ("root", "tfds")  # fields of a data set that say where it lies
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,8 @@ class FileEmbedder:
     def settings(self, dtype: str) -> dict[str, Any]:
         """What must be the same when a job goes on."""
         data = self.config.data
-        of_data = {k: to_json(v) for k, v in children(data) if k not in PLACE}
+        free = may_differ(data)
+        of_data = {k: to_json(v) for k, v in children(data) if k not in free}
         return {
             "fingerprint": self._run.fingerprint,
             "data": {"key": data.key, **of_data},

@@ -7,12 +7,16 @@ from jreid.run import results
 from jreid.run.begin import say
 from jreid.run.run_folders import RunFolder, Scored
 
+UNFINISHED = ".report-unfinished"  # a file that is there while a training's is written
+
 
 def scores_of_finished(config: Config, workdir: Path) -> Scored | None:
     """What its results.json holds, if all steps are done and it is of the last one.
 
-    It is the last file of a report: with it there are, or were, all others.
+    None too where the report that it belongs to was cut short: see `UNFINISHED`.
     """
+    if (workdir / UNFINISHED).exists():
+        return None
     run = RunFolder(workdir, config)
     try:
         if config.checkpoint.step >= 0 or run.newest_step() < run.last_step():

@@ -60,7 +60,8 @@ def keep(run: "FrozenRun", key: str) -> None:
     import jax
     import jax.export
 
-    home = cache_folder() / _FOLDER
+    kept_at = _place(key)
+    home = kept_at.parent
     leaves, tree = jax.tree.flatten((run.network.params, run.network.stats))
     arrays = [np.asarray(leaf) for leaf in leaves]
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays]
@@ -68,7 +69,7 @@ def keep(run: "FrozenRun", key: str) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as new:
-            folder = Path(new) / key
+            folder = Path(new) / kept_at.name
             folder.mkdir()
             digests = {}
             for name in MODALITY_NAMES:
@@ -82,33 +83,29 @@ def keep(run: "FrozenRun", key: str) -> None:
                 (folder / f"{name}.bin").write_bytes(program)
                 digests[name] = hashlib.sha256(program).hexdigest()
             np.savez(folder / _WEIGHTS, *arrays)
-            about = {
-                "platform": jax.default_backend(),
-                "sha256": digests,
-                "about": run.about,
-            }
+            about = {"sha256": digests, "about": run.about}
             (folder / _ABOUT).write_text(json.dumps(about))
-            if (home / key).exists():  # damaged, or of another platform
-                os.replace(home / key, Path(new) / "before")
-            os.replace(folder, home / key)
+            if kept_at.exists():  # damaged
+                os.replace(kept_at, Path(new) / "before")
+            os.replace(folder, kept_at)
         _forget_others(home)
     except OSError:
         return
 
 
 def kept(key: str) -> KeptRun | None:
-    """The network kept under this key, if it is whole and of this platform."""
+    """The network kept under this key for this platform, if it is whole."""
     import jax
 
     from jreid.processes.compilation_cache import keep_compiled_programs
 
-    folder, platform = cache_folder() / _FOLDER / key, jax.default_backend()
+    folder = _place(key)
     try:
         told = json.loads((folder / _ABOUT).read_text())
         about, digests = told["about"], told["sha256"]
         stored = {name: (folder / f"{name}.bin").read_bytes() for name in digests}
         found = {name: hashlib.sha256(x).hexdigest() for name, x in stored.items()}
-        if (told["platform"], digests) != (platform, found):
+        if digests != found:
             return None
         path = folder / _WEIGHTS
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -121,13 +118,20 @@ def kept(key: str) -> KeptRun | None:
     return KeptRun(about, weights, stored, {})
 
 
+def _place(key: str) -> Path:
+    """The folder of a key on this platform, whose programs are its own."""
+    import jax
+
+    return cache_folder() / _FOLDER / f"{key}-{jax.default_backend()}"
+
+
 def key_of(workdir: Path, step: int | None, kind: str, file: Path | None) -> str:
     """Names the state of all files that a run's network depends on.
 
-    Contents of small files, and of the user's `file`, which is loaded, with those it
-    imports; sizes and times of the checkpoint's, which is checked when it is read, and
-    of the code that the network is made by. "" where there is no such run or
-    checkpoint.
+    Contents of small files, and of the user's `file`, which is loaded, with those
+    beside it that it imports as it runs; sizes and times of the checkpoint's, which is
+    checked when it is read, and of the code that the network is made by. "" where there
+    is no such run or checkpoint.
     """
     steps = saved_steps(workdir / "checkpoints")
     folder = (

@@ -1,7 +1,7 @@
 """The results of a run: scores by its data set's protocol, as tables and pictures."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +83,11 @@ def write_report(
     images: Images,
     tested_on: Any = None,
     about: Mapping[str, Any] | None = None,
-    write_more: Callable[[list[Score]], None] | None = None,
 ) -> list[Score]:
     """Scores the test features and writes tables and pictures into `folder`.
 
     With `tested_on`, another data set than the run's, the files have its name, and
-    that of the variant if `about`, made by `about_run`, has one. What `write_more`
-    writes belongs to the report, too: results.json, by which a run counts as finished,
-    comes after all else.
+    that of the variant if `about`, made by `about_run`, has one.
     """
     data = tested_on or config.data
     about = about or about_run(config, step, tested_on)
@@ -106,6 +103,7 @@ def write_report(
             measure=config.embedding.measure,
             progress=progress,
         )
+    write_text(files["results"], results_json(scores, about))
     _write_features(files["features"], config, features, images)
     with replacing(files["cmc"]) as temporary:
         save_cmc_plot(temporary, scores)
@@ -123,9 +121,6 @@ def write_report(
             read=images.read,
             grey16=images.grey16,
         )
-    if write_more is not None:
-        write_more(scores)
-    write_text(files["results"], results_json(scores, about))
     return scores
 
 

@@ -111,7 +111,7 @@ _OF_OTHER_KIND = {
     ),
     "dates": (
         "a date, and the gallery's times are numbers, as of seconds or frames",
-        "a number",
+        "a number (if they are seconds since 1970, that of the date: date -d DATE +%s)",
     ),
 }
 EVERYWHERE = Where()

@@ -44,7 +44,7 @@ class TwoStreamNetwork(nnx.Module):
         self.branches = nnx.Dict(heads)
         self.order = tuple((b.name, b.adds, b.tail) for b in part.branches)
         owners = [(b.name, b.shares or b.name) for b in part.branches]
-        self.classified_by = tuple(pair for pair in owners if heads[pair[1]].classifier)
+        self.classified_by = tuple(owners)
         self.masked = tuple(
             (b.name, b.tail) for b in part.branches if has_masks(b.pool)
         )
@@ -100,8 +100,8 @@ class TwoStreamNetwork(nnx.Module):
         }
         for name, owner in self.classified_by:
             v, head = outputs["embeddings"][name], self.branches[name]
-            classifier: Any = self.branches[owner].classifier
-            outputs["logits"][name] = classifier(v)
+            if (classifier := self.branches[owner].classifier) is not None:
+                outputs["logits"][name] = classifier(v)
             if head.own is not None:
                 outputs["logits"][f"own_{name}"] = head.own(v, rows.modality)
             if self.bottleneck is not None and name in self.refined:
