@@ -1,5 +1,6 @@
 """Error rates, pairs, cameras and queries, against counting in loops."""
 
+import collections
 import itertools
 
 import numpy as np
@@ -10,6 +11,7 @@ from jreid.evaluation.embedding_map import embedding_map
 from jreid.evaluation.pair_distances import distances_of_pairs
 from jreid.evaluation.protocols.trial import cross_modality_trial
 from jreid.evaluation.query_quality import quality_of_queries
+from jreid.evaluation.spread import spread_over_people
 from jreid.evaluation.verification import error_rates, operating_point
 
 
@@ -75,10 +77,38 @@ def test_pairs_are_sorted_by_what_they_show(columns):
     assert (found.images, found.left_out, found.own_camera) == (40, 0, False)
 
 
-def test_of_many_images_a_part_is_paired_and_the_rest_told(columns):
-    features, about = columns
-    found = distances_of_pairs(features, **about, most=15)
-    assert (found.images, found.left_out) == (14, 26)
+def test_of_many_images_a_part_is_paired_and_the_rest_told(rng):
+    """One image of each person in each modality, where every second is of one."""
+    ids, modality = np.repeat(np.arange(30), 2), np.tile([0, 1], 30)
+    about = {"ids": ids, "modality": modality, "cameras": modality}
+    found = distances_of_pairs(rng.normal(size=(60, 4)), **about, most=31)
+    assert (found.images, found.left_out) == (30, 30)  # 15 people
+    assert (len(found.same_across), len(found.different_across)) == (15, 15 * 14)
+
+
+@pytest.mark.parametrize("most", [40, 39, 60, 25, 12, 5])
+def test_of_a_part_whole_people_are_left_out_before_their_modalities(rng, most):
+    """Against the views of each person, counted in a loop."""
+    ids, views = rng.integers(0, 6, 40), rng.integers(0, 3, 40)
+    rows = spread_over_people(ids, views, most)
+    assert np.array_equal(rows, np.unique(rows))
+    assert len(rows) == 40 if most >= 40 else 0 < len(rows) <= max(most, 6)
+    kept, all_of = [
+        collections.Counter(zip(ids[part].tolist(), views[part].tolist(), strict=True))
+        for part in (rows, np.arange(40))
+    ]
+    most_of_a_view = max(kept.values())
+    for view, count in all_of.items():
+        expected = min(count, most_of_a_view) if view[0] in ids[rows] else 0
+        assert kept[view] == expected
+    assert most_of_a_view >= 2
+
+
+def test_the_part_of_a_view_is_evenly_spread():
+    ids, views = np.zeros(20, int), np.tile([0, 1], 10)
+    assert spread_over_people(ids, views, 10).tolist() == [
+        *(0, 1, 4, 5, 8, 9, 12, 13, 16, 17)
+    ]
 
 
 def test_one_camera_of_a_modality_is_paired_with_itself(columns):

@@ -6,6 +6,7 @@ import numpy as np
 
 from jreid.evaluation.distances import largest_length, squared_distances
 from jreid.evaluation.measures import Measure, sides
+from jreid.evaluation.spread import spread_over_people
 from jreid.shapes import Float, Int
 
 MOST_IMAGES = 4000  # eight million pairs: a second or two, and 100 MB
@@ -22,7 +23,7 @@ class PairDistances:
         different_within: of two people in one modality.
         different_across: of two people in two modalities.
         images: how many were paired.
-        left_out: how many were not, evenly spread over the images.
+        left_out: how many were not; see `spread_over_people`.
         own_camera: whether `same_within` has pairs of one camera, as no person is seen
             by two cameras of a modality.
     """
@@ -45,14 +46,13 @@ def distances_of_pairs(
     measure: Measure = "cosine",
     most: int = MOST_IMAGES,
 ) -> PairDistances:
-    """Every pair once; of more than `most` images every k-th by person and camera.
+    """Every pair once; of more than `most` images a part, of whole people.
 
     Under the measure "product" the distances of two queries cannot be compared.
     """
     cameras = modality if cameras is None else cameras
-    order = np.lexsort([cameras, ids])
-    step = -(-len(order) // most)
-    kept = np.sort(order[::step])
+    views = 2 * cameras.astype(np.int64) + modality
+    kept = spread_over_people(ids, views, most)
     query, gallery = (side[kept] for side in sides(features, measure))
     ids, cameras, modality = ids[kept], cameras[kept], modality[kept]
     length = largest_length(query, gallery)

@@ -8,6 +8,7 @@ from jreid.data.datasets import MODALITY_NAMES
 from jreid.evaluation.camera_matrix import CameraMatrix, camera_matrix
 from jreid.evaluation.embedding_map import Method, embedding_map
 from jreid.evaluation.measures import sides
+from jreid.evaluation.spread import spread_over_people
 from jreid.report.charts import COLOURS, scatter_chart
 from jreid.report.html import Markup, element, figure, note, section, table
 from jreid.report.run_folder import ReportedRun
@@ -100,8 +101,8 @@ def map_section(runs: Sequence[ReportedRun], method: Method) -> Markup:
 def _map(run: ReportedRun, method: Method) -> Markup:
     columns = run.table
     assert columns is not None and columns.modality is not None
-    order = np.lexsort([columns.modality, columns.ids])
-    kept = order[:: -(-len(order) // MOST_POINTS)]
+    rows = spread_over_people(columns.ids, columns.modality, MOST_POINTS)
+    kept = rows[np.lexsort([columns.modality[rows], columns.ids[rows]])]
     vectors = sides(run.headline, columns.measure).query[kept]
     ids, modality = columns.ids[kept], columns.modality[kept]
     colours = _coloured(ids, modality)
@@ -120,7 +121,7 @@ def _map(run: ReportedRun, method: Method) -> Markup:
         [titles[i] for i in above],
         f"map of {len(kept)} embeddings",
     )
-    left = len(order) - len(kept)
+    left = len(columns.ids) - len(kept)
     of = f"{len(kept)} images" + (f", {left} others left out" if left else "")
     return figure(Markup(element("span", run.name) + element("small", of)), chart)
 
