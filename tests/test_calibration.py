@@ -1,5 +1,6 @@
 """Probabilities of distances: against scikit-learn, loops, and what they promise."""
 
+import collections
 import itertools
 import json
 import math
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 
 from jreid.data.datasets import images_from_rows
+from jreid.evaluation.protocols.custom import CustomProtocol
+from jreid.evaluation.protocols.llcm import LLCMProtocol
+from jreid.evaluation.protocols.protocol import GalleryOptions
 from jreid.search import Embedder
 from jreid.search.__main__ import main
-from jreid.search.calibrate import calibrate, pairs_of
+from jreid.search.calibrate import HeldOut, calibrate, pairs_of
 from jreid.search.calibrate import test_of as measured
 from jreid.search.calibration import Calibration, expected_calibration_error
 from jreid.search.calibrations import Calibrations, pair_of
@@ -189,25 +193,33 @@ def test_the_calibration_error_is_that_of_a_loop(rng, prior):
     assert reliability(probabilities, same, 15, prior).pairs.sum() == 400
 
 
-def test_pairs_are_all_but_one_persons_in_one_camera(rng):
+@pytest.mark.parametrize("two_cameras", [False, True])
+def test_pairs_are_all_but_one_persons_in_one_camera(rng, two_cameras):
+    """Camera 2 takes both modalities."""
     rows = [
-        (f"{camera}/{person}/{number}.png", person, camera, int(camera == 3))
-        for camera in (1, 2, 3)
+        (f"{camera}/{person}/{number}.png", person, camera, modality)
+        for camera, modality in ((1, 0), (2, 0), (2, 1), (3, 1))
         for person in (5, 7, 8)
         for number in (0, 1)
     ]
     images = images_from_rows(rows)
     vectors = rng.normal(size=(len(images), 4))
     expected: dict[str, list] = {}
+    left_out = collections.Counter()
     for i, j in itertools.combinations(range(len(images)), 2):
         same = images.ids[i] == images.ids[j]
-        if same and images.cameras[i] == images.cameras[j]:
-            continue
         names = [("visible", "infrared")[images.modality[n]] for n in (i, j)]
+        one_camera = images.cameras[i] == images.cameras[j]
+        if same and one_camera and (two_cameras or names[0] == names[1]):
+            left_out[pair_of(*names)] += 1
+            continue
         gap = vectors[i] - vectors[j]
         expected.setdefault(pair_of(*names), []).append((gap @ gap, bool(same)))
-    found = pairs_of(vectors, images)
+    found = pairs_of(vectors, images, two_cameras)
     assert found.keys() == expected.keys() and len(found) == 3
+    assert {name: pairs.left_out for name, pairs in found.items()} == {
+        name: left_out[name] for name in found
+    }
     for name, pairs in found.items():
         own = sorted(zip(pairs.distances.tolist(), pairs.same.tolist(), strict=True))
         np.testing.assert_allclose(own, sorted(expected[name]))
@@ -354,19 +366,33 @@ def run_with_people(tmp_path, monkeypatch):
     workdir.mkdir()
     paths = sorted(images.rglob("*.png"))
 
-    def people(cameras, names):
+    def people(cameras, names, numbers):
         rows = [
-            (str(path), crops.PEOPLE.index(path.stem[:3]), camera, int(camera == 3))
+            (
+                str(path),
+                crops.PEOPLE.index(path.stem[:3]),
+                numbers[camera - 1],
+                int(camera == 3),
+            )
             for path in paths
             for camera in [int(path.parent.name[3:])]
             if camera in cameras and path.stem[:3] in names
         ]
         return images_from_rows(rows)
 
-    def begin(test_cameras=(1, 2, 3), test_names=crops.PEOPLE):
-        held_out = people((1, 2, 3), crops.PEOPLE)
-        test = people(test_cameras, test_names)
-        found = lambda embedder: (held_out, test)  # noqa: E731
+    def begin(
+        test_cameras=(1, 2, 3),
+        test_names=crops.PEOPLE,
+        numbers=(1, 2, 3),
+        protocol=CustomProtocol,
+    ):
+        held_out = HeldOut(
+            people((1, 2, 3), crops.PEOPLE, numbers),
+            people(test_cameras, test_names, numbers),
+            protocol(),
+            GalleryOptions(),
+        )
+        found = lambda embedder: held_out  # noqa: E731
         monkeypatch.setattr("jreid.search.calibrate.held_out_people", found)
         return workdir
 
@@ -415,3 +441,17 @@ def test_pairs_that_cannot_be_tested_are_told(run_with_people, tmp_path, capfd):
     assert {*kept(workdir).curves} == {"visible-visible", "visible-infrared"}
     assert {*kept(workdir).tested} == {"visible-infrared"}
     assert path.is_file()
+
+
+def test_cameras_of_both_modalities_lack_what_the_protocol_leaves_out(run_with_people):
+    """One number for all cameras: LLCM's protocol leaves out every pair of a person."""
+    made = crops.embedder()
+    run_with_people(numbers=(1, 1, 1))
+    found, _ = calibrate(made)
+    assert {*found.curves} == {"visible-infrared"}
+    for name, pairs in (("visible-visible", 15), ("infrared-infrared", 3)):
+        told = f"({4 * pairs} more of the same person are of one camera"
+        assert told in found.missing[name]
+    run_with_people(numbers=(1, 1, 1), protocol=LLCMProtocol)
+    with pytest.raises(ValueError, match="visible-infrared: 0 pairs of the same"):
+        calibrate(made)

@@ -1,13 +1,16 @@
 """What the report says of several runs, and of many images."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
 from jreid.evaluation.files.feature_table import FeatureTable
+from jreid.evaluation.protocols.llcm import LLCMProtocol
 from jreid.report import images
 from jreid.report.images import map_section
+from jreid.report.pairs import pair_distances
 from jreid.report.run_folder import ReportedRun
 
 
@@ -33,3 +36,12 @@ def test_a_map_of_many_images_shows_both_modalities(run, monkeypatch):
         len(re.findall(f"<{mark} .*?<title>", page)) for mark in ("circle", "rect")
     ]
     assert marks == [5, 5] and "10 images, 8 others left out" in page
+
+
+def test_verification_counts_the_pairs_that_the_protocol_counts(run):
+    """Of three people in one camera by day and by night LLCM's has none."""
+    one = run("a", 3, cameras=np.ones(6, np.int64))
+    found = pair_distances(one)
+    assert found is not None and len(found.same_across) == 3
+    found = pair_distances(dataclasses.replace(one, protocol=LLCMProtocol()))
+    assert found is not None and len(found.same_across) == 0

@@ -1,6 +1,7 @@
 """Error rates, pairs, cameras and queries, against counting in loops."""
 
 import collections
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,7 +9,12 @@ import pytest
 
 from jreid.evaluation.camera_matrix import camera_matrix
 from jreid.evaluation.embedding_map import embedding_map
+from jreid.evaluation.files.feature_table import FeatureTable
+from jreid.evaluation.one_camera import leaves_out_across
 from jreid.evaluation.pair_distances import distances_of_pairs
+from jreid.evaluation.protocols.by_key import make_protocol
+from jreid.evaluation.protocols.llcm import LLCMProtocol
+from jreid.evaluation.protocols.protocol import GalleryOptions
 from jreid.evaluation.protocols.trial import cross_modality_trial
 from jreid.evaluation.query_quality import quality_of_queries
 from jreid.evaluation.spread import spread_over_people
@@ -75,6 +81,48 @@ def test_pairs_are_sorted_by_what_they_show(columns):
             np.sort(getattr(found, name)), np.sort(distances), atol=1e-5
         )
     assert (found.images, found.left_out, found.own_camera) == (40, 0, False)
+
+
+def test_pairs_of_one_camera_in_two_modalities_are_left_out_as_by_the_protocol(rng):
+    """Against the pairs that LLCM's own trials exclude; the other two exclude none."""
+    ids, cameras, modality = (rng.integers(0, n, 60) for n in (4, 3, 2))
+    paths = np.array([f"{row:02}.png" for row in range(60)])
+    images = FeatureTable({}, ids, cameras, modality, paths)
+    features = rng.normal(size=(60, 6))
+    for key, leaves_out in (("llcm", True), ("custom", False), ("regdb", False)):
+        protocol, options = make_protocol(key, {})
+        assert leaves_out_across(protocol, images, options) == leaves_out
+        dropped = {
+            (ids[q], cameras[q])
+            for trial in protocol.example_trials(images, options)
+            for q, g in itertools.product(trial.query, trial.gallery)
+            if trial.excluded[trial.query == q, trial.gallery == g]
+        }
+        expected = [
+            ((features[i] - features[j]) ** 2).sum()
+            for i, j in itertools.combinations(range(60), 2)
+            if ids[i] == ids[j] and modality[i] != modality[j]
+            if cameras[i] != cameras[j] or (ids[i], cameras[i]) not in dropped
+        ]
+        found = distances_of_pairs(
+            features,
+            ids=ids,
+            cameras=cameras,
+            modality=modality,
+            measure="euclidean",
+            two_cameras=leaves_out,
+        )
+        np.testing.assert_allclose(
+            np.sort(found.same_across), np.sort(expected), rtol=1e-4
+        )
+    unknown = dataclasses.replace(images, cameras=None)
+    assert not leaves_out_across(LLCMProtocol(), unknown, GalleryOptions())
+    sysu, options = make_protocol("sysu", {})
+    of_sysu = dataclasses.replace(
+        images, cameras=np.where(modality, 3, cameras % 2 + 1)
+    )
+    for others in (images, of_sysu):  # which it refuses, and which it ranks
+        assert not leaves_out_across(sysu, others, options)
 
 
 def test_of_many_images_a_part_is_paired_and_the_rest_told(rng):

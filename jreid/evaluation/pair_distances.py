@@ -6,6 +6,7 @@ import numpy as np
 
 from jreid.evaluation.distances import largest_length, squared_distances
 from jreid.evaluation.measures import Measure, sides
+from jreid.evaluation.one_camera import of_one_camera
 from jreid.evaluation.spread import spread_over_people
 from jreid.shapes import Float, Int
 
@@ -19,7 +20,8 @@ class PairDistances:
 
     Attributes:
         same_within: of one person in one modality, from two cameras.
-        same_across: of one person in two modalities.
+        same_across: of one person in two modalities; from two cameras alone where the
+            protocol leaves out the others.
         different_within: of two people in one modality.
         different_across: of two people in two modalities.
         images: how many were paired.
@@ -44,30 +46,36 @@ def distances_of_pairs(
     cameras: Int[np.ndarray, " n"] | None,
     modality: Int[np.ndarray, " n"],
     measure: Measure = "cosine",
+    two_cameras: bool = False,
     most: int = MOST_IMAGES,
 ) -> PairDistances:
     """Every pair once; of more than `most` images a part, of whole people.
 
     Under the measure "product" the distances of two queries cannot be compared.
+
+    Args:
+        two_cameras: whether `same_across` is from two cameras; `leaves_out_across`.
     """
     cameras = modality if cameras is None else cameras
     views = 2 * cameras.astype(np.int64) + modality
     kept = spread_over_people(ids, views, most)
     query, gallery = (side[kept] for side in sides(features, measure))
-    ids, cameras, modality = ids[kept], cameras[kept], modality[kept]
+    columns = ids[kept], cameras[kept], modality[kept]
+    ids, _, modality = columns
     length = largest_length(query, gallery)
     found: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(kept), _ROWS):
         rows = slice(start, start + _ROWS)
         distances = squared_distances(query[rows], gallery[start:], length=length)
         later = np.arange(len(distances))[:, None] < np.arange(len(kept) - start)
-        same = ids[rows, None] == ids[start:]
-        across = modality[rows, None] != modality[start:]
-        own = cameras[rows, None] == cameras[start:]
+        others = slice(start, None)
+        same = ids[rows, None] == ids[others]
+        across = modality[rows, None] != modality[others]
+        own = of_one_camera(columns, rows, others, across=two_cameras)
         for name, chosen in {
             "same_within": same & ~across & ~own,
-            "own_camera": same & ~across & own,
-            "same_across": same & across,
+            "own_camera": ~across & own,
+            "same_across": same & across & ~own,
             "different_within": ~same & ~across,
             "different_across": ~same & across,
         }.items():

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jreid.evaluation.one_camera import leaves_out_across
 from jreid.evaluation.pair_distances import PairDistances, distances_of_pairs
 from jreid.evaluation.verification import SURE, error_rates, operating_point
 from jreid.report.charts import Axis, Line, histogram_chart, line_chart
@@ -26,6 +27,7 @@ def pair_distances(run: ReportedRun) -> PairDistances | None:
         cameras=columns.cameras,
         modality=columns.modality,
         measure=columns.measure,
+        two_cameras=leaves_out_across(run.protocol, columns, run.options),
     )
 
 

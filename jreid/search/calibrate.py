@@ -2,14 +2,16 @@
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jreid.data.datasets import MODALITY_NAMES, Images
 from jreid.evaluation.distances import squared_distances
+from jreid.evaluation.one_camera import leaves_out_across, of_one_camera
+from jreid.evaluation.protocols.protocol import Options, Protocol
 from jreid.progress import Progress
-from jreid.search.calibration import Calibration, Kind
+from jreid.search.calibration import FEWEST, Calibration, Kind
 from jreid.search.calibrations import PAIRS, Calibrations, pair_of
 from jreid.search.embedder import Embedder
 from jreid.search.labelled_pairs import Pairs, read_pairs
@@ -21,6 +23,15 @@ HELD_OUT = (
     "hold people out of the training, as data.train_on_val=False of SYSU-MM01 and a "
     "folder `val` of one's own do, or give labelled pairs of your own: --pairs FILE"
 )
+
+
+class HeldOut(NamedTuple):
+    """A run's validation images, its test images, and how the latter are ranked."""
+
+    people: Images
+    test: Images
+    protocol: Protocol
+    options: Options
 
 
 def calibrate(
@@ -48,13 +59,13 @@ def calibrate(
         found, source = read_pairs(pairs, embedder), f"the pairs of {pairs.name}"
         tests: dict[str, Pairs] = {}
     else:
-        held_out, test = held_out_people(embedder)
-        found = pairs_of(embed_images(embedder, held_out, "held-out"), held_out)
-        count = len(np.unique(held_out.ids))
+        held_out = held_out_people(embedder)
+        found = _embedded_pairs(embedder, held_out.people, "held-out", held_out)
+        count = len(np.unique(held_out.people.ids))
         source = f"{count} people held out of the training"
         tests = {}
-        if len(test):
-            tests = pairs_of(embed_images(embedder, test, "test"), test)
+        if len(held_out.test):
+            tests = _embedded_pairs(embedder, held_out.test, "test", held_out)
     curves, missing = {}, {}
     for name in PAIRS:
         try:
@@ -63,7 +74,7 @@ def calibrate(
         except KeyError:
             missing[name] = "there are no such pairs"
         except ValueError as error:
-            missing[name] = str(error)
+            missing[name] = f"{error}{_left_out(found[name])}"
     if not curves:
         raise ValueError("; ".join(f"{name}: {why}" for name, why in missing.items()))
     tested = {
@@ -73,6 +84,23 @@ def calibrate(
     }
     fingerprint = embedder.fingerprint
     return Calibrations(fingerprint, source, curves, missing, tested), tests
+
+
+def _left_out(pairs: Pairs) -> str:
+    """Where too few pairs of one person are left: how many there were."""
+    if not pairs.left_out or pairs.same.sum() >= FEWEST:
+        return ""
+    return (
+        f" ({pairs.left_out:,} more of the same person are of one camera and do not "
+        "count, see docs/calibration.md: number cameras apart, or give --pairs FILE)"
+    )
+
+
+def _embedded_pairs(
+    embedder: Embedder, images: Images, label: str, run: HeldOut
+) -> dict[str, Pairs]:
+    two_cameras = leaves_out_across(run.protocol, images, run.options)
+    return pairs_of(embed_images(embedder, images, label), images, two_cameras)
 
 
 def test_of(curve: Calibration, pairs: Pairs) -> dict[str, float]:
@@ -99,8 +127,8 @@ def test_of(curve: Calibration, pairs: Pairs) -> dict[str, float]:
     return told
 
 
-def held_out_people(embedder: Embedder) -> tuple[Images, Images]:
-    """A run's validation images, none of a person it was trained on, and test images.
+def held_out_people(embedder: Embedder) -> HeldOut:
+    """Validation images, none of a person that the run was trained on, and the others.
 
     Raises ValueError if there are none, with what to do.
     """
@@ -121,7 +149,8 @@ def held_out_people(embedder: Embedder) -> tuple[Images, Images]:
             f"{HELD_OUT}"
         )
     require_untrained(config, run, dataset, dataset.val, contents_of(dataset.val))
-    return dataset.val, dataset.test
+    protocol, options = config.data.protocol, config.evaluation
+    return HeldOut(dataset.val, dataset.test, protocol, options)
 
 
 def embed_images(
@@ -140,21 +169,30 @@ def embed_images(
     return vectors
 
 
-def pairs_of(vectors: Float[np.ndarray, "n d"], images: Images) -> dict[str, Pairs]:
+def pairs_of(
+    vectors: Float[np.ndarray, "n d"], images: Images, two_cameras: bool = False
+) -> dict[str, Pairs]:
     """All pairs of the images, by modalities.
 
-    Without those of one person in one camera, which hardly differ: protocols leave them
-    out as well.
+    Without those of one person in one camera and one modality, which hardly differ.
+
+    Args:
+        two_cameras: whether those in one camera and two modalities are left out as
+            well; see `leaves_out_across`.
     """
     distances = squared_distances(vectors, vectors)
     same = images.ids[:, None] == images.ids
-    alike = same & (images.cameras[:, None] == images.cameras)
-    counted = np.tri(len(images), k=-1, dtype=bool) & ~alike
+    every = slice(None)
+    columns = images.ids, images.cameras, images.modality
+    alike = of_one_camera(columns, every, every, across=two_cameras)
+    once = np.tri(len(images), k=-1, dtype=bool)
     found = {}
     for first, second in itertools.combinations_with_replacement((0, 1), 2):
         here = np.isin(images.modality, first)[:, None] & (images.modality == second)
-        rows = counted & (here | here.T)
-        if rows.any():
+        here = once & (here | here.T)
+        if here.any():
+            rows = here & ~alike
             name = pair_of(MODALITY_NAMES[first], MODALITY_NAMES[second])
-            found[name] = Pairs(distances[rows], same[rows])
+            left_out = int((here & alike).sum())
+            found[name] = Pairs(distances[rows], same[rows], left_out)
     return found

@@ -27,10 +27,15 @@ same is 1 or 0"""
 
 @dataclass(frozen=True)
 class Pairs:
-    """Distances of pairs of images, of one pair of modalities."""
+    """Distances of pairs of images, of one pair of modalities.
+
+    Attributes:
+        left_out: how many further pairs are of one person in one camera.
+    """
 
     distances: Float[np.ndarray, " n"]
     same: Bool[np.ndarray, " n"]
+    left_out: int = 0
 
 
 def read_pairs(file: Path, embedder: Embedder) -> dict[str, Pairs]:
