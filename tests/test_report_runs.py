@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from jreid.evaluation.files.feature_table import FeatureTable
+from jreid.evaluation.protocols.custom import CustomProtocol
 from jreid.evaluation.protocols.llcm import LLCMProtocol
+from jreid.evaluation.score_features import score_features
 from jreid.report import images
 from jreid.report.images import map_section
 from jreid.report.pairs import pair_distances
 from jreid.report.run_folder import ReportedRun
+from jreid.report.scores import score_section
 
 
 @pytest.fixture
@@ -45,3 +48,31 @@ def test_verification_counts_the_pairs_that_the_protocol_counts(run):
     assert found is not None and len(found.same_across) == 3
     found = pair_distances(dataclasses.replace(one, protocol=LLCMProtocol()))
     assert found is not None and len(found.same_across) == 0
+
+
+def test_conditions_that_differ_stand_below_their_rows(run):
+    """Of runs on other images, by another measure; the draw is the same in all."""
+    measures, counts = ("cosine", "cosine", "euclidean"), (20, 20, 30)
+    runs = []
+    for number, (measure, people) in enumerate(zip(measures, counts, strict=True)):
+        made = run(f"run{number}", people)
+        scores = score_features(
+            made.table.features, made.table, CustomProtocol(), reranking=False
+        )
+        about = {"measure": measure, "flip": False}
+        runs.append(dataclasses.replace(made, scores=scores, about=about))
+    page = score_section(runs)
+    for direction in ("visible to infrared", "infrared to visible"):
+        here = page[page.index(f"custom protocol, {direction}</h3>") :]
+        here = here[: here.index("</table>")]
+        shared = here[: here.index("<table>")]
+        assert "All rows: draw &#x27;every image&#x27;, " in shared
+        assert "not flipped" in shared and "queries" not in shared
+        below = re.findall(r"<th scope=\"row\">.*?<small>(.*?)</small></th>", here)
+        for run, measure, people, told in zip(
+            runs, measures, counts, below, strict=True
+        ):
+            (score,) = [s for s in run.scores if s.setting == direction]
+            assert f"{score.counted} queries, gallery of {score.gallery}" in told
+            assert ("measured by euclidean" in told) == (measure == "euclidean")
+            assert f"intervals over {people} identities" in told

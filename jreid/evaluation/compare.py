@@ -2,7 +2,7 @@
 
 import itertools
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jreid.evaluation.differences import Cells, Entry, RunRow, differences
@@ -119,7 +119,7 @@ def _block(
     """The table of one setting."""
     protocol, name = setting
     lines = [f"{protocol} protocol, {name}"]
-    shared, differing = _shared_conditions(rows)
+    shared, differing = shared_conditions([row.conditions() for row in rows])
     if shared:
         lines += _wrapped(f"  all runs: {', '.join(shared)}")
     others = [row for row in rows if not of_paper_images(row)]
@@ -160,12 +160,16 @@ def _run_rows(
     return table, notes
 
 
-def _shared_conditions(rows: Sequence[RunRow]) -> tuple[list[str], list[str]]:
+def shared_conditions(
+    found: Sequence[Mapping[str, str]],
+) -> tuple[list[str], list[str]]:
     """The conditions that all rows share, in words, and the keys of those they don't.
 
     The queries and gallery images of a protocol's own data set are in every table.
+
+    Args:
+        found: of each row its conditions, all with the same keys.
     """
-    found = [row.conditions() for row in rows]
     if not found:
         return [], []
     keys = list(found[0])

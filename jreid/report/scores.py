@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jreid.evaluation.compare import of_paper_images
+from jreid.evaluation.compare import of_paper_images, shared_conditions
 from jreid.evaluation.differences import RunRow
 from jreid.evaluation.published import SOURCE, PublishedRow, published_rows
 from jreid.evaluation.score import METRICS, Score
@@ -10,7 +10,6 @@ from jreid.evaluation.table import (
     describe,
     interval_cells,
     percent,
-    repetitions,
     row_name,
     units,
     warnings,
@@ -76,33 +75,38 @@ def _settings(rows: Sequence[RunRow]) -> list[tuple[str, str]]:
 def _setting(rows: Sequence[RunRow], key: tuple[str, str]) -> Markup:
     here = [r for r in rows if (r.score.protocol, r.score.setting) == key]
     several = len({r.entry.name for r in rows}) > 1
+    found = [_conditions(row) for row in here]
+    shared, differing = shared_conditions(found)
+    all_rows = f"All rows: {', '.join(shared)}. " if shared else ""
     lines, marks = [], []
-    for row in here:
+    for row, conditions in zip(here, found, strict=True):
         name = row.entry.name if several else ""
-        lines.append([_name(row.score, name), *_cells(row.score)])
+        own = ", ".join(conditions[key] for key in differing)
+        lines.append([_name(row.score, name, own), *_cells(row.score)])
         marks.append("reranked" if row.score.reranked else "")
     notes = [note(line.strip()) for row in here for line in warnings(row.score)]
     return Markup(
         element("h3", f"{key[0]} protocol, {key[1]}")
-        + note(_conditions(here[0].score))
+        + note(f"{all_rows}Small: 95 % intervals.")
         + table(["percent", *METRICS], lines, marks)
         + "".join(notes)
         + _published(here, key)
     )
 
 
-def _name(score: Score, run: str) -> Markup:
+def _name(score: Score, run: str, conditions: str = "") -> Markup:
     name = f"{run}: {score.feature}" if run else score.feature
-    return Markup(element("span", name) + (_RERANKED if score.reranked else ""))
+    tag = _RERANKED if score.reranked else ""
+    own = element("small", conditions) if conditions else ""
+    return Markup(element("span", name) + tag + own)
 
 
-def _conditions(score: Score) -> str:
-    skipped = f" ({score.skipped} without a match skipped)" if score.skipped else ""
-    return (
-        f"Draw {score.draw!r}, {repetitions(score)}, {score.counted} queries{skipped}, "
-        f"gallery of {score.gallery}. "
-        f"Small: 95 % interval over {units(score)}."
-    )
+def _conditions(row: RunRow) -> dict[str, str]:
+    """Those of a comparison, and what the row's numbers and intervals are over."""
+    found = row.conditions()
+    if row.score.skipped:
+        found["images"] += f" ({row.score.skipped} queries without a match skipped)"
+    return {**found, "units": f"intervals over {units(row.score)}"}
 
 
 def _cells(score: Score) -> list[Markup]:
