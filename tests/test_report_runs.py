@@ -12,9 +12,10 @@ from jreid.evaluation.protocols.llcm import LLCMProtocol
 from jreid.evaluation.score_features import score_features
 from jreid.report import images
 from jreid.report.images import map_section
-from jreid.report.pairs import pair_distances
+from jreid.report.pairs import pair_distances, verification_section
 from jreid.report.run_folder import ReportedRun
-from jreid.report.scores import score_section
+from jreid.report.scores import curve_section, score_section
+from jreid.report.training import training_section
 
 
 @pytest.fixture
@@ -76,3 +77,45 @@ def test_conditions_that_differ_stand_below_their_rows(run):
             assert f"{score.counted} queries, gallery of {score.gallery}" in told
             assert ("measured by euclidean" in told) == (measure == "euclidean")
             assert f"intervals over {people} identities" in told
+
+
+def looks(page):
+    """Of each figure the names in its legend, by how their curves look."""
+    found = []
+    for part in re.findall(r"<figure.*?</figure>", page):
+        drawn = re.findall(r'<(?:polyline|circle) [^>]*class="\w+ (c.*?)"', part)
+        named = re.findall(r'<li><svg.*?class="line (c.*?)".*?</svg>(.*?)</li>', part)
+        assert sorted({*drawn}) == sorted(look for look, _ in named)
+        found.append({name: look for look, name in named})
+    return found
+
+
+@pytest.mark.parametrize("runs, steps", [(2, 3), (2, 1), (3, 3), (9, 3)])
+def test_curves_of_a_training_panel_are_told_apart(tmp_path, runs, steps):
+    names = ("loss", "lr", "loss/a", "loss/b", "validation/R-1", "validation/mAP")
+    scalars = [{"step": s, **dict.fromkeys(names, 0.1)} for s in range(1, steps + 1)]
+    none = ReportedRun("none", tmp_path)
+    told = [ReportedRun(f"r{n}", tmp_path, scalars=scalars) for n in range(runs)]
+    page = training_section([none, *told])
+    for panel in looks(page):
+        assert len({*panel.values()}) == len(panel)
+    titles = re.findall("<figcaption>(.*?)<", page)
+    if runs > 2:
+        assert titles == ["loss", *names[4:], "lr", "loss/a", "loss/b"]
+    else:
+        assert titles == ["loss", "loss: its terms", "validation", "lr"]
+
+
+def test_curves_of_many_runs_are_told_apart(run):
+    many = []
+    for number in range(9):
+        made = run(f"run{number}", 9)
+        scores = score_features(made.table.features, made.table, CustomProtocol())
+        many.append(dataclasses.replace(made, scores=scores))
+    pages = (
+        curve_section(many),
+        verification_section(many, [pair_distances(one) for one in many]),
+    )
+    for page in pages:
+        panel = looks(page)[0]
+        assert 9 <= len(panel) == len({*panel.values()})

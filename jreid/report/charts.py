@@ -9,6 +9,7 @@ import numpy as np
 from jreid.report.html import Markup, element, escaped
 
 COLOURS = 6  # classes c0 to c5 of the style sheet
+_DASHES = 6  # classes dash0 to dash5, of which the first is no dash
 _WIDTH, _HEIGHT = 360, 240  # of the drawing, whose letters are readable on a phone
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 40
 _MOST_POINTS = 300  # of a line
@@ -18,12 +19,15 @@ Number = int | float
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: its name, colour (0 to 5), and whether it is dashed."""
+    """A curve: its name, its number among others, and whether it is dashed.
+
+    The number gives its colour; where colours come again, the dashes are others.
+    """
 
     name: str
     x: Sequence[Number]
     y: Sequence[Number]
-    colour: int = 0
+    number: int = 0
     dashed: bool = False
 
 
@@ -87,12 +91,12 @@ def _piece(line: Line, points: str) -> Markup:
     left, _, top = points.partition(",")
     if " " in top:
         return element("polyline", points=points, class_=f"line {_look(line)}")
-    colour = f"dot c{line.colour % COLOURS}"
-    return element("circle", cx=left, cy=top, r="3", class_=colour)
+    return element("circle", cx=left, cy=top, r="3", class_=f"dot {_look(line)}")
 
 
 def _look(line: Line) -> str:
-    return f"c{line.colour % COLOURS}{' dashed' if line.dashed else ''}"
+    again, colour = divmod(line.number, COLOURS)
+    return f"c{colour} dash{(2 * again + line.dashed) % _DASHES}"
 
 
 def _pieces(line: Line, x: Axis, y: Axis) -> Iterator[str]:
@@ -108,20 +112,15 @@ def _pieces(line: Line, x: Axis, y: Axis) -> Iterator[str]:
 
 
 def legend(lines: Sequence[Line]) -> Markup:
-    """Names with their colours; none of a single line without a name."""
-    items = [
-        element(
-            "li",
-            element(
-                "span",
-                class_=f"key {_look(line)}",
-            ),
-            line.name,
-        )
-        for line in lines
-        if line.name
-    ]
+    """Names with their colours and dashes; none of a line without a name."""
+    items = [element("li", _key(line), line.name) for line in lines if line.name]
     return element("ul", *items, class_="legend") if items else Markup("")
+
+
+def _key(line: Line) -> Markup:
+    ends = {"x1": "0", "y1": "4", "x2": "30", "y2": "4"}
+    drawn = element("line", **ends, class_=f"line {_look(line)}")
+    return element("svg", drawn, viewBox="0 0 30 8", class_="key", aria_hidden="true")
 
 
 def histogram_chart(
@@ -129,10 +128,10 @@ def histogram_chart(
 ) -> Markup:
     """Outlines of several histograms over the same bins."""
     lines = []
-    for colour, (name, heights) in enumerate(shares):
+    for number, (name, heights) in enumerate(shares):
         xs = np.repeat(edges, 2)
         ys = np.concatenate([[0], np.repeat(heights, 2), [0]])
-        lines.append(Line(name, xs.tolist(), ys.tolist(), colour))
+        lines.append(Line(name, xs.tolist(), ys.tolist(), number))
     top = max(float(heights.max(initial=0)) for _, heights in shares)
     y = Axis("share of the pairs (%)", 0, top * 1.08 or 1)
     return line_chart(lines, Axis(x, float(edges[0]), float(edges[-1])), y, text)

@@ -1,6 +1,7 @@
 """The curves of the training, of metrics.jsonl."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from jreid.report.charts import COLOURS, Line, line_chart, spanning
@@ -12,12 +13,16 @@ _FIRST = ("loss", "validation", "lr")
 
 
 def training_section(runs: Sequence[ReportedRun]) -> Markup:
-    """A panel for each scalar, and one for all of "loss/...", of "validation/..."."""
-    if not any(run.scalars for run in runs):
+    """A panel for each scalar, and one for all of "loss/...", of "validation/...".
+
+    Of more than two runs there are panels of one scalar alone.
+    """
+    told = [run for run in runs if run.scalars]
+    if not told:
         return Markup("")
-    panels = _panels(runs)
+    panels = _panels(told)
     shown = list(panels.items())[:_MOST_PANELS]
-    drawn = [_panel(runs, title, names) for title, names in shown]
+    drawn = [_panel(told, title, names) for title, names in shown]
     left = [name for _, names in list(panels.items())[_MOST_PANELS:] for name in names]
     more = [note(f"{len(left)} more scalars are in metrics.jsonl.")] if left else []
     return section(
@@ -30,6 +35,8 @@ def _panels(runs: Sequence[ReportedRun]) -> dict[str, list[str]]:
     names = dict.fromkeys(
         name for run in runs for line in run.scalars for name in line if name != "step"
     )
+    if len(runs) > 2:  # more than a curve and a dashed one of each colour
+        return {name: [name] for name in sorted(names, key=_rank)}
     panels: dict[str, list[str]] = {}
     for name in names:
         group = name.split("/")[0]
@@ -43,15 +50,16 @@ def _panels(runs: Sequence[ReportedRun]) -> dict[str, list[str]]:
 
 
 def _rank(title: str) -> tuple[int, str]:
-    group = title.split(":")[0].split(" (")[0]
-    place = _FIRST.index(group) if group in _FIRST else len(_FIRST)
-    return place, title
+    """Of a panel's title, or of a scalar with a panel of its own."""
+    group = re.split("[:/ ]", title)[0]
+    first = group in _FIRST and not title.startswith("loss/")
+    return _FIRST.index(group) if first else len(_FIRST), title
 
 
 def _panel(runs: Sequence[ReportedRun], title: str, names: Sequence[str]) -> Markup:
     """Colours tell the scalars apart where there are several, else the runs."""
     lines = []
-    several = sum(bool(run.scalars) for run in runs) > 1
+    several = len(runs) > 1
     for place, run in enumerate(runs):
         for number, name in enumerate(names):
             steps, values = _series(run, name)
@@ -59,9 +67,9 @@ def _panel(runs: Sequence[ReportedRun], title: str, names: Sequence[str]) -> Mar
                 continue
             parts = [run.name] if several else []
             parts += [name.split("/", 1)[-1]] if len(names) > 1 else []
-            colour = number if len(names) > 1 else place
+            own = number if len(names) > 1 else place
             dashed = len(names) > 1 and place > 0
-            lines.append(Line(", ".join(parts), steps, values, colour, dashed))
+            lines.append(Line(", ".join(parts), steps, values, own, dashed))
     ends = [line.y for line in lines]
     x = spanning("step", *(line.x for line in lines), zero=True)
     return figure(title, line_chart(lines, x, spanning("", *ends), f"{title} by step"))
