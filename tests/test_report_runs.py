@@ -12,7 +12,7 @@ from jreid.evaluation.protocols.llcm import LLCMProtocol
 from jreid.evaluation.score_features import score_features
 from jreid.report import images
 from jreid.report.images import map_section
-from jreid.report.pairs import pair_distances, verification_section
+from jreid.report.pairs import distance_section, pair_distances, verification_section
 from jreid.report.run_folder import ReportedRun
 from jreid.report.scores import curve_section, score_section
 from jreid.report.training import training_section
@@ -119,3 +119,24 @@ def test_curves_of_many_runs_are_told_apart(run):
     for page in pages:
         panel = looks(page)[0]
         assert 9 <= len(panel) == len({*panel.values()})
+
+
+def test_distances_have_one_axis_among_runs_of_one_measure(run):
+    """Vectors a hundred times as long, measured as they are, beside two by cosine."""
+    made = [run(name, 9) for name in ("a", "b", "long")]
+    long = {"fused": 100 * made[2].headline}
+    table = dataclasses.replace(made[2].table, features=long, measure="euclidean")
+    made[2] = dataclasses.replace(made[2], table=table)
+    page = distance_section(made, [pair_distances(one) for one in made])
+    panels = re.findall(r"<figure.*?</figure>", page)
+    marks = [
+        [float(text.replace("\u202f", "")) for text in found]
+        for found in (
+            re.findall(r'text-anchor="middle">([^<]*\d)<', panel) for panel in panels
+        )
+    ]
+    assert marks[0] == marks[1] and marks[0][-1] <= 4 and marks[2][-1] > 10_000
+    for panel in panels:  # in more than one bin
+        curves = re.findall(r'<polyline points="(.*?)"', panel)
+        heights = {point.split(",")[1] for curve in curves for point in curve.split()}
+        assert len(heights) > 4

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jreid.evaluation.measures import Measure
 from jreid.evaluation.one_camera import leaves_out_across
 from jreid.evaluation.pair_distances import PairDistances, distances_of_pairs
 from jreid.evaluation.verification import SURE, error_rates, operating_point
@@ -131,10 +132,15 @@ def distance_section(
     ]
     if not found:
         return Markup("")
-    # The same axis for all runs, so that they can be compared.
-    ends = [end for _, of_run in found for end in _ends(of_run)]
-    edges = np.linspace(max(0.0, min(ends)), max(ends) + 1e-6, _BINS + 1)
-    panels = [_histogram(run, of_run, edges) for run, of_run in found]
+    # The same axis for all runs of one measure, so that they can be compared.
+    ends: dict[Measure, list[float]] = {}
+    for run, of_run in found:
+        ends.setdefault(_measure(run), []).extend(_ends(of_run))
+    edges = {
+        measure: np.linspace(max(0.0, min(of_all)), max(of_all) + 1e-6, _BINS + 1)
+        for measure, of_all in ends.items()
+    }
+    panels = [_histogram(run, of_run, edges[_measure(run)]) for run, of_run in found]
     return section(
         "distances",
         "Distances",
@@ -145,6 +151,11 @@ def distance_section(
         ),
         element("div", *panels, class_="grid2"),
     )
+
+
+def _measure(run: ReportedRun) -> Measure:
+    assert run.table is not None
+    return run.table.measure
 
 
 def _ends(pairs: PairDistances) -> list[float]:
