@@ -11,9 +11,10 @@ from jreid.evaluation.protocols.custom import CustomProtocol
 from jreid.evaluation.protocols.llcm import LLCMProtocol
 from jreid.evaluation.score_features import score_features
 from jreid.report import images
+from jreid.report.flips import flip_section
 from jreid.report.images import map_section
 from jreid.report.pairs import distance_section, pair_distances, verification_section
-from jreid.report.run_folder import ReportedRun
+from jreid.report.run_folder import ReportedRun, open_run
 from jreid.report.scores import curve_section, score_section
 from jreid.report.training import training_section
 
@@ -140,3 +141,64 @@ def test_distances_have_one_axis_among_runs_of_one_measure(run):
         curves = re.findall(r'<polyline points="(.*?)"', panel)
         heights = {point.split(",")[1] for curve in curves for point in curve.split()}
         assert len(heights) > 4
+
+
+def stored(folder, made, seed, content="", paths=True):
+    """A run's folder with other vectors of the same columns."""
+    folder.mkdir()
+    ids, noise = made.table.ids, np.random.default_rng(seed).normal(size=(24, 12))
+    columns = {"ids": ids, "modality": made.table.modality, "cameras": ids % 2}
+    if paths:
+        columns["paths"] = np.array([f"{folder.name[0]}/{row}" for row in range(24)])
+    fused = (np.eye(12)[ids] + 0.5 * noise).astype(np.float32)
+    np.savez(folder / "features.npz", fused=fused, **columns)
+    about = {"test_content": content} if content else {}
+    return dataclasses.replace(open_run(folder), about=about)
+
+
+@pytest.mark.parametrize(
+    "here, there, told",  # a name that begins with another letter: other paths
+    [
+        (("a1",), ("a2",), ""),
+        (("a1",), ("b2",), "the two runs have other test images"),
+        (("a1", "one"), ("b2", "one"), ""),  # moved
+        (("a1", "one"), ("a2", "two"), "the two runs have other test images"),
+        (("a1",), ("a2", "", False), "features.npz of a2 has no paths"),
+        (("a1", "", False), ("a2", "", False), "of a1 and a2 has no paths"),
+        (("a1", "one", False), ("a2", "", False), "of a1 and a2 has no paths"),
+        (("a1", "one", False), ("a2", "one", False), ""),
+        (("a1", "one"), ("a2", "one", False), ""),
+        (("a1", "one", False), ("a2", "two", False), "the two runs have other"),
+    ],
+)
+def test_queries_are_compared_where_images_are_known_to_be_alike(
+    run, tmp_path, here, there, told
+):
+    """Won and lost against a loop over both runs' nearest images."""
+    made = run("any", 12)
+    runs = [
+        stored(tmp_path / name, made, seed, *more)
+        for seed, (name, *more) in enumerate((here, there))
+    ]
+    page = flip_section(runs)
+    assert ("Not compared" in page) == bool(told) and told in page
+    if told:
+        return
+    table = made.table
+    rights = []
+    for one in runs:
+        unit = one.headline / np.linalg.norm(one.headline, axis=1, keepdims=True)
+        other = np.flatnonzero(table.modality == 1)
+        rights.append(
+            np.array(
+                [
+                    table.ids[other[(unit[other] @ unit[row]).argmax()]] == person
+                    for row, person in enumerate(table.ids)
+                    if table.modality[row] == 0
+                ]
+            )
+        )
+    first, second = rights
+    expected = [first & second, ~first & second, first & ~second, ~first & ~second]
+    cells = re.findall(r'<th scope="row">[^<]*</th><td>(\d+)</td>', page)
+    assert [int(cell) for cell in cells[:4]] == [int(both.sum()) for both in expected]

@@ -38,6 +38,7 @@ class ReportedRun:
         scalars: step and values of each line of metrics.jsonl.
         protocol, options: how its test images are ranked.
         missing: what the folder lacks, and what the report lacks for it.
+        has_paths: whether the table's paths are files', not made up of row numbers.
         read, grey16: the bytes of an image file, and 16-bit ones, see `Images`.
     """
 
@@ -50,6 +51,7 @@ class ReportedRun:
     protocol: Protocol = field(default_factory=CustomProtocol)
     options: Options = field(default_factory=GalleryOptions)
     missing: tuple[str, ...] = ()
+    has_paths: bool = True
     read: Callable[[str], bytes] = read_file
     grey16: Grey16 = field(default_factory=Grey16)
 
@@ -143,6 +145,7 @@ def _with_features(run: ReportedRun) -> ReportedRun:
     if table.paths is None:
         run = _lacking(run, f"{FEATURES} has no paths", "no pictures")
         table = replace(table, paths=np.array([f"row {i}" for i in range(count)]))
+        run = replace(run, has_paths=False)
     return replace(run, table=table)
 
 
