@@ -3,10 +3,10 @@
 import dataclasses
 import importlib
 import re
-import sys
 from typing import Any
 
 from jreid.parts import ROOT, children, is_part, settled
+from jreid.streams import say
 from jreid.user_files import file_of, module_of
 
 MOVED: dict[str, str] = {}
@@ -63,7 +63,7 @@ def from_json(stored: Any) -> Any:
     except RecursionError:
         raise ValueError("the config is nested too deeply") from None
     for name in sorted(changed):
-        print(f"warning: {name} has changed since the run was begun", file=sys.stderr)
+        say(f"warning: {name} has changed since the run was begun")
     return config
 
 

@@ -28,6 +28,7 @@ if __name__ == "__main__":
 import tyro  # noqa: E402
 
 from jreid import command_line, ending  # noqa: E402
+from jreid.streams import say  # noqa: E402
 
 if TYPE_CHECKING:
     from jreid.run.embedding_batches import EmbeddedBatch, Shard
@@ -203,7 +204,7 @@ def program(arguments: list[str]) -> int:
     try:
         embed(given)
     except KeyboardInterrupt as stopped:
-        print(f"{stopped}; the same command continues", file=sys.stderr)
+        say(f"{stopped}; the same command continues")
         return getattr(stopped, "exit_code", 130)
     return 0
 

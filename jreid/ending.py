@@ -1,7 +1,6 @@
 """How a program ends: an error or a signal as one line, and an exit code."""
 
 import codecs
-import contextlib
 import io
 import os
 import signal
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from jreid import stopping
+from jreid.streams import drop_unread, say
 
 REFUSED = 2  # exit code of what was not even begun
 READER_GONE = 141  # as a shell gives it, 128 + SIGPIPE
@@ -33,36 +33,44 @@ def exit_code(
         smaller: a sentence with those of its options that save the device's memory.
     """
     print_plainly()
+    code = _code(program, arguments, smaller)
+    for stream in (sys.stdout, sys.stderr):
+        drop_unread(stream)
+    return code
+
+
+def _code(
+    program: Callable[[list[str]], int | None], arguments: list[str], smaller: str
+) -> int:
     try:
         with stopping.stoppable():
             code = program(arguments) or 0
-            sys.stdout.flush()
+            if not code:  # else it says more than that nobody reads
+                print(end="", flush=True)
             return code
     except SystemExit as stopped:  # tyro's, after help or a refusal of its own
         return stopped.code if isinstance(stopped.code, int) else REFUSED
     except KeyboardInterrupt as stopped:
-        print(str(stopped) or "interrupted", file=sys.stderr)
+        say(str(stopped) or "interrupted")
         return getattr(stopped, "exit_code", 128 + signal.SIGINT)
     except BrokenPipeError:  # whoever read, as `head` does, has had enough
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     except (ValueError, OSError, MemoryError, ArithmeticError) as error:
         if "--traceback" in arguments:
             raise
         told = _without_memory(error, smaller) or error or type(error).__name__
-        print(f"error: {told}", file=sys.stderr)
+        say(f"error: {told}")
         return REFUSED
     except ImportError as error:
         if "--traceback" in arguments or (error.name or "").startswith("jreid"):
             raise
-        print(f"error: {_without_package(error)}", file=sys.stderr)
+        say(f"error: {_without_package(error)}")
         return REFUSED
     except (RuntimeError, AssertionError) as error:
         told = _without_device(error) or _without_memory(error, smaller)
         if "--traceback" in arguments or not told:
             raise
-        print(f"error: {told}", file=sys.stderr)
+        say(f"error: {told}")
         return REFUSED
 
 

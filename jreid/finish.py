@@ -1,5 +1,6 @@
 """The end of a training: the test images' scores, tables, pictures and report."""
 
+import sys
 from pathlib import Path
 
 from jreid.config import Config
@@ -11,6 +12,7 @@ from jreid.run.about import about_run
 from jreid.run.build import Run
 from jreid.run.finished import UNFINISHED
 from jreid.run.translations import save_translations
+from jreid.streams import perhaps_unread, say
 from jreid.whole_files import write_text
 
 REPORT = "report.html"
@@ -24,7 +26,7 @@ def finish(config: Config, workdir: Path, run: Run) -> None:
     """
     test = run.images.test
     if not len(test):
-        print(UNTESTED)
+        say(UNTESTED, sys.stdout)
         return
     state = run.state
     features = run.embedder(state.params, state.stats, test, "embed test images")
@@ -34,10 +36,12 @@ def finish(config: Config, workdir: Path, run: Run) -> None:
     about = about_run(config, step, content=content)
     (workdir / UNFINISHED).touch()
     scores = results.write_report(config, workdir, step, features, test, None, about)
-    results.print_report(scores, about, workdir)
-    if made := save_translations(config, workdir, state, test, run.classes):
-        print(made)
+    with perhaps_unread(sys.stdout):
+        results.print_report(scores, about, workdir)
+    translations = save_translations(config, workdir, state, test, run.classes)
     page = report_page([open_run(workdir, read=test.read)])
     write_text(workdir / REPORT, page)
     (workdir / UNFINISHED).unlink()
-    print(workdir / REPORT)
+    with perhaps_unread(sys.stdout):
+        for path in filter(None, (translations, workdir / REPORT)):
+            print(path)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from jreid import stopping
+from jreid.streams import Stream, say
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ class Progress:
         per_step, unit: speed is shown as `per_step` times the steps per second.
         stream: standard error by default. On a terminal one line is redrawn, never
             wider than the terminal; elsewhere a line is written every ten seconds.
+            Where it cannot be written any more, the loop goes on without.
     """
 
     shown = True  # of several processes of one run all but the first are silent
@@ -43,7 +45,7 @@ class Progress:
         *,
         per_step: int = 1,
         unit: str = "steps",
-        stream: io.TextIOBase | None = None,
+        stream: Stream | None = None,
     ):
         self.total, self.label = total, label
         self.per_step, self.unit = per_step, unit
@@ -74,8 +76,7 @@ class Progress:
 
     def message(self, text: str) -> None:
         """Writes a line of its own above the bar."""
-        self._erase()
-        print(text, file=self._stream, flush=True)
+        say(self._blank() + text, self._stream)
         if self._terminal and self._shown_line:
             self._show()
 
@@ -84,7 +85,7 @@ class Progress:
         if self._step and self._line(0) != self._shown_line:
             self._show()
         if self._terminal and self._shown_line:
-            print(file=self._stream, flush=True)
+            say("", self._stream)
 
     def __enter__(self) -> "Progress":
         return self
@@ -95,20 +96,20 @@ class Progress:
     def _show(self) -> None:
         if not self._terminal:
             self._shown_line = self._line(0)
-            print(self._shown_line, file=self._stream, flush=True)
+            say(self._shown_line, self._stream)
             return
         # One column stays free: a full line would wrap on some terminals.
         width = self._columns() - 1
         line = self._line(20)
         line = (line if len(line) <= width else self._line(0))[:width]
-        self._erase()
-        print(line, end="", file=self._stream, flush=True)
+        say(self._blank() + line, self._stream, end="")
         self._shown_line = line
 
-    def _erase(self) -> None:
-        if self._terminal and self._shown_line:
-            blank = " " * min(len(self._shown_line), self._columns() - 1)
-            print(f"\r{blank}\r", end="", file=self._stream)
+    def _blank(self) -> str:
+        """Takes what is shown off a terminal."""
+        if not (self._terminal and self._shown_line):
+            return ""
+        return f"\r{' ' * min(len(self._shown_line), self._columns() - 1)}\r"
 
     def _columns(self) -> int:
         with contextlib.suppress(OSError, ValueError):

@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from jreid import command_line, ending, stopping
-from jreid.run.begin import Begun, begin, say
+from jreid.run.begin import Begun, begin
+from jreid.streams import say
 
 
 @dataclass(slots=True)

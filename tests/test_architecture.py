@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jreid"
 
 # A module imports from its own line or the lines above it, and never in a circle.
 LAYERS = """
-stopping
+stopping streams
 bounds cache_folder extra lazy machine_memory progress shapes user_files whole_files
 extremes
 models.torch_names run.leaves run.plain_path run.quiet_orbax data.quiet

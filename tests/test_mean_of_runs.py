@@ -5,13 +5,14 @@ import json
 import pathlib
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
 import regdb_runs
 from regdb_runs import LAST_STEP, finish, tiny_config
 
-from jreid import evaluate
+from jreid import ending, evaluate
 from jreid.config_files import load
 from jreid.config_json import to_json
 from jreid.data.sysu_mm01 import SysuMM01
@@ -150,6 +151,13 @@ def test_the_mean_over_seeds(seeds, tmp_path, capsys, no_recomputing):
         np.testing.assert_allclose(mean.mean["mAP"], np.mean(values), atol=1e-12)
         np.testing.assert_allclose(mean.std["mAP"], np.std(values), atol=1e-12)
     assert score(capsys, f"{tmp_path}/a-seed*", "--workdir", seeds[0].folder)[0] == 0
+
+
+def test_a_mean_is_written_where_no_table_can_be_shown(seeds, tmp_path, monkeypatch):
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert evaluate.main([str(run.folder) for run in seeds]) == ending.REFUSED
+    assert read_results(tmp_path / "regdb-mean" / "results.json")[1]
 
 
 def test_seeds_that_make_no_mean(seeds, capsys):

@@ -88,6 +88,13 @@ def test_the_others_name_the_lost_process_and_end(start, lost, sent, reason):
             assert reason in err
 
 
+def test_a_process_whose_terminal_has_gone_ends_as_well(start):
+    running = start("sleep")
+    running[2].stderr.close()
+    running[0].kill()
+    assert running[2].wait(30) == 2
+
+
 def test_a_process_that_hangs_in_native_code_ends_as_well(start):
     running = start("hang", 3.0)
     running[1].stdin.write("\n")

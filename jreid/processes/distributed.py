@@ -25,6 +25,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jreid.processes.sharding import own_rows, to_devices
 from jreid.processes.watch import FAILED, REMEDY, Watch, delay_abort, wait_for_verdict
+from jreid.streams import say
 
 AUTO = "auto"  # coordinator: SLURM, Open MPI or Kubernetes tells
 ARRIVAL = 300.0  # seconds that a process waits for all others to be started
@@ -100,12 +101,10 @@ def _initialise(coordinator: str, processes: int, process: int, timeout: float) 
 
 def _not_all_came() -> None:
     """Ends this process with a line, where JAX would by abort()."""
-    print(
+    say(
         f"error: not all processes of the run have come within {ARRIVAL:g} seconds, or "
         "they cannot reach process 0. Start the same command on all hosts, and look "
-        "for an error of the others",
-        file=sys.stderr,
-        flush=True,
+        "for an error of the others"
     )
     os._exit(FAILED)
 

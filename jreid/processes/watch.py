@@ -13,9 +13,10 @@ import json
 import os
 import signal
 import socket
-import sys
 import threading
 import time
+
+from jreid.streams import say
 
 PERIOD = 1.0  # seconds between two signs of life
 GRACE = 3.0  # seconds to say oneself what another process has failed of as well
@@ -152,11 +153,7 @@ class Watch:
             self._tell({"failed" if failed else "lost": number, "reason": reason})
             time.sleep(GRACE if failed else UNREAD)
             what = "failed" if failed else "is lost"
-            print(
-                f"error: {self._name(number)} {what}: {reason}. {REMEDY}",
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"error: {self._name(number)} {what}: {reason}. {REMEDY}")
             os._exit(FAILED)
 
     def _name(self, number: int) -> str:

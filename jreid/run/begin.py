@@ -5,7 +5,6 @@ Written to standard error, as the progress is.
 
 import contextlib
 import logging
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from jreid.config_hash import config_hash
 from jreid.data.datasets import INFRARED, VISIBLE, Dataset, Images
 from jreid.machine_memory import available_memory
 from jreid.run.workdir import saved_steps
+from jreid.streams import say
 from jreid.training.optimizers import SGD
 from jreid.training.plan import PlannedPhase, plan, steps_before, stop_of
 from jreid.training.training_images import training_images
@@ -37,11 +37,6 @@ class Begun:
     given: Given
     dataset: Dataset | None = None
     """Its images, listed; None if others list them, or something is wrong."""
-
-
-def say(text: str) -> None:
-    """A line of its own on standard error."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def begin(parse: Callable[[list[str]], Given], arguments: list[str]) -> Begun:

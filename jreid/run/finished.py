@@ -1,11 +1,12 @@
 """A run that was trained to its end, and started again."""
 
+import sys
 from pathlib import Path
 
 from jreid.config import Config
 from jreid.run import results
-from jreid.run.begin import say
 from jreid.run.run_folders import RunFolder, Scored
+from jreid.streams import perhaps_unread, say
 
 UNFINISHED = ".report-unfinished"  # a file that is there while a training's is written
 
@@ -33,4 +34,5 @@ def print_finished(scored: Scored, workdir: Path) -> None:
         f"finished at step {about['step']}: nothing is trained. More epochs: "
         "--config.schedule.epochs=, other scores: python -m jreid.evaluate"
     )
-    results.print_report(scores, about, workdir)
+    with perhaps_unread(sys.stdout):
+        results.print_report(scores, about, workdir)

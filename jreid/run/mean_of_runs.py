@@ -7,6 +7,7 @@ it was trained for: a test image of one split is a training image of another.
 import copy
 import hashlib
 import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
 from jreid.evaluation.protocols.regdb import mean_title
 from jreid.run.about import about_run
 from jreid.run.run_folders import RunFolder, Scored
+from jreid.streams import say
 
 # Besides what may differ when a run is continued, of which the evaluation may not.
 _MAY_DIFFER = ("config.name", "config.seed", "config.data.split")
@@ -121,8 +123,8 @@ def score_runs(
     for run, (scores, about) in zip(
         runs, _scores(runs, what, step, out, tested_on), strict=True
     ):
-        print(f"\n{what} {_number(run, what)}: {run.folder}\n")
-        print(table.format_table(scores, about))
+        say(f"\n{what} {_number(run, what)}: {run.folder}\n", sys.stdout)
+        say(table.format_table(scores, about), sys.stdout)
         scored.append(scores)
         contents[str(run.folder)] = about.get("test_content", "")
     content = _content_of_mean(contents, what)

@@ -1,7 +1,6 @@
 """What a run reports: metrics.jsonl, its writers, and its progress on the terminal."""
 
 import contextlib
-import io
 import json
 import math
 import pathlib
@@ -14,6 +13,7 @@ from clu import parameter_overview
 from jreid.processes.distributed import is_main
 from jreid.progress import Progress
 from jreid.run.workdir import METRICS, saved_steps
+from jreid.streams import Stream
 from jreid.training.end_time import EndTime
 from jreid.whole_files import write_text
 
@@ -126,7 +126,7 @@ def make_reporter(
     total_steps: int,
     first_step: int,
     writers: Sequence[Any] = (),
-    stream: io.TextIOBase | None = None,
+    stream: Stream | None = None,
 ) -> Reporter | SilentReporter:
     """Reports into `workdir`, continuing what an interrupted run reported there.
 

@@ -18,6 +18,7 @@ from jreid.evaluation.protocols.regdb import SPLITS
 from jreid.run.mean_of_runs import score_runs
 from jreid.run.run_folders import RunFolder
 from jreid.stopping import SIGNALS
+from jreid.streams import say
 
 
 class Child:
@@ -124,17 +125,14 @@ def train_splits(runs: Sequence[RunFolder], arguments: Sequence[str], out: Path)
     with Child() as child:
         for run in runs:
             if run.stored_scores() is not None and _finished(run):
-                print(f"split {run.split}: finished, in {run.folder}", flush=True)
+                say(f"split {run.split}: finished, in {run.folder}", sys.stdout)
                 continue
-            print(f"split {run.split}: training in {run.folder}", flush=True)
+            say(f"split {run.split}: training in {run.folder}", sys.stdout)
             own = (f"--config.data.split={run.split}", f"--workdir={run.folder}")
             command = (sys.executable, "-m", "jreid.train", *arguments, *own)
             code = child.run(command)
             if code in (128 + number for number in SIGNALS):
-                print(
-                    f"stopped in split {run.split}; the same command continues",
-                    file=sys.stderr,
-                )
+                say(f"stopped in split {run.split}; the same command continues")
                 return code
             if code:
                 raise ValueError(
