@@ -99,7 +99,7 @@ def test_a_program_under_nohup_ignores_the_closed_terminal(capsys):
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_in_the_steps_the_first_signal_is_only_noted(capsys, name):
     number = getattr(signal, name)
     noted = []
@@ -113,6 +113,20 @@ def test_in_the_steps_the_first_signal_is_only_noted(capsys, name):
 
     assert exit_code(program) == 128 + number
     assert noted == [number]
+
+
+def test_in_the_steps_a_closed_terminal_sends_its_signal_twice():
+    """A shell passes it on, and the system sends it when the shell has ended."""
+    noted = []
+
+    def program(_):
+        with Interrupt() as interrupt:
+            for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+                os.kill(os.getpid(), number)
+                noted.append(interrupt.number)
+
+    assert exit_code(program) == 143
+    assert noted == [signal.SIGHUP, signal.SIGHUP]
 
 
 def test_a_workdir_that_is_not_utf8_is_refused_before_anything(tmp_path):

@@ -5,11 +5,14 @@ from types import FrameType
 
 from jreid.stopping import SIGNALS
 
+HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
+
 
 class Interrupt:
     """While the block runs, the first of `stopping.SIGNALS` is only noted.
 
-    A second one has its usual effect, so that a hanging step can still be ended.
+    A second one has its usual effect, so that a hanging step can still be ended; but
+    not SIGHUP, which a closed terminal sends twice, through its shell and by itself.
     """
 
     def __init__(self) -> None:
@@ -32,6 +35,7 @@ class Interrupt:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._signal = number
+        self._signal = self._signal or number
         for other, handler in self._previous.items():
-            signal.signal(other, handler)  # type: ignore[arg-type]
+            if other != HANGUP:
+                signal.signal(other, handler)  # type: ignore[arg-type]
