@@ -139,11 +139,13 @@ def _loop(config: Config, workdir: Path, run: Run, about: str) -> int:
                     metrics = window.means() | rates_at(run.rates, step - 1)
                     if validating:
                         metrics |= run.embedder.validate(run.state, run.images.val)
-                    reporter.scalars(step, metrics)
+                    try:  # first: a run that is killed now lacks no line
+                        reporter.scalars(step, metrics)
+                    finally:
+                        if saving:
+                            saved.save(step, run.state)
                 else:
                     reporter.step(step)
-                if saving:
-                    saved.save(step, run.state)
                 if saving or validating:
                     window.restart_clock()
                 if stopping:

@@ -324,17 +324,15 @@ def test_metrics_on_a_full_disk_name_the_file(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("full", "saved"), [(3, 2), (4, 4)])
 def test_a_run_on_a_full_disk_keeps_its_checkpoints(
-    tree,
-    tmp_path,
-    monkeypatch,
-    capsys,
+    tree, tmp_path, monkeypatch, capsys, full, saved
 ):
-    """The disk is full when step 3 is reported."""
+    """The one of metrics.jsonl, when this step is reported; 2, 4 and 6 are saved."""
     report = Reporter.scalars
 
     def filling(self, step, values):
-        if step == 3:
+        if step == full:
             self._metrics.close()
             self._metrics = open("/dev/full", "a")  # noqa: SIM115
         report(self, step, values)
@@ -343,8 +341,8 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoints(
     with pytest.raises(OSError, match=r"cannot write .*metrics.jsonl.*resume"):
         train.train(tiny.tiny_config(tree), tmp_path)
     assert "Traceback" not in capsys.readouterr().err
-    assert [line["step"] for line in tiny.metrics(tmp_path)] == [1, 2]
-    assert tiny.final_state(tmp_path)["step"] == 2
+    assert [line["step"] for line in tiny.metrics(tmp_path)] == [*range(1, full)]
+    assert tiny.final_state(tmp_path)["step"] == saved
 
 
 TOO_LARGE = """
