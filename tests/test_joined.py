@@ -127,6 +127,39 @@ def test_a_process_whose_others_never_come_says_so(alone):
     assert "error: not all processes of the run have come within 3 seconds" in err
 
 
+STOPPED = """
+import os, signal, sys
+from jreid import ending
+from jreid.processes import distributed
+
+class Watch:
+    def fail(self, reason):
+        print("told:", reason)
+
+distributed._initialise = lambda *_: None
+distributed.delay_abort = lambda: None
+distributed._watch = lambda _: Watch()
+
+def program(_):
+    with distributed.joined("host:1", 2, 0, 30.0):
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+
+sys.exit(ending.exit_code(program, []))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_outside_the_steps_gives_its_exit_code(name):
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, name], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == f"told: Stopped: stopped by {name}\n"
+    assert (done.returncode, done.stderr) == (
+        128 + getattr(signal, name),
+        f"stopped by {name}\n",
+    )
+
+
 UNEQUAL = """
 import sys, time
 from jreid.processes import distributed

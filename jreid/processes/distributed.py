@@ -60,7 +60,7 @@ def joined(
         watch.leave()
     except BaseException as error:
         # Not through JAX's exit, which would wait for the others.
-        atexit.register(os._exit, FAILED)
+        atexit.register(os._exit, getattr(error, "exit_code", FAILED))
         atexit.register(sys.stdout.flush)
         if watch and _broke_off(error):
             wait_for_verdict(timeout)
