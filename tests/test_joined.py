@@ -6,8 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
+import numpy as np
 import pytest
+
+from jreid.processes import distributed
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -30,6 +34,12 @@ with distributed.joined(coordinator, 2, number, 10.0):
         assert f"do not agree on other: here {number}." in str(error)
     else:
         raise AssertionError("different facts were not noticed")
+    try:
+        distributed.agree({"one": 1, f"of {number}": 1})
+    except ValueError as error:
+        assert "of 0: missing in process 1; of 1: missing in process 0." in str(error)
+    else:
+        raise AssertionError("different names were not noticed")
     assert distributed.from_main(7 + number) == 7
     rows = sharding.to_devices(np.arange(12.0)[own], mesh)
     assert sharding.to_host(rows).tolist() == list(range(12))
@@ -158,6 +168,49 @@ def test_a_signal_outside_the_steps_gives_its_exit_code(name):
         128 + getattr(signal, name),
         f"stopped by {name}\n",
     )
+
+
+def agree_on(monkeypatch, *facts):
+    """What `agree` raises in each of several threads, which play the processes."""
+    together, given, raised = threading.Barrier(len(facts)), {}, {}
+    number_of = threading.local()
+
+    def gathered(values):
+        together.wait(10)
+        given[number_of.own] = values
+        together.wait(10)
+        return np.stack([given[number] for number in range(len(facts))])
+
+    def process(number):
+        number_of.own = number
+        try:
+            distributed.agree(facts[number])
+        except ValueError as error:
+            raised[number] = str(error).partition(". Give")[0]
+
+    monkeypatch.setattr(distributed.multihost_utils, "process_allgather", gathered)
+    monkeypatch.setattr(distributed.jax, "process_count", lambda: len(facts))
+    threads = [threading.Thread(target=process, args=(n,)) for n in range(len(facts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [raised.get(number) for number in range(len(facts))]
+
+
+def test_what_processes_do_not_agree_on_is_named(monkeypatch):
+    same = {"a": 1, "b c": [2, 3]}
+    begins = "the 3 processes of the run do not agree on "
+    assert agree_on(monkeypatch, same, dict(same), dict(same)) == 3 * [None]
+    assert agree_on(monkeypatch, same, same, same | {"a": 4}) == [
+        f"{begins}a: here {value}" for value in (1, 1, 4)
+    ]
+    # Nothing is said of "a": values are compared where all have the same names.
+    others = [same | {"dä": 5}, same, {"a": 6, "dä": 5}]
+    told = f"{begins}b c: missing in process 2; dä: missing in process 1"
+    assert agree_on(monkeypatch, *others) == 3 * [told]
+    told = f"{begins}a: missing in process 0, 2; b c: missing in process 0, 2"
+    assert agree_on(monkeypatch, {}, same, {}) == 3 * [told]
 
 
 UNEQUAL = """

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -169,22 +169,40 @@ def is_main() -> bool:
 def agree(facts: Mapping[str, Any]) -> None:
     """Waits for all processes; ValueError on each unless all have the same facts."""
     names = sorted(facts)
-    for what, values in (("names", [names]), ("facts", [facts[n] for n in names])):
-        sums = np.array([zlib.crc32(repr(value).encode()) for value in values])
-        everyone = np.asarray(multihost_utils.process_allgather(sums))
-        everyone = everyone.reshape(jax.process_count(), -1)
-        differ = (everyone != everyone[0]).any(axis=0)
-        if differ.any():
-            which = [
-                f"{name}: here {facts[name]}"
-                for name, other in zip(names, differ, strict=what == "facts")
-                if other or what == "names"
-            ]
-            raise ValueError(
-                f"the {jax.process_count()} processes of the run do not agree on "
-                f"{'; '.join(which[:8])}. Give all of them the same command, the same "
-                "version of the program and the same images"
-            )
+    named = _names_of_all(names)
+    differ = [
+        f"{name}: missing in process {', '.join(map(str, lacking))}"
+        for name in sorted(set.union(*named))
+        if (lacking := [n for n, own in enumerate(named) if name not in own])
+    ]
+    if not differ:
+        sums = _of_all(np.array([zlib.crc32(repr(facts[n]).encode()) for n in names]))
+        unequal = (sums != sums[0]).any(axis=0)
+        differ = [
+            f"{name}: here {facts[name]}"
+            for name, other in zip(names, unequal, strict=True)
+            if other
+        ]
+    if differ:
+        raise ValueError(
+            f"the {jax.process_count()} processes of the run do not agree on "
+            f"{'; '.join(differ[:8])}. Give all of them the same command, the same "
+            "version of the program and the same images"
+        )
+
+
+def _names_of_all(names: Sequence[str]) -> list[set[str]]:
+    """The names that each process has: those of the others may be unknown here."""
+    text = "\n".join(names).encode()
+    longest = int(_of_all(np.array([len(text)])).max())
+    padded = np.frombuffer(text.ljust(longest, b"\n"), np.uint8)
+    return [{*row.tobytes().decode().split("\n")} - {""} for row in _of_all(padded)]
+
+
+def _of_all(values: np.ndarray) -> np.ndarray:
+    """`values` [n] of every process, [processes n]."""
+    everyone = np.asarray(multihost_utils.process_allgather(values))
+    return everyone.reshape(jax.process_count(), -1)
 
 
 def from_main(number: int) -> int:
