@@ -62,7 +62,7 @@ from jreid.run.build import Run, build_run  # noqa: E402
 from jreid.run.checkpoint import Checkpoints, resume  # noqa: E402
 from jreid.run.finished import print_finished, scores_of_finished  # noqa: E402
 from jreid.run.images import facts, read_images  # noqa: E402
-from jreid.run.reporter import first_message, make_reporter  # noqa: E402
+from jreid.run.reporter import check_writers, first_message, make_reporter  # noqa: E402
 from jreid.run.training_set import write_training_set  # noqa: E402
 from jreid.run.workdir import open_workdir, require_shared  # noqa: E402
 from jreid.training.build import rates_at  # noqa: E402
@@ -83,6 +83,7 @@ def train(config: Config, workdir: Path, begun: Begun | None = None) -> int:
                 print_finished(scored, workdir)
             return 0
         if main:
+            check_writers(config.log.writers)
             say(describe_devices())
         # Everything is built and checked before anything is written.
         weights = pretrained.weights_of_new_run(config, workdir)

@@ -2,17 +2,22 @@
 
 import io
 import json
+import os
+import pathlib
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
-from jreid.run.reporter import make_reporter
+from jreid.run.reporter import check_writers, make_reporter
 from jreid.training.weights_and_biases import WeightsAndBiases
 
+ROOT = pathlib.Path(__file__).parent.parent
 BLOCK, HEADER = 32768, 7  # bytes of LevelDB's log format, in which wandb writes
 
 
@@ -129,3 +134,100 @@ def test_without_wandb_the_remedy_is_named(tmp_path, monkeypatch):
     told = r"wandb is not installed .*: pip install 'jreid\[wandb\]'"
     with pytest.raises(ValueError, match=told):
         WeightsAndBiases().make(tmp_path, 1)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """What of wandb is called, and with what."""
+    library = types.ModuleType("wandb")
+    calls: list[tuple[str, object]] = []
+
+    class Run:
+        def log(self, values, step):
+            calls.append(("log", step))
+
+        def finish(self, exit_code=None):
+            calls.append(("finish", exit_code))
+
+    library.__dict__.update(
+        Error=type("Error", (Exception,), {}),
+        Settings=lambda **_: None,
+        init=lambda **_: Run(),
+        login=lambda: calls.append(("login", None)),
+        calls=calls,
+    )
+    monkeypatch.setitem(sys.modules, "wandb", library)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    return library
+
+
+def test_the_run_is_told_whether_it_failed(tmp_path, fake):
+    report(tmp_path, 1, {1: {"loss": 0.5}}, WeightsAndBiases())
+    assert fake.calls == [("log", 1), ("finish", None)]
+    fake.calls.clear()
+    with pytest.raises(KeyError):
+        report(tmp_path, 2, {2: KeyedBadly()}, WeightsAndBiases())
+    assert fake.calls == [("finish", 1)]
+
+
+class KeyedBadly(dict):
+    def items(self):
+        raise KeyError
+
+
+def test_a_writer_that_only_closes_is_closed_after_an_error_too(tmp_path):
+    closed = []
+
+    class Plain:
+        folder = "plain"
+
+        def make(self, workdir, first_step):
+            return types.SimpleNamespace(close=lambda: closed.append(first_step))
+
+    check_writers((Plain(),))
+    report(tmp_path, 1, {}, Plain())
+    with pytest.raises(KeyError):
+        report(tmp_path, 2, {2: KeyedBadly()}, Plain())
+    assert closed == [1, 2]
+
+
+def test_who_is_not_logged_in_is_told_how_before_images_are_read(
+    tmp_path, monkeypatch, fake
+):
+    def refused(**_):
+        raise fake.Error("No API key configured.")
+
+    fake.login = fake.init = refused
+    told = "configured. Log in with `wandb login` or .*, or set WANDB_MODE=offline"
+    writer = WeightsAndBiases()
+    with pytest.raises(ValueError, match=told):
+        check_writers((writer,))
+    with pytest.raises(ValueError, match=told):
+        writer.make(tmp_path, 1)
+    check_writers((WeightsAndBiases(enabled=False), WeightsAndBiases(mode="offline")))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    check_writers((writer,))
+    with pytest.raises(ValueError, match=told):
+        check_writers((WeightsAndBiases(mode="online"),))
+
+
+@pytest.mark.slow
+def test_wandb_itself_is_asked_who_logs_in(tmp_path):
+    pytest.importorskip("wandb", reason="needs wandb: pip install 'jreid[wandb]'")
+    code = (
+        "import sys; from jreid import ending\n"
+        "from jreid.training.weights_and_biases import WeightsAndBiases\n"
+        "sys.exit(ending.exit_code(lambda _: WeightsAndBiases().ready(), []))"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment | {"HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: Weights & Biases: No API key configured.")
+    assert "wandb login" in done.stderr and "Traceback" not in done.stderr

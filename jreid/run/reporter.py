@@ -86,21 +86,22 @@ class Reporter:
         """Shows a line without spoiling the progress bar."""
         self._progress.message(text)
 
-    def close(self) -> None:
-        """Ends the progress line and closes the files."""
+    def close(self, failed: bool = False) -> None:
+        """Ends the progress line and closes the files; writers learn of a failure."""
         self._progress.close()
         with _naming(self._folder / METRICS):
             self._metrics.close()
         for name, writer in self._writers.items():
             with _naming(self._folder / name):
-                writer.close()
+                end = getattr(writer, "fail", writer.close) if failed else writer.close
+                end()
 
     def __enter__(self) -> "Reporter":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         try:
-            self.close()
+            self.close(failed=kind is not None)
         except OSError:
             if kind is None:  # else what ended the block matters more
                 raise
@@ -147,13 +148,20 @@ def make_reporter(
         return SilentReporter()
     workdir = pathlib.Path(workdir)
     _drop_lines(workdir / METRICS, first_step)
-    made = {
-        part.folder: part.make(workdir, first_step)
-        for part in writers
-        if getattr(part, "enabled", True)
-    }
+    made = {part.folder: part.make(workdir, first_step) for part in _enabled(writers)}
     progress = Progress(total_steps, "train", unit="images", stream=stream)
     return Reporter(workdir, made, progress)
+
+
+def check_writers(writers: Sequence[Any]) -> None:
+    """Raises ValueError for what one of them lacks, before what takes long is done."""
+    for part in _enabled(writers):
+        if hasattr(part, "ready"):
+            part.ready()
+
+
+def _enabled(writers: Sequence[Any]) -> list[Any]:
+    return [part for part in writers if getattr(part, "enabled", True)]
 
 
 def first_message(

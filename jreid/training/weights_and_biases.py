@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -42,10 +43,20 @@ class WeightsAndBiases:
         if not self.project:
             raise ValueError("project is ''; give the name of a W&B project")
 
+    def ready(self) -> None:
+        """Logs in, which may ask on a terminal, if anything is to be sent.
+
+        Raises ValueError if wandb is not installed or does not know who logs in.
+        """
+        wandb = library("wandb", "wandb")
+        if (self.mode or os.environ.get("WANDB_MODE", "online")) == "online":
+            with _telling_remedies(wandb):
+                wandb.login()
+
     def make(self, workdir: pathlib.Path, first_step: int) -> Any:
         """A writer that continues the run in `workdir`, or begins it.
 
-        Raises ValueError if wandb is not installed.
+        Raises ValueError if wandb is not installed, or cannot begin the run.
         """
         wandb = library("wandb", "wandb")
         folder = workdir.absolute() / self.folder
@@ -54,8 +65,8 @@ class WeightsAndBiases:
         if first_step == 1 or not (folder / ID).exists():
             write_text(folder / ID, secrets.token_hex(4))
         about = workdir / CONFIG
-        return _Writer(
-            wandb.init(
+        with _telling_remedies(wandb):
+            run = wandb.init(
                 project=self.project,
                 entity=self.entity or None,
                 name=workdir.absolute().name,
@@ -66,7 +77,20 @@ class WeightsAndBiases:
                 mode=self.mode or None,
                 settings=wandb.Settings(console="off", silent=True, save_code=False),
             )
-        )
+        return _Writer(run)
+
+
+@contextlib.contextmanager
+def _telling_remedies(wandb: Any) -> Iterator[None]:
+    """What W&B refuses becomes a ValueError that says what can be done."""
+    try:
+        yield
+    except wandb.Error as error:
+        raise ValueError(
+            f"Weights & Biases: {str(error).rstrip('.')}. Log in with `wandb login` or "
+            "WANDB_API_KEY, or set WANDB_MODE=offline, after which `wandb sync` sends "
+            "the run"
+        ) from error
 
 
 class _Writer:
@@ -80,3 +104,6 @@ class _Writer:
 
     def close(self) -> None:
         self._run.finish()
+
+    def fail(self) -> None:
+        self._run.finish(exit_code=1)

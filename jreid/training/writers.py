@@ -3,6 +3,9 @@
 A writer is a part with `folder`, its folder's name inside the run's, and `make(workdir,
 first_step)`, which gives an object with `write_scalars(step, {name: number})` and
 `close()`, and forgets what was written of `first_step` and later ones.
+
+The part may also have `ready()`, called before images are read, which raises ValueError
+for what `make` would lack; the object also `fail()`, called for `close()` after errors.
 """
 
 from __future__ import annotations
