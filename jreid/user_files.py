@@ -38,11 +38,13 @@ def load_file(path: Path) -> ModuleType:
         return sys.modules[file.name]
     _make_room(file)
     before = set(sys.modules)
-    module = _run(file)
-    for name in set(sys.modules) - before:  # its neighbours
-        source = getattr(sys.modules[name], "__file__", None)
-        if source and Path(source).resolve().parent == file.path.parent:
-            _loaded[name] = _read(Path(source))
+    try:
+        module = _run(file)
+    finally:
+        for name in set(sys.modules) - before:  # its neighbours
+            source = getattr(sys.modules[name], "__file__", None)
+            if source and Path(source).resolve().parent == file.path.parent:
+                _loaded[name] = _read(Path(source))
     if (folder := str(file.path.parent)) not in sys.path:
         sys.path.append(folder)  # for what its functions import when they are called
     return module
@@ -87,6 +89,7 @@ def _run(file: UserFile) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[file.name]
+        _loaded.pop(file.name, None)
         raise
     finally:
         sys.path.remove(str(file.path.parent))

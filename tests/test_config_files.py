@@ -6,6 +6,7 @@ import pytest
 
 from jreid.config_files import load, shipped
 from jreid.config_json import from_json, to_json
+from jreid.user_files import loaded_beside
 
 BODY = """
 from jreid.configs.systems import paper
@@ -110,6 +111,22 @@ def test_parts_of_neighbours_are_stored_and_found(tmp_path):
     again = from_json(values)
     assert again == config
     assert again.objective["mine"]({}, {}) == 3, "imported when it is called"
+
+
+def test_a_slip_that_is_undone_leaves_no_trace(tmp_path):
+    """As in a notebook or a server, whose process goes on."""
+    neighbour, path = tmp_path / "names_of_mine.py", tmp_path / "mine_undone.py"
+    neighbour.write_text("NAME = 'mine'\n")
+    whole = BODY.replace("def get", "from names_of_mine import NAME\ndef get")
+    broken = whole.replace("def get", "broken\ndef get")
+    for text in (broken, whole, broken, whole):
+        path.write_text(text)
+        if text == broken:
+            assert "'broken' is not defined" in refusal(path)
+        else:
+            assert load(str(path)) == load(str(path))
+            assert {file.path for file in loaded_beside(path)} == {path, neighbour}
+    sys.modules.pop("names_of_mine", None)
 
 
 def test_neighbours_of_one_name_are_those_of_the_file(tmp_path):
