@@ -545,3 +545,16 @@ def test_test_batches_name_an_unreadable_file(images, tmp_path):
     stream = pipeline.test_batches(images, size=SIZE, batch_size=5)
     with pytest.raises(ValueError, match="13.jpg has become unreadable"):
         list(stream)
+
+
+def test_no_thread_tunes_the_pipeline(images, monkeypatch):
+    """It would be waited for, up to a minute, whenever an iterator is dropped."""
+    kept, original = [], tf.data.Dataset.with_options
+
+    def noted(dataset, options):
+        kept.append(options.autotune.enabled)
+        return original(dataset, options)
+
+    monkeypatch.setattr(tf.data.Dataset, "with_options", noted)
+    next(pipeline.test_batches(images, size=(32, 16), batch_size=2))
+    assert kept == [False]

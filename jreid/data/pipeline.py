@@ -190,6 +190,9 @@ def _mapped(
     threads = workers or cores()
     options = tf.data.Options()
     options.deterministic = True
+    # Nothing is left to tune, and the tuner's thread is waited for up to a minute when
+    # an iterator is dropped: at the end of a training, at a signal, between phases.
+    options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = optimise
     options.threading.private_threadpool_size = threads
     options.threading.max_intra_op_parallelism = 1
