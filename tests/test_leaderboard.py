@@ -2,22 +2,26 @@
 
 import csv
 import json
-import subprocess
-from types import SimpleNamespace
+import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
 import tiny
 
-from jreid import command_line
+from jreid import __version__, command_line
 from jreid.config_files import load
 from jreid.config_json import from_json
 from jreid.evaluation.files.results_file import results_json, write_results
 from jreid.run import results
 from jreid.run.about import about_run
+from jreid.run.split_training import Child
 from jreid.run.workdir import CONFIG, METRICS, open_workdir
-from tools import leaderboard, leaderboard_page
+from tools import leaderboard, leaderboard_page, system_cost
 from tools.system_cost import Cost, measured_cost
+from tools.throughput.flops import forward_flops
 
 STEPS = 30  # of a run
 ALL = "all-search single-shot"
@@ -37,13 +41,15 @@ def trained(monkeypatch, tmp_path) -> list:
     """Runs that the tool has started, which write made-up results and no network."""
     started = []
 
-    def train(words, **_):
+    def train(child, words, cwd):
         words = words[3:]
         folder = leaderboard.Path(words[words.index("--workdir") + 1])
         given = command_line.parse_with_config(
             leaderboard.Nothing, "", words[: words.index("--workdir")], description=""
         )
         started.append(folder.name)
+        if "--config.optimizer.lr=0.2" in words and "mmn" in folder.name:
+            return 137
         with open_workdir(folder, given.config):
             pass
         training = {"identities": [1], "images": 1, "crc32_of_names": 0}
@@ -57,7 +63,7 @@ def trained(monkeypatch, tmp_path) -> list:
         (folder / METRICS).write_text(text + "\n")
         about = about_run(given.config, steps)
         write_results(folder, scores(given.config, folder.name), about)
-        return SimpleNamespace(returncode=0)
+        return 0
 
     def scores(config, name):
         images = config.data.read().test
@@ -68,7 +74,7 @@ def trained(monkeypatch, tmp_path) -> list:
         given = {"fused": features.astype(np.float32)}
         return results.score(config, given, images, reranking=False)
 
-    monkeypatch.setattr(subprocess, "run", train)
+    monkeypatch.setattr(Child, "run", train)
     cost = Cost(parameters=2_000_000, gflops=0.5, width=16, images=1_500_000)
     monkeypatch.setattr(leaderboard, "measured_cost", lambda _: cost)
     return started
@@ -218,6 +224,89 @@ def test_a_run_that_was_cut_short_goes_on(finished):
     assert leaderboard.lack(cut) == "is not scored"
 
 
+def test_a_run_that_another_version_scored_is_scored_again(finished):
+    run = finished()
+    about = about_run(run.config, STEPS * run.config.schedule.epochs)
+    write_scores(run.folder, about | {"version": "0.1.0"})
+    assert leaderboard.lack(run) == f"is scored by jreid 0.1.0, not by {__version__}"
+
+
+@pytest.fixture
+def training(tmp_path, monkeypatch):
+    """The table with a program in place of jreid.train: its exit code and folder."""
+    monkeypatch.setattr(leaderboard, "ROOT", tmp_path)
+    (tmp_path / "jreid").mkdir()
+    (tmp_path / "jreid" / "__init__.py").touch()
+
+    def make(lines, *words):
+        start = "import pathlib, signal, sys, time\n"
+        (tmp_path / "jreid" / "train.py").write_text(start + lines)
+        return leaderboard.main(["--config", "demo", *words, "--runs", str(tmp_path)])
+
+    return make
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_training_save(training, tmp_path, capsys, number):
+    slow = (
+        "seen = []\n"
+        "for n in (signal.SIGTERM, signal.SIGINT):\n"
+        "    signal.signal(n, lambda n, frame: seen.append(n))\n"
+        "pathlib.Path('ready').touch()\n"
+        "while not seen: time.sleep(0.01)\n"
+        "time.sleep(0.3)\n"
+        "pathlib.Path('saved').touch()\n"
+        "sys.exit(128 + seen[0])"
+    )
+
+    def send():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    assert training(slow, "--systems", "full", "mmn") == 128 + number
+    sender.join()
+    assert (tmp_path / "saved").exists()
+    assert capsys.readouterr().err == (
+        "stopped in full seed 0; the same command continues\n"
+    )
+
+
+def test_a_training_that_fails_does_not_end_the_others(training, tmp_path, capsys):
+    fails = "print(sys.argv[2], file=open('tried', 'a'))\nsys.exit(3)"
+    assert training(fails, "--systems", "full", "mmn") == 3
+    assert (tmp_path / "tried").read_text().split() == ["demo:full", "demo:mmn"]
+    error = capsys.readouterr().err.splitlines()
+    assert error == [
+        *(f"note: {n} seed 0 failed with exit code 3, see above" for n in NOISE),
+        *(f"note: {n} is left out: seed 0 has no checkpoint" for n in NOISE),
+    ]
+
+
+@pytest.mark.slow
+def test_what_did_not_fail_has_a_table(tmp_path, trained):
+    root = tiny.make_tree(tmp_path / "tree")
+    words = ["--config", "sysu", f"--config.data.root={root}", "--systems", "mmn"]
+    words += ["full", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    assert leaderboard.main([*words, "--config.optimizer.lr=0.2"]) == 137
+    assert trained == ["mmn-seed0", "full-seed0"]
+    text = (tmp_path / "out" / "leaderboard.md").read_text()
+    assert "| full | 1 |" in text and "mmn" not in text
+
+
+def test_what_is_the_first_systems_own_is_set_in_the_others(training, tmp_path):
+    """A rate that the demo has, and that pmt's demo has not."""
+    shows = "print(*sys.argv[3:], file=open('words', 'a'))\nsys.exit(3)"
+    rate = load("demo").optimizer.lr
+    assert load("demo:pmt").optimizer.lr != rate
+    words = (f"--config.optimizer.lr={rate}", "--config.size", "96", "48")
+    training(shows, *words, "--systems", "full", "pmt")
+    for line in (tmp_path / "words").read_text().splitlines():
+        assert line.startswith(" ".join(words))
+
+
 def test_what_is_not_trained_is_named_shortly(tmp_path, capsys):
     words = ["--config", "demo", "--systems", "full", "rle", "--seeds", "2"]
     words += ["--runs", str(tmp_path / "runs"), "--no_train"]
@@ -261,6 +350,18 @@ def test_costs_are_counted(tmp_path):
     wider.data.root = config.data.root
     wider.sampling.identities = 3
     assert measured_cost(wider).parameters > 100 * cost.parameters
+
+
+@pytest.mark.slow
+def test_operations_are_a_gpus_on_every_machine(monkeypatch):
+    """Those of the network's parts; a CPU's 3 x 3 convolutions are fewer."""
+    monkeypatch.setattr(system_cost, "images_seen", lambda _: 0)
+    config = load("demo:base")
+    config.network.trunk.width, config.network.trunk.after = 1 / 8, {}
+    config.size = (160, 96)
+    counted = forward_flops(config.network, *config.size)
+    cost = system_cost.measured_cost(config)
+    assert cost.gflops == pytest.approx(counted / 1e9, rel=0.12)
 
 
 def test_names_of_near_points_stand_apart():

@@ -68,6 +68,15 @@ def test_compiles_what_is_missing_and_shows_the_cheapest_first(
     assert text.strip() in capsys.readouterr().out
 
 
+def test_what_is_the_first_systems_own_is_set_in_the_others(tmp_path, compiled):
+    size = ["--config.size", *map(str, load("llcm").size)]
+    words = ["--config", "llcm", *size, "--out", str(tmp_path), "--systems", "rle"]
+    assert load("llcm:rle").size != load("llcm").size
+    step_costs.main([*words, "--config.seed=0"])
+    (given,) = compiled
+    assert given[2:6] == [*size, "--config.seed=0"]
+
+
 def test_what_does_not_compile_ends_it_and_keeps_the_others(tmp_path, compiled):
     assert run(tmp_path, "full", "mmn", "rle") == 2
     assert (tmp_path / "out" / "full.json").is_file() and len(compiled) == 2

@@ -14,7 +14,6 @@ beside them, the paired test against the next row, and what each system costs.
 import importlib
 import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from jreid import command_line, ending  # noqa: E402
+from jreid import __version__, command_line, ending  # noqa: E402
 from jreid.config import Config  # noqa: E402
 from jreid.config_differences import differences  # noqa: E402
 from jreid.config_json import from_json  # noqa: E402
@@ -32,11 +31,14 @@ from jreid.evaluation.files.results_file import read_results  # noqa: E402
 from jreid.evaluation.mean_of_scores import mean_over_seeds  # noqa: E402
 from jreid.evaluation.score import Score  # noqa: E402
 from jreid.run.run_folders import RunFolder  # noqa: E402
+from jreid.run.split_training import Child  # noqa: E402
 from jreid.run.workdir import METRICS, read_config  # noqa: E402
+from jreid.stopping import SIGNALS  # noqa: E402
 from tools import leaderboard_page, step_costs  # noqa: E402
 from tools.system_cost import images_seen, measured_cost  # noqa: E402
 
 shipped = importlib.import_module("jreid.configs.systems")  # configs/ of the checkout
+_STOPPED = tuple(128 + number for number in SIGNALS)
 _PLACES = ("config.data.root", "config.data.tfds")  # where the images are
 
 
@@ -85,7 +87,7 @@ class Planned:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 2 and one line for what is refused."""
+    """Exit code 2 and one line for what is refused; that of a training that failed."""
     return ending.exit_code(program, arguments)
 
 
@@ -100,16 +102,18 @@ def program(arguments: list[str]) -> int:
         )
     names = step_costs.named(options.systems)
     draw = given.config.evaluation.draw
-    plans = [list(planned(name, given.words, options, draw)) for name in names]
+    words = [*given.words[:2], *step_costs.overrides(arguments)]
+    plans = [list(planned(name, words, options, draw)) for name in names]
     # All are looked at before one is trained: a folder of another run ends it at once.
     lacking = [run for runs in plans for run in runs if lack(run)]
-    for run in lacking if options.train else []:
-        trained = [sys.executable, "-m", "jreid.train", *run.words]
-        if code := subprocess.run(trained, cwd=ROOT, check=False).returncode:
-            return code
+    failed = train(lacking) if options.train else 0
+    if failed in _STOPPED:
+        return failed
     finished = [runs for runs in plans if all(map(is_finished, runs))]
     for runs in [runs for runs in plans if runs not in finished]:
         print(f"note: {runs[0].system} is left out: {_lacks(runs)}", file=sys.stderr)
+    if not finished and failed:
+        return failed
     if not finished:
         raise ValueError(
             f"no system is finished in {options.runs}, as the notes above say: leave "
@@ -119,7 +123,31 @@ def program(arguments: list[str]) -> int:
     synthetic = given.config.data.root == "synvi"
     for path in leaderboard_page.write(options.out, rows, synthetic=synthetic):
         print(path)
-    return 0
+    return failed
+
+
+def train(lacking: Sequence[Planned]) -> int:
+    """Trains the runs in turn, passing over what fails, with a note.
+
+    Returns:
+        The exit code of the first that failed, 0 if none did; 128 plus a signal's
+        number as soon as one came, which the training has answered by a checkpoint.
+    """
+    failed = 0
+    with Child() as child:
+        for run in lacking:
+            trained = [sys.executable, "-m", "jreid.train", *run.words]
+            code = child.run(trained, cwd=ROOT)
+            named = f"{run.system} seed {run.seed}"
+            if code in _STOPPED:
+                told = f"stopped in {named}; the same command continues"
+                print(told, file=sys.stderr)
+                return code
+            if code:
+                told = f"note: {named} failed with exit code {code}, see above"
+                print(told, file=sys.stderr)
+            failed = failed or code
+    return failed
 
 
 def planned(
@@ -179,6 +207,8 @@ def lack(run: Planned) -> str:
         return "is not scored"
     if about["step"] != newest:
         return f"is scored at step {about['step']}, not at {newest}"
+    if (version := about.get("version", "unknown")) != __version__:
+        return f"is scored by jreid {version}, not by {__version__}"
     other = [path for path, *_ in differences(scored, run.config)]
     return f"is scored with another {', '.join(other)}" if other else ""
 

@@ -64,13 +64,13 @@ def main(arguments: list[str]) -> int:
 def program(arguments: list[str]) -> int:
     """Compiles what is missing and prints the table."""
     given = parse(arguments)
-    options, (_, spec, *overrides) = given.options, given.words
+    options, spec, own = given.options, given.words[1], overrides(arguments)
     names = named(options.systems)
     make_folder(options.out)
     base = spec.partition(":")[0]
     for name in names:
         path, words = path_of(options.out, name), ["--config", f"{base}:{name}"]
-        words += overrides
+        words += own
         if path.is_file():
             check_same(path, parse(words).config)
         else:
@@ -82,6 +82,20 @@ def program(arguments: list[str]) -> int:
     write_text(options.out / "step_costs.md", text)
     print(text)
     return 0
+
+
+def overrides(arguments: Sequence[str]) -> list[str]:
+    """The words of a command line that set fields of the config, as they were typed.
+
+    `Given.words` lacks those that leave the system of --config as it is, which may be
+    another's change.
+    """
+    kept, words = False, []
+    for word in arguments:
+        if word.startswith("--"):
+            kept = word.startswith("--config.")
+        words += [word] * kept
+    return words
 
 
 def named(systems: tuple[str, ...]) -> tuple[str, ...]:

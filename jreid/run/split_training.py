@@ -32,17 +32,17 @@ class Child:
         self._signal = 0
         self._previous: dict[int, object] = {}
 
-    def run(self, command: Sequence[str]) -> int:
+    def run(self, command: Sequence[str], cwd: Path | None = None) -> int:
         """The exit code of `command`; 128 plus the signal's number if one ended it.
 
-        After a signal nothing is started any more: the result is the signal's code.
+        It runs in the folder `cwd`, or in this process's own. After a signal nothing is started any more: the result is the signal's code.
         """
         if self._signal:
             return 128 + self._signal
         # In a group of its own, where the terminal's Ctrl-C does not reach it a second
         # time beside the one passed on: the second would end it before it has saved.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, process_group=0
+            command, cwd=cwd, stdin=subprocess.DEVNULL, process_group=0
         )
         if self._signal:  # it came while the process was started
             self._process.send_signal(self._signal)
