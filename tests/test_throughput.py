@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ from jreid.training.optimizers import AdamW
 from jreid.training.plan import plan
 from tools import benchmark
 from tools.benchmark_pipeline import make_files
-from tools.throughput import flops, summary
+from tools.throughput import flops, summary, worker
 from tools.throughput.case import (
     CLASSES,
     Case,
@@ -127,6 +128,46 @@ def test_systems_that_are_no_step_of_two_columns_are_refused():
     config.views["more"] = config.views["visible"]
     with pytest.raises(ValueError, match="one view of visible images"):
         check_comparable(config)
+
+
+class Simulated:
+    """A side on a clock of its own, whose pipeline keeps three batches ahead."""
+
+    def __init__(self, make: float, step: float):
+        self.make, self.step, self.now = make, step, 0.0
+        self.taken: list[float] = []
+
+    def ahead(self):
+        return 3
+
+    def open_pipeline(self, steps):
+        self.opened = steps
+        return iter(range(steps))
+
+    def made(self):
+        """When: each is begun with the one before made and room for it."""
+        times = [0.0]
+        for room in [0.0, 0.0, 0.0, *self.taken][: self.opened]:
+            times.append(max(room, times[-1]) + self.make)
+        return times[1:]
+
+    def pipeline_steps(self, batches, count):
+        for _ in range(count):
+            self.now = max(self.now, self.made()[next(batches)])
+            self.taken.append(self.now)
+            self.now += self.step
+
+
+@pytest.mark.parametrize(("make", "step"), [(20.0, 5.0), (20.0, 50.0)])
+@pytest.mark.parametrize("count", [1, 2, 10])
+def test_a_timed_step_has_a_batch_made_for_it(monkeypatch, make, step, count):
+    side, asked = Simulated(make, step), []
+    clock = SimpleNamespace(perf_counter=lambda: asked.append(side.now) or side.now)
+    monkeypatch.setattr(worker, "time", clock)
+    timed = worker.answer(side, {"do": "pipeline", "count": count})
+    assert timed["seconds"] == count * max(make, step)
+    start, end = asked
+    assert sum(start < made <= end for made in side.made()) == count
 
 
 def test_spread_is_the_median_between_quartiles():

@@ -20,7 +20,7 @@ from jreid.data.views import View
 from jreid.processes.cores import cores
 from jreid.shapes import Int, UInt8
 
-_PREFETCHED_BATCHES = 2
+PREFETCHED_BATCHES = 2
 
 
 def train_batches(
@@ -205,7 +205,7 @@ def _mapped(
             for elements, load, count in columns
         )
     )
-    batches = batches.prefetch(_PREFETCHED_BATCHES).with_options(options)
+    batches = batches.prefetch(PREFETCHED_BATCHES).with_options(options)
     return cast(Iterator[tuple], batches.as_numpy_iterator())
 
 

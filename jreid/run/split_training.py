@@ -35,7 +35,8 @@ class Child:
     def run(self, command: Sequence[str], cwd: Path | None = None) -> int:
         """The exit code of `command`; 128 plus the signal's number if one ended it.
 
-        It runs in the folder `cwd`, or in this process's own. After a signal nothing is started any more: the result is the signal's code.
+        It runs in the folder `cwd`, or in this process's own. After a signal nothing is
+        started any more: the result is the signal's code.
         """
         if self._signal:
             return 128 + self._signal

@@ -59,6 +59,10 @@ class Side(Protocol):
         """Starts the input pipeline; returns an iterator of its batches."""
         ...
 
+    def ahead(self) -> int:
+        """Most batches that the pipeline makes before they are asked for."""
+        ...
+
     def pipeline_steps(self, batches: Any, count: int) -> None:
         """`count` training steps on batches of the pipeline."""
 

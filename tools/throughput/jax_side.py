@@ -1,6 +1,7 @@
 """The JAX side: jreid's own step, embedding and pipeline, as a user runs them."""
 
 import copy
+import math
 from pathlib import Path
 
 import jax
@@ -18,7 +19,7 @@ from jreid.run.batches import batches
 from jreid.run.images import read_images
 from jreid.training.build import build_system
 from jreid.training.plan import Segment, plan
-from tools.throughput.case import CLASSES, Case, product_size, random_batch
+from tools.throughput.case import CLASSES, Case, cores, product_size, random_batch
 
 
 class JaxSide:
@@ -68,6 +69,13 @@ class JaxSide:
             self.images_of_run = read_images(self.config)
         segment = Segment(self.phases[0], 0, steps)
         return batches(self.config, self.images_of_run, segment, self.mesh)
+
+    def ahead(self) -> int:
+        """Those that tf.data keeps, and those of which each thread makes a slot."""
+        from jreid.data.pipeline import PREFETCHED_BATCHES  # imports TensorFlow
+
+        threads = self.config.loading.workers or cores()
+        return PREFETCHED_BATCHES + math.ceil(threads / (self.case.batch // 2))
 
     def pipeline_steps(self, batches, count: int) -> None:
         """As the trainer's loop: the next batch is made while a step runs."""

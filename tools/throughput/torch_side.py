@@ -106,10 +106,17 @@ class TorchSide:
                 self.case,
                 self.files,
                 steps,
-                workers=self.config.loading.workers or cores(),
+                workers=self._workers(),
                 pin_memory=self.device.type == "cuda",
             )
         )
+
+    def ahead(self) -> int:
+        """The two of each process, which is what a DataLoader does by itself."""
+        return 2 * self._workers()
+
+    def _workers(self) -> int:
+        return self.config.loading.workers or cores()
 
     def pipeline_steps(self, batches: Iterator[dict[str, Tensor]], count: int) -> None:
         """The next batch is made by the loader's processes while a step runs."""

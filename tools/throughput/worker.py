@@ -60,8 +60,11 @@ def answer(side, command: dict[str, Any]) -> dict[str, Any]:
     if name == "steps":
         return timed(side.steps, count)
     if name == "pipeline":
-        batches = side.open_pipeline(count + 1)
-        side.pipeline_steps(batches, 1)  # starts the threads or processes
+        # Without these at both ends, what was made in untimed steps would be timed, and
+        # nothing be made while it is.
+        ahead = side.ahead()
+        batches = side.open_pipeline(ahead + count + ahead)
+        side.pipeline_steps(batches, ahead)
         return timed(side.pipeline_steps, batches, count)
     if name == "products":
         return timed(side.products, count)
