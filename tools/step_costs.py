@@ -6,7 +6,8 @@
 Compiles each system's step, of its own batch and image size, with compile_report.py,
 but for those whose report is there from before. Writes SYSTEM.json and step_costs.md
 into --out; `tools/leaderboard.py --step_costs FOLDER` shows them beside scores. Times
-are roofline estimates; nothing is executed. A system takes one to three minutes.
+are roofline estimates; nothing is executed. A system takes one to three minutes, `vsd`,
+whose three networks are one program, more than twenty.
 """
 
 import importlib
