@@ -188,6 +188,65 @@ def test_an_epilogue_counts_only_behind_the_product():
     assert sum(map(module.flops, module.kernels())) == 2 * 2 * 4 * 8 * 2
 
 
+def test_a_librarys_product_takes_the_time_of_its_operands_rate():
+    text = """ENTRY %main (a: bf16[8192,8192], b: bf16[8192,8192]) -> f32[8192,8192] {
+  %a = bf16[8192,8192]{1,0} parameter(0)
+  %b = bf16[8192,8192]{1,0} parameter(1)
+  %g = (f32[8192,8192]{1,0}, s8[4096]{0}) custom-call(%a, %b), \
+custom_call_target="__cublas$gemm", backend_config={"gemm_backend_config":{\
+"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"]},"epilogue":"DEFAULT"}}
+  ROOT %r = f32[8192,8192]{1,0} get-tuple-element(%g), index=0
+}
+"""
+    found = hlo_census.census(hlo_text.parse(text), [])["roofline"]
+    assert found["flops"] == 2 * 8192**3
+    assert found["seconds"] == pytest.approx(2 * 8192**3 / 989e12)
+    assert found["memory_bound_seconds"] == 0
+
+
+LOOP = """%inner (q: (f32[64,64])) -> (f32[64,64]) {
+  %q = (f32[64,64]{1,0}) parameter(0)
+  %y = f32[64,64]{1,0} get-tuple-element(%q), index=0
+  %e = f32[64,64]{1,0} fusion(%y, %y), kind=kCustom, calls=%product
+  ROOT %u = (f32[64,64]{1,0}) tuple(%e)
+}
+
+%product (l: f32[64,64], r: f32[64,64]) -> f32[64,64] {
+  %l = f32[64,64]{1,0} parameter(0)
+  %r = f32[64,64]{1,0} parameter(1)
+  ROOT %d = f32[64,64]{1,0} dot(%l, %r), lhs_contracting_dims={1}
+}
+
+%outer (p: (f32[64,64])) -> (f32[64,64]) {
+  %p = (f32[64,64]{1,0}) parameter(0)
+  %x = f32[64,64]{1,0} get-tuple-element(%p), index=0
+  %f = f32[64,64]{1,0} fusion(%x, %x), kind=kCustom, calls=%product
+  %z = (f32[64,64]{1,0}) tuple(%f)
+  ROOT %v = (f32[64,64]{1,0}) while(%z), condition=%c, body=%innerINNER
+}
+
+ENTRY %main (a: (f32[64,64])) -> (f32[64,64]) {
+  %a = (f32[64,64]{1,0}) parameter(0)
+  ROOT %w = (f32[64,64]{1,0}) while(%a), condition=%c, body=%outerOUTER
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "products", "left_out"),
+    [(10, 7, 10 * (1 + 7), 0), (10, 0, 10, 1), (0, 7, 0, 1)],
+)
+def test_a_loop_counts_as_often_as_it_turns(outer, inner, products, left_out):
+    text = LOOP
+    for name, turns in (("OUTER", outer), ("INNER", inner)):
+        told = f', backend_config={{"known_trip_count":{{"n":"{turns}"}}}}'
+        text = text.replace(name, told * bool(turns))
+    found = hlo_census.census(hlo_text.parse(text), [])["roofline"]
+    assert found["flops"] == products * 2 * 64**3
+    assert found["bytes"] == products * 2 * 64 * 64 * 4
+    assert found["loops_left_out"] == left_out
+
+
 def test_comparison_names_what_changed_and_nothing_else(module):
     about = dict.fromkeys(
         ("program", "config", "precision", "devices", "batch", "height", "width"), 1

@@ -114,6 +114,13 @@ def test_a_report_that_does_not_say_of_which_config_it_is_is_not_shown(
     assert "full.json is of config_hash unknown, not of" in capsys.readouterr().err
 
 
+def test_systems_whose_loops_are_left_out_are_named():
+    loops = REPORT["roofline"] | {"loops_left_out": 2}
+    reports = {"rle": REPORT, "vsd": REPORT | {"roofline": loops}}
+    assert "vsd." in step_costs.table(reports).splitlines()[-1]
+    assert step_costs.table({"rle": REPORT}).endswith(f"\n{step_costs.NOTE}\n")
+
+
 def test_systems_may_stand_between_commas_or_spaces():
     assert step_costs.named(("rle,deen", "mmn")) == ("rle", "deen", "mmn")
     assert step_costs.named(("agw,",)) == ("agw",)

@@ -313,6 +313,11 @@ def format_report(report: dict[str, Any]) -> str:
         f"ms ({rate:,.0f} images/s), {memory_share:.0%} of it limited by memory; "
         f"matrix units alone {time_['flops'] / _rate(report) * 1e3:.1f} ms",
     ]
+    if loops := time_["loops_left_out"]:
+        lines.append(
+            f"  left out: {loops} loops of which the compiler does not know how often "
+            "they turn"
+        )
     return "\n".join(lines)
 
 

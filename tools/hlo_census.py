@@ -6,6 +6,7 @@ Kernels by kind, library calls, layout changes, communication, and a roofline es
 import collections
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 from tools import hlo_text
@@ -215,9 +216,22 @@ def roofline(
     A kernel takes as long as its operations at the data sheet's rate or its bytes at
     the memory's, whichever is longer. Left out: launches, communication, and that no
     kernel reaches these rates. Bytes are of operands and results, each moved once.
+    A loop's kernels count as often as it turns; loops of which the compiler does not
+    know how often are left out, and counted as "loops_left_out".
     """
     total = {"flops": 0, "bytes": 0, "seconds": 0.0, "memory_bound_seconds": 0.0}
+    total["loops_left_out"] = 0
     for kernel in kernels:
+        if kernel.opcode == "while":
+            if not (turns := kernel.turns):
+                total["loops_left_out"] += 1
+                continue
+            body = replace(module, entry=kernel.attribute("body"))
+            once = roofline(body, body.kernels())
+            total["loops_left_out"] += once.pop("loops_left_out")
+            for name, value in once.items():
+                total[name] += turns * value
+            continue
         flops, moved = module.flops(kernel), module.bytes_moved(kernel)
         seconds = max(flops / _peak(module, kernel), moved / PEAK_BYTES)
         total["flops"] += flops
@@ -229,6 +243,9 @@ def roofline(
 
 
 def _peak(module, kernel) -> float:
+    if kernel.attribute("custom_call_target").startswith("__cublas"):
+        operand = module.by_name[kernel.operands[0]].shapes[0]
+        return PEAK_FLOPS.get(operand.dtype, PEAK_FLOPS["f32"])
     for inner in module.inside(kernel):
         if inner.opcode == "dot" or inner.cudnn:
             return PEAK_FLOPS.get(inner.shapes[0].dtype, PEAK_FLOPS["f32"])

@@ -162,7 +162,9 @@ def table(reports: dict[str, dict[str, Any]]) -> str:
 
     lines = [("system", *HEADER), ("---", *["---:"] * len(HEADER))]
     lines += [(n, *cells(reports[n])) for n in sorted(reports, key=per_image)]
-    return "\n".join([f"| {' | '.join(x)} |" for x in lines] + ["", NOTE, ""])
+    loops = [n for n in reports if reports[n]["roofline"].get("loops_left_out")]
+    left = f" Without loops of unknown length: {', '.join(loops)}." if loops else ""
+    return "\n".join([f"| {' | '.join(x)} |" for x in lines] + ["", NOTE + left, ""])
 
 
 if __name__ == "__main__":
