@@ -10,6 +10,7 @@ import pytest
 FILE = pathlib.Path(__file__).parents[1] / "docs" / "ablation" / "record.py"
 record = SimpleNamespace(**runpy.run_path(str(FILE)))
 tables = SimpleNamespace(**runpy.run_path(str(FILE.with_name("tables.py"))))
+draw = SimpleNamespace(**runpy.run_path(str(FILE.with_name("draw.py"))))
 
 
 def test_a_point_is_the_mean_over_ten_steps_however_long_the_lines_are():
@@ -127,3 +128,17 @@ def test_a_number_of_no_run_is_found(path, begin):
 )
 def test_a_row_names_its_run(label, name):
     assert tables.key(label) == name
+
+
+@pytest.mark.parametrize("system", ["mac_like", "mace_like"])
+def test_what_is_drawn_is_the_loss_that_the_page_calls_identity(system):
+    """Of heads in common and of modalities' own, that in common."""
+    last = {}
+    for name in (system, f"{system}@lr03"):
+        *_, last[name] = draw.IMAGENET[name]["losses"].values()
+    for row in tables.read(tables.PAGE.read_text(), tables.IMAGENET):
+        if (scalars := last.pop(tables.key(row["system"]), None)) is not None:
+            told = row["at the end"].split()[1].rstrip(",")
+            digits = len(told.partition(".")[2])
+            assert f"{draw.identity_loss(scalars):.{digits}f}" == told
+    assert not last

@@ -96,7 +96,7 @@ def imagenet() -> None:
         names.append(label + (f", {steps} steps" if steps else ""))
         rates.plot(run["R-1 95 %"], (place, place), color="tab:blue")
         rates.plot(run["R-1"], place, "o", color="tab:blue")
-        logged = [_identity(scalars) for scalars in run.get("losses", {}).values()]
+        logged = [identity_loss(scalars) for scalars in run.get("losses", {}).values()]
         curve = [loss for loss in logged if loss is not None]
         if curve:
             # several heads' losses may be one term: chance is so many times ln 200
@@ -117,9 +117,10 @@ def imagenet() -> None:
     figure.savefig(HERE / "imagenet.png", dpi=100)
 
 
-def _identity(scalars: dict[str, float]) -> float | None:
-    """The identity loss of the fused or first head, if the step had any."""
+def identity_loss(scalars: dict[str, float]) -> float | None:
+    """The identity loss of the shared, fused or first head, if the step had any."""
     found = [name for name in scalars if "loss/identity" in name]
+    found = [name for name in found if name.endswith("_shared")] or found
     return scalars[min(found, key=len)] if found else None
 
 
