@@ -241,3 +241,19 @@ def test_a_network_that_differs_is_not_written(tmp_path, monkeypatch, capsys):
     assert export(tmp_path / "run", out) == 2
     assert "nothing was written" in capsys.readouterr().err
     assert not (out / "model.py").exists()
+
+
+@pytest.mark.slow
+def test_what_is_timed_beside_each_other_makes_the_same_vectors(monkeypatch):
+    """Also of two passes, an image's and its mirror image's."""
+    pytest.importorskip("onnxruntime")
+    from tools import benchmark_export
+
+    config = parity.tiny("base")
+    config.embedding = Embedding(features=1.0, embeddings=0.0, flip=True)
+    monkeypatch.setattr(benchmark_export, "load", lambda _: config)
+    made, size = benchmark_export.runs("")
+    images = embedding.random_images(2, size)
+    expected = made["jreid"](images)
+    for run_ in made.values():
+        np.testing.assert_allclose(run_(images), expected, atol=1e-4)

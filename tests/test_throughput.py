@@ -53,9 +53,9 @@ def test_operations_of_a_resnet50_are_the_published_ones():
     assert counted == pytest.approx(2 * 4.089e9, rel=2e-3)
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize(("depth", "features"), [(18, 12), (50, 0)])
 @pytest.mark.torch
-def test_operations_agree_with_pytorchs_counter(depth):
+def test_operations_agree_with_pytorchs_counter(depth, features):
     torch = pytest.importorskip("torch")
     from torch.utils.flop_counter import FlopCounterMode  # pyright: ignore[reportMissingImports]
 
@@ -63,7 +63,7 @@ def test_operations_agree_with_pytorchs_counter(depth):
 
     config = small_config()
     trunk = config.network.trunk
-    trunk.depth = depth
+    trunk.depth, config.network.refine.features = depth, features
     trunk.after = dict.fromkeys(trunk.after, NonLocal(inner_channels=0))
     network = from_config.build_network(config, 7)
     images = torch.zeros(2, 2, 3, 72, 40)
@@ -77,6 +77,18 @@ def test_operations_agree_with_pytorchs_counter(depth):
         loss.backward()
     total = forward.get_total_flops() + backward.get_total_flops()
     assert total == 4 * flops.train_flops(config.network, 72, 40, 7)
+
+
+@pytest.mark.parametrize(("features", "last"), [(12, 16 * 12 + 12 * 7), (0, 16 * 7)])
+def test_operations_of_refined_classifiers_are_counted(features, last):
+    network = small_config().network
+    network.refine.features = features
+    channels = network.trunk.channels()[-1]
+    of_one = channels * 7 + channels * 24 + 24 * 16 + last  # hidden layers 24 and 16
+    logits = flops.forward_flops(network, 72, 40, 7) - flops.forward_flops(
+        network, 72, 40
+    )
+    assert logits == 2 * 2 * of_one  # two branches
 
 
 @pytest.mark.parametrize(
@@ -244,6 +256,8 @@ def test_a_case_in_which_all_failed_is_reported_too(tmp_path):
         (["--sizes", "288"], "--sizes has 288; write them as 288x144"),
         (["--sizes", "288x16"], "32 pixels"),
         (["--config", "adca"], "there is no config 'adca'"),
+        (["--config.precision=float32"], "is not used here, where --precision says"),
+        (["--config.sampling.images=2"], "is not used here, where --batches says"),
     ],
 )
 def test_bad_arguments_end_with_one_line(arguments, reason, capsys):

@@ -20,6 +20,7 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from jreid import command_line, ending  # noqa: E402
 from jreid.config import Config  # noqa: E402
 from jreid.data.quiet import quieten_tensorflow  # noqa: E402
 from jreid.extra import library  # noqa: E402
+from tools.step_costs import overrides  # noqa: E402
 from tools.throughput.case import Case, check_comparable, cores  # noqa: E402
 from tools.throughput.flops import forward_flops  # noqa: E402
 from tools.throughput.measure import measure  # noqa: E402
@@ -100,6 +102,7 @@ def program(arguments: list[str]) -> int:
     """Runs all cases; returns 1 if a side failed."""
     given = parse(arguments)
     config, options = given.config, given.options
+    check_overrides(overrides(arguments))
     check_comparable(config)
     check(options)
     plan = make_plan(config, options)
@@ -141,6 +144,16 @@ def contenders(case: Case, variants: tuple[Variant, ...]) -> list[str]:
     """JAX, and the variants of PyTorch that the case has."""
     fits = [v for v in variants if case.work == "embed" or v != "folded"]
     return ["jax", *(f"torch {variant}" for variant in fits)]
+
+
+def check_overrides(words: Sequence[str]) -> None:
+    """Raises ValueError for what a config says of itself and each case anew."""
+    for name, option in {"precision": "--precision", "sampling": "--batches"}.items():
+        for word in words:
+            if word.startswith(f"--config.{name}"):
+                raise ValueError(
+                    f"{word} is not used here, where {option} says it: give {option}"
+                )
 
 
 def check(options: Options) -> None:

@@ -19,13 +19,17 @@ import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 from flax import nnx
 
-from jreid.config_files import load
-from jreid.export import onnx_file
-from jreid.export.embedding import Network, program_of, random_images
-from jreid.export.torch_network import from_config, network, weights
-from jreid.search.onnx_network import open_session
-from jreid.training.build import build_embed, network_maker
-from jreid.training.state import params_and_stats
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from jreid.config_files import load  # noqa: E402
+from jreid.export import onnx_file  # noqa: E402
+from jreid.export.embedding import Network, program_of, random_images  # noqa: E402
+from jreid.export.torch_network import from_config, network, weights  # noqa: E402
+from jreid.search.onnx_network import open_session  # noqa: E402
+from jreid.training.build import build_embed, network_maker  # noqa: E402
+from jreid.training.state import params_and_stats  # noqa: E402
+from tools.throughput.torch_side import embedding_options  # noqa: E402
 
 CLASSES = 395
 VISIBLE = np.array(0, np.int32)
@@ -48,11 +52,13 @@ def runs(spec: str) -> tuple[dict[str, Run], tuple[int, int]]:
     theirs.load_state_dict(weights.to_state_dict(params, stats, theirs.state_dict()))
     theirs.eval()
     theirs.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    options = embedding_options(config)
 
     def in_torch(images: np.ndarray) -> object:
         pixels = network.normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
         with torch.inference_mode():
-            return network.fused_embedding(theirs, pixels, "visible")["fused"].numpy()
+            vectors = network.fused_embedding(theirs, pixels, "visible", **options)
+        return vectors["fused"].numpy()
 
     return {
         "onnxruntime": lambda x: session.run(None, {"images": x, "modality": VISIBLE})[

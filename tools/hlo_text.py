@@ -87,12 +87,6 @@ class Instruction:
         return CUDNN.get(self.attribute("custom_call_target"), "")
 
     @property
-    def turns(self) -> int:
-        """How often a loop's body runs; 0 if the compiler does not know it."""
-        found = re.search(r'"known_trip_count":{"n":"(\d+)"', self.attributes)
-        return int(found.group(1)) if found else 0
-
-    @property
     def bytes(self) -> int:
         """Of the results."""
         return sum(shape.bytes for shape in self.shapes)

@@ -109,7 +109,8 @@ def _head(network: TwoStream, channels: int, classes: int) -> int:
     multiply_adds += sum(width * classes for width in widths.values())
     if (refine := network.refine) is not None:
         for name in refine.of:
-            steps = (widths[name], *refine.hidden, refine.features, classes)
+            features = (refine.features,) if refine.features else ()
+            steps = (widths[name], *refine.hidden, *features, classes)
             pairs = zip(steps, steps[1:], strict=False)
             multiply_adds += sum(a * b for a, b in pairs)
     return multiply_adds
