@@ -33,7 +33,7 @@ from tools.throughput.torch_side import embedding_options  # noqa: E402
 
 CLASSES = 395
 VISIBLE = np.array(0, np.int32)
-Run = Callable[[np.ndarray], object]
+Run = Callable[[np.ndarray], np.ndarray]
 
 
 def runs(spec: str) -> tuple[dict[str, Run], tuple[int, int]]:
@@ -54,7 +54,7 @@ def runs(spec: str) -> tuple[dict[str, Run], tuple[int, int]]:
     theirs.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     options = embedding_options(config)
 
-    def in_torch(images: np.ndarray) -> object:
+    def in_torch(images: np.ndarray) -> np.ndarray:
         pixels = network.normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
         with torch.inference_mode():
             vectors = network.fused_embedding(theirs, pixels, "visible", **options)
