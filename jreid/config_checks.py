@@ -11,6 +11,7 @@ from jreid.bounds import at_least, between
 from jreid.data.datasets import MODALITY_NAMES
 from jreid.data.views import check_views, modality_of
 from jreid.losses.standing import names_of
+from jreid.models.adapters import Adapters
 
 SMALLEST = 16  # pixels of a side
 SLOTS = {
@@ -108,7 +109,7 @@ def _check_both_shown(views: Mapping[str, Any]) -> None:
 def _check_adapters(config):
     """Raises ValueError where an adapter would never be used, or in training alone."""
     adapters = getattr(config.network, "adapters", None)
-    if adapters is None:
+    if not isinstance(adapters, Adapters):
         return
     views = dict(config.views)
     for phase in config.phases:

@@ -12,7 +12,7 @@ from jreid.run.about import about_run
 from jreid.run.build import Run
 from jreid.run.finished import UNFINISHED
 from jreid.run.translations import save_translations
-from jreid.streams import perhaps_unread, say
+from jreid.streams import perhaps_unread
 from jreid.whole_files import write_text
 
 REPORT = "report.html"
@@ -26,7 +26,8 @@ def finish(config: Config, workdir: Path, run: Run) -> None:
     """
     test = run.images.test
     if not len(test):
-        say(UNTESTED, sys.stdout)
+        with perhaps_unread(sys.stdout):
+            print(UNTESTED)
         return
     state = run.state
     features = run.embedder(state.params, state.stats, test, "embed test images")

@@ -15,16 +15,21 @@ Stream = TextIO | io.TextIOBase
 
 def say(text: str, stream: Stream | None = None, end: str = "\n") -> None:
     """Prints a line on `stream`, by default standard error, if that can be written."""
-    with contextlib.suppress(OSError, ValueError):
-        out = sys.stderr if stream is None else stream
+    out = sys.stderr if stream is None else stream
+    try:
         print(text, end=end, file=out, flush=True)
+    except (OSError, ValueError):
+        if out is not None:  # of standard output, that nobody hears of it later
+            _send_nowhere(out)
 
 
 @contextlib.contextmanager
 def perhaps_unread(stream: Stream) -> Iterator[None]:
     """The block only prints on `stream`: it ends where nobody can read that."""
-    with contextlib.suppress(OSError):
+    try:
         yield
+    except OSError:
+        _send_nowhere(stream)
     drop_unread(stream)
 
 
@@ -38,8 +43,12 @@ def drop_unread(stream: Stream | None) -> None:
     try:
         stream.flush()
     except (OSError, ValueError):
-        with (
-            contextlib.suppress(OSError, ValueError),
-            open(os.devnull, "w") as nowhere,
-        ):
-            os.dup2(nowhere.fileno(), stream.fileno())
+        _send_nowhere(stream)
+
+
+def _send_nowhere(stream: Stream) -> None:
+    with (
+        contextlib.suppress(OSError, ValueError),
+        open(os.devnull, "w") as nowhere,
+    ):
+        os.dup2(nowhere.fileno(), stream.fileno())

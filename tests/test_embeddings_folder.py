@@ -200,6 +200,27 @@ def test_who_is_tested_is_as_in_the_run(tmp_path, capsys, listed):
     assert code == 0 and "note:" in err and "is of an earlier version" in err
 
 
+def test_a_run_trained_on_everybody_tests_those_whom_a_split_names(tmp_path, capsys):
+    stand_ins.own_images(tmp_path / "own")
+    images = sorted((tmp_path / "own").glob("*/*/*.jpg"))
+    names = [str(path.relative_to(tmp_path / "own")) for path in images]
+    words = [name.split("/")[0] for name in names]
+    vectors = np.random.default_rng(0).normal(size=(len(names), 4)).astype(np.float32)
+    split = {"key": "folder", "test_fraction": 0.0, "split_by": "name"}
+    folder = write_job(tmp_path / "embeddings", names, words, vectors, data=split)
+    common = ("--features", folder, "--dataset", "folder", "--no-rerank", "--root")
+    code, _, err = score(capsys, *common, tmp_path / "own")
+    assert code == 2 and "trained on everybody" in err and "--labels" in err
+    rows = [
+        f"{x},{x.split('/')[1]},{w},{'test' if '1' in x.split('/')[1] else 'train'}"
+        for x, w in zip(names, words, strict=True)
+    ]
+    listed = tmp_path / "own" / "people.csv"
+    listed.write_text("\n".join(["path,id,modality,split", *rows]) + "\n")
+    code, _, err = score(capsys, *common, listed)
+    assert code == 0, err
+
+
 def test_images_without_a_label_are_left_out(rows, tmp_path, capsys):
     paths, modality, ids, cameras, vectors = rows
     folder = write_job(tmp_path / "embeddings", paths, modality, vectors)

@@ -13,6 +13,7 @@ import pytest
 import regdb_runs
 from regdb_runs import finish, tiny_config
 
+from jreid.run.finished import UNFINISHED
 from jreid.run.run_folders import RunFolder
 from jreid.run.split_training import Child, split_runs, train_all, train_splits
 
@@ -70,6 +71,10 @@ def test_the_launcher_skips_continues_and_stops(finished, tmp_path, monkeypatch)
     assert (mean / "results.json").exists()
     assert train_splits(runs, train, mean) == 0
     assert len(commands) == 4
+    (runs[0].folder / UNFINISHED).touch()  # its report was cut short
+    codes[:] = [0]
+    assert train_splits(runs, train, mean) == 0
+    assert [command[-2][-1] for command in commands[4:]] == ["1"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

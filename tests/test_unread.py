@@ -134,6 +134,41 @@ def test_splits_are_trained_where_nobody_reads(tmp_path, monkeypatch, unread):
     ]
 
 
+ENDS = """
+import sys
+from jreid import ending
+from jreid.streams import perhaps_unread, say
+
+def program(_):
+    sys.stdin.readline()  # until the terminal has gone
+    if sys.argv[1] == "say":
+        say("a line", sys.stdout)
+    else:
+        with perhaps_unread(sys.stdout):
+            print("a table")
+
+sys.exit(ending.exit_code(program, []))
+"""
+
+
+@pytest.mark.parametrize("way", ["say", "perhaps_unread"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_is_done_ends_with_0_where_nobody_reads(way, unbuffered):
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDS, way],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        stdin=subprocess.PIPE,
+        stdout=child,
+        stderr=child,
+    )
+    os.close(child)
+    os.close(parent)
+    process.communicate(b"\n", timeout=60)
+    assert process.returncode == 0
+
+
 def command_of(tmp_path, config):
     script = tmp_path / "config.py"
     values = json.dumps(to_json(config))

@@ -30,10 +30,12 @@ from jreid.config_json import from_json  # noqa: E402
 from jreid.evaluation.files.results_file import read_results  # noqa: E402
 from jreid.evaluation.mean_of_scores import mean_over_seeds  # noqa: E402
 from jreid.evaluation.score import Score  # noqa: E402
+from jreid.run.finished import UNFINISHED  # noqa: E402
 from jreid.run.run_folders import RunFolder  # noqa: E402
 from jreid.run.split_training import Child  # noqa: E402
 from jreid.run.workdir import METRICS, read_config  # noqa: E402
 from jreid.stopping import SIGNALS  # noqa: E402
+from jreid.streams import say  # noqa: E402
 from tools import leaderboard_page, step_costs  # noqa: E402
 from tools.system_cost import images_seen, measured_cost  # noqa: E402
 
@@ -111,7 +113,7 @@ def program(arguments: list[str]) -> int:
         return failed
     finished = [runs for runs in plans if all(map(is_finished, runs))]
     for runs in [runs for runs in plans if runs not in finished]:
-        print(f"note: {runs[0].system} is left out: {_lacks(runs)}", file=sys.stderr)
+        say(f"note: {runs[0].system} is left out: {_lacks(runs)}")
     if not finished and failed:
         return failed
     if not finished:
@@ -140,12 +142,10 @@ def train(lacking: Sequence[Planned]) -> int:
             code = child.run(trained, cwd=ROOT)
             named = f"{run.system} seed {run.seed}"
             if code in _STOPPED:
-                told = f"stopped in {named}; the same command continues"
-                print(told, file=sys.stderr)
+                say(f"stopped in {named}; the same command continues")
                 return code
             if code:
-                told = f"note: {named} failed with exit code {code}, see above"
-                print(told, file=sys.stderr)
+                say(f"note: {named} failed with exit code {code}, see above")
             failed = failed or code
     return failed
 
@@ -205,6 +205,8 @@ def lack(run: Planned) -> str:
         scored = from_json(about["config"])
     except (OSError, ValueError, KeyError):
         return "is not scored"
+    if (run.folder / UNFINISHED).exists():
+        return "has part of its report"
     if about["step"] != newest:
         return f"is scored at step {about['step']}, not at {newest}"
     if (version := about.get("version", "unknown")) != __version__:

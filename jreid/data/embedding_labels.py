@@ -44,6 +44,12 @@ class DataSetLabels:
         data = DATA_SETS[self.key](root=self.root, **fields)
         data.check()
         test = data.read().test
+        if not len(test):
+            raise ValueError(
+                f"{folder} is of a run trained on everybody (data.test_fraction is 0), "
+                f"and {self.root} names nobody to test on. Of other people give "
+                "--labels, a CSV file of path,id,camera, and --protocol custom"
+            )
         paths = test.paths.tolist()
         about = {"dataset": self.key, "root": self.root}
         if "split" in fields:
@@ -69,12 +75,6 @@ class DataSetLabels:
         known = {field.name for field in dataclasses.fields(DATA_SETS[self.key])}
         own = known & told.keys() if told.get("key") == self.key else ()
         fields = {name: told[name] for name in own}
-        if fields.get("test_fraction") == 0:
-            raise ValueError(
-                f"{folder} is of a run trained on everybody (data.test_fraction is 0): "
-                "it has nobody to test on. Of other people give --labels, a CSV file "
-                "of path,id,camera, and --protocol custom"
-            )
         if "split" in known:
             fields["split"] = _split(folder, split, fields, told)
         elif not told:

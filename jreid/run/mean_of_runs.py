@@ -19,7 +19,7 @@ from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
 from jreid.evaluation.protocols.regdb import mean_title
 from jreid.run.about import about_run
 from jreid.run.run_folders import RunFolder, Scored
-from jreid.streams import say
+from jreid.streams import perhaps_unread, say
 
 # Besides what may differ when a run is continued, of which the evaluation may not.
 _MAY_DIFFER = ("config.name", "config.seed", "config.data.split")
@@ -134,9 +134,10 @@ def score_runs(
         means = mean_over_seeds(scored, numbers)
         title = f"mean of {len(runs)} seeds ({', '.join(map(str, numbers))})"
     about = _about_mean(runs, what, step, tested_on, content)
-    lines = write_results(folder, means, about)  # a terminal may have gone
-    print(f"\n{title}\n")
-    print("\n".join([table.format_table(means, about), *lines]))
+    lines = write_results(folder, means, about)
+    with perhaps_unread(sys.stdout):
+        print(f"\n{title}\n")
+        print("\n".join([table.format_table(means, about), *lines]))
 
 
 def _scores(

@@ -15,6 +15,7 @@ from types import FrameType
 
 from jreid.config import Config
 from jreid.evaluation.protocols.regdb import SPLITS
+from jreid.run.finished import scores_of_finished
 from jreid.run.mean_of_runs import score_runs
 from jreid.run.run_folders import RunFolder
 from jreid.stopping import SIGNALS
@@ -125,7 +126,7 @@ def train_splits(runs: Sequence[RunFolder], arguments: Sequence[str], out: Path)
     """
     with Child() as child:
         for run in runs:
-            if run.stored_scores() is not None and _finished(run):
+            if scores_of_finished(run.config, run.folder) is not None:
                 say(f"split {run.split}: finished, in {run.folder}", sys.stdout)
                 continue
             say(f"split {run.split}: training in {run.folder}", sys.stdout)
@@ -142,10 +143,3 @@ def train_splits(runs: Sequence[RunFolder], arguments: Sequence[str], out: Path)
                 )
     score_runs(runs, out=out)
     return 0
-
-
-def _finished(run: RunFolder) -> bool:
-    try:
-        return run.newest_step() >= run.last_step()
-    except (OSError, ValueError):  # training_set.json: training it will say so
-        return False
