@@ -15,12 +15,9 @@ Stream = TextIO | io.TextIOBase
 
 def say(text: str, stream: Stream | None = None, end: str = "\n") -> None:
     """Prints a line on `stream`, by default standard error, if that can be written."""
-    out = sys.stderr if stream is None else stream
-    try:
+    with contextlib.suppress(OSError, ValueError):
+        out = sys.stderr if stream is None else stream
         print(text, end=end, file=out, flush=True)
-    except (OSError, ValueError):
-        if out is not None:  # of standard output, that nobody hears of it later
-            _send_nowhere(out)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import copy
 import hashlib
 import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from jreid.evaluation.mean_of_scores import mean_over_seeds, mean_over_splits
 from jreid.evaluation.protocols.regdb import mean_title
 from jreid.run.about import about_run
 from jreid.run.run_folders import RunFolder, Scored
-from jreid.streams import perhaps_unread, say
+from jreid.streams import say
 
 # Besides what may differ when a run is continued, of which the evaluation may not.
 _MAY_DIFFER = ("config.name", "config.seed", "config.data.split")
@@ -90,6 +90,7 @@ def score_runs(
     step: int | None = None,
     out: Path | None = None,
     tested_on: Any = None,
+    show: Callable[[str], None] = print,
 ) -> None:
     """Scores each run and prints the tables and their mean.
 
@@ -101,6 +102,7 @@ def score_runs(
         step: of the checkpoints; None for the newest, which must be the last.
         out: a folder.
         tested_on: another data set than that of the runs.
+        show: prints the mean, when all is written.
 
     Raises:
         ValueError: the runs make no mean, or one of them cannot be scored.
@@ -135,9 +137,7 @@ def score_runs(
         title = f"mean of {len(runs)} seeds ({', '.join(map(str, numbers))})"
     about = _about_mean(runs, what, step, tested_on, content)
     lines = write_results(folder, means, about)
-    with perhaps_unread(sys.stdout):
-        print(f"\n{title}\n")
-        print("\n".join([table.format_table(means, about), *lines]))
+    show("\n".join([f"\n{title}\n", table.format_table(means, about), *lines]))
 
 
 def _scores(
