@@ -15,6 +15,8 @@ from PIL import Image
 from jreid.data.grey16 import Grey16
 from jreid.search.guard import Recognition
 from jreid.search.records import Hit
+from jreid.serve.app import make_app
+from jreid.serve.hosts import Hosts
 
 BARS = 8
 SIZE = (64, 32)
@@ -138,3 +140,8 @@ def make_gallery(root, people=6):
             path = root / f"{identity:04d}_{modality}_{camera}.png"
             path.write_bytes(encoded(person(identity, modality, camera)))
     return FakeGallery(root)
+
+
+def application(gallery, explain=explain, **options):
+    """What serves the gallery, recognising and explaining as said above."""
+    return make_app(gallery, recognise, explain, hosts=Hosts(), **options)

@@ -15,8 +15,6 @@ from jreid.search import Gallery, Where
 from jreid.search.indexing import index, list_images
 from jreid.search.labels import Labels
 from jreid.search.records import key_of
-from jreid.serve.app import make_app
-from jreid.serve.hosts import Hosts
 
 QUERY = crops.person("bob", 99)
 
@@ -40,7 +38,7 @@ def gallery(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(gallery):
-    app = make_app(gallery, fake_gallery.recognise, None, hosts=Hosts())
+    app = fake_gallery.application(gallery, explain=None)
     with (
         served(app) as where,
         patient_http.Client(
@@ -196,7 +194,7 @@ def test_16_bits_are_shown_as_the_run_reads_them(tmp_path):
     contents = fake_gallery.encoded(fake_gallery.thermal())
     (tmp_path / "0000_infrared_3.png").write_bytes(contents)
     gallery = fake_gallery.FakeGallery(tmp_path)
-    app = make_app(gallery, fake_gallery.recognise, None, hosts=Hosts())
+    app = fake_gallery.application(gallery, explain=None)
     (key,) = gallery.rows
     with served(app) as where:
         url = f"http://{where}/api"

@@ -13,8 +13,7 @@ from served import served
 
 from jreid.data.image_file import MAX_PIXELS
 from jreid.serve import hosts
-from jreid.serve.app import make_app
-from jreid.serve.hosts import Hosts, listen_at
+from jreid.serve.hosts import listen_at
 from jreid.serve.limits import Limits
 from jreid.serve.server import listening_socket
 
@@ -24,11 +23,8 @@ OWN = {"X-Jreid": "1"}
 
 
 def app_of(root, explain=fake_gallery.explain, **options):
-    return over(fake_gallery.make_gallery(root, people=2), explain, **options)
-
-
-def over(gallery, explain=fake_gallery.explain, **options):
-    return make_app(gallery, fake_gallery.recognise, explain, hosts=Hosts(), **options)
+    gallery = fake_gallery.make_gallery(root, people=2)
+    return fake_gallery.application(gallery, explain, **options)
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +241,7 @@ def refused(answers, count):
 
 def test_one_more_than_can_wait_is_told_to_come_again(held_up):
     with (
-        served(over(held_up, limits=Limits(waiting=2))) as where,
+        served(fake_gallery.application(held_up, limits=Limits(waiting=2))) as where,
         concurrent.futures.ThreadPoolExecutor(6) as clients,
     ):
         answers = [clients.submit(post, where) for _ in range(6)]
@@ -266,7 +262,7 @@ def test_bodies_in_hand_are_bounded_together(held_up):
     )
     limits = Limits(request_bytes=size + 200, memory=2 * size)
     with (
-        served(over(held_up, limits=limits)) as where,
+        served(fake_gallery.application(held_up, limits=limits)) as where,
         concurrent.futures.ThreadPoolExecutor(3) as clients,
     ):
         answers = [clients.submit(post, where) for _ in range(3)]

@@ -6,9 +6,6 @@ import patient_http
 import pytest
 from served import served
 
-from jreid.serve.app import make_app
-from jreid.serve.hosts import Hosts
-
 schemathesis = pytest.importorskip("schemathesis")
 
 TOKEN = "correct-horse-battery"
@@ -18,13 +15,7 @@ HEADERS = {"X-Jreid": "1", "Authorization": f"Bearer {TOKEN}"}
 @pytest.fixture(scope="module")
 def where(tmp_path_factory):
     gallery = fake_gallery.make_gallery(tmp_path_factory.mktemp("gallery"), people=2)
-    app = make_app(
-        gallery,
-        fake_gallery.recognise,
-        fake_gallery.explain,
-        hosts=Hosts(),
-        token=TOKEN,
-    )
+    app = fake_gallery.application(gallery, token=TOKEN)
     with served(app) as where:
         yield where
 

@@ -8,8 +8,6 @@ import pytest
 from browser import opened
 from served import served
 
-from jreid.serve.app import make_app
-from jreid.serve.hosts import Hosts
 from jreid.serve.limits import Limits
 
 TOKEN = "correct-horse-battery"
@@ -29,15 +27,6 @@ def gallery(tmp_path_factory):
     return fake_gallery.make_gallery(tmp_path_factory.mktemp("gallery"))
 
 
-def app_of(gallery, **options):
-    parts = (
-        gallery,
-        fake_gallery.recognise,
-        options.pop("explain", fake_gallery.explain),
-    )
-    return make_app(*parts, hosts=Hosts(), **options)
-
-
 def drop(page, contents=CROP, name="crop.png"):
     page.evaluate(DROP, [name, "image/png", base64.b64encode(contents).decode()])
 
@@ -52,7 +41,7 @@ def order(page):
 @pytest.mark.parametrize("width, scheme", [(360, "dark"), (1400, "light")])
 def test_a_crop_is_dropped_explained_and_marked(gallery, width, scheme):
     with (
-        served(app_of(gallery)) as where,
+        served(fake_gallery.application(gallery)) as where,
         opened(f"http://{where}/", width, scheme) as (page, wrong),
     ):
         page.wait_for_selector("#main:not([hidden])")
@@ -91,7 +80,7 @@ def test_a_crop_is_dropped_explained_and_marked(gallery, width, scheme):
 @pytest.mark.slow
 def test_the_keyboard_is_enough(gallery):
     with (
-        served(app_of(gallery)) as where,
+        served(fake_gallery.application(gallery)) as where,
         opened(f"http://{where}/", 1400) as (page, wrong),
     ):
         page.wait_for_selector("#main:not([hidden])")
@@ -127,7 +116,7 @@ def test_of_16_bits_the_query_is_shown_as_the_run_reads_it(gallery):
         return [4, 60].map((y) => drawn.getImageData(16, y, 1, 1).data[0]);
     }"""
     with (
-        served(app_of(gallery, explain=None)) as address,
+        served(fake_gallery.application(gallery, explain=None)) as address,
         opened(f"http://{address}/", 1400) as (page, wrong),
     ):
         page.wait_for_selector("#main:not([hidden])")
@@ -164,7 +153,7 @@ def test_nobody_is_said_by_the_likeliest_image(gallery, monkeypatch):
         (): "No image of the gallery matches these filters.",
     }
     with (
-        served(app_of(gallery)) as where,
+        served(fake_gallery.application(gallery)) as where,
         opened(f"http://{where}/", 1400) as (page, wrong),
     ):
         page.wait_for_selector("#main:not([hidden])")
@@ -181,7 +170,7 @@ def test_nobody_is_said_by_the_likeliest_image(gallery, monkeypatch):
 @pytest.mark.slow
 def test_errors_are_said_and_the_token_is_asked_for(gallery):
     limits = Limits(file_bytes=5000, request_bytes=9000)
-    app = app_of(
+    app = fake_gallery.application(
         gallery, token=TOKEN, limits=limits, explain=None, unexplained="no maps here"
     )
     with served(app) as where, opened(f"http://{where}/", 360) as (page, wrong):
@@ -214,7 +203,7 @@ def test_errors_are_said_and_the_token_is_asked_for(gallery):
 @pytest.mark.slow
 def test_the_token_in_the_address_is_taken_out_of_it(gallery):
     with (
-        served(app_of(gallery, token=TOKEN)) as where,
+        served(fake_gallery.application(gallery, token=TOKEN)) as where,
         opened(f"http://{where}/#token={TOKEN}", 1400) as (page, wrong),
     ):
         page.wait_for_selector("#main:not([hidden])")

@@ -9,8 +9,6 @@ import patient_http
 import pytest
 from served import served
 
-from jreid.serve.app import make_app
-from jreid.serve.hosts import Hosts
 from jreid.serve.limits import Limits
 
 SECONDS = 0.5
@@ -27,14 +25,8 @@ def gallery(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(gallery):
-    app = make_app(
-        gallery,
-        fake_gallery.recognise,
-        fake_gallery.explain,
-        hosts=Hosts(),
-        token=TOKEN,
-        limits=Limits(seconds=SECONDS),
-    )
+    limits = Limits(seconds=SECONDS)
+    app = fake_gallery.application(gallery, token=TOKEN, limits=limits)
     with served(app) as where:
         name, port = where.split(":")
         yield name, int(port)

@@ -14,8 +14,6 @@ import pytest
 from PIL import Image
 from served import served
 
-from jreid.serve.app import make_app
-from jreid.serve.hosts import Hosts
 from jreid.serve.limits import Limits
 
 LIMITS = Limits(file_bytes=2**20, request_bytes=3 * 2**20, pixels=2**20)
@@ -29,13 +27,7 @@ def gallery(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(gallery):
-    app = make_app(
-        gallery,
-        fake_gallery.recognise,
-        fake_gallery.explain,
-        hosts=Hosts(),
-        limits=LIMITS,
-    )
+    app = fake_gallery.application(gallery, limits=LIMITS)
     with (
         served(app) as where,
         patient_http.Client(
@@ -201,9 +193,8 @@ def test_files_and_fields_are_counted(client):
 
 def test_as_many_are_taken_as_the_server_announces(gallery):
     """By its answers and by its OpenAPI document, all at once."""
-    app = make_app(
-        gallery, fake_gallery.recognise, None, hosts=Hosts(), limits=Limits(files=100)
-    )
+    limits = Limits(files=100)
+    app = fake_gallery.application(gallery, explain=None, limits=limits)
     key = next(iter(gallery.rows))
     one = [("files", ("crop.png", CROP))]
     with (
