@@ -19,7 +19,7 @@ from typing import Any
 ROOT = "config"  # how paths of fields begin, here and on the command line
 MISSING = "nothing"  # a field that has no default, or one of two configs lacks
 KEY = r"[\w.]+"
-_PLACES = ("root", "tfds")  # of a data set
+PLACES = ("root", "tfds")  # fields that say where a data set lies
 
 
 def settled(value: Any, where: str = ROOT, hint: Any = Any) -> Any:
@@ -67,7 +67,7 @@ def may_differ(part: Any) -> set[str]:
     return {
         field.name
         for field in dataclasses.fields(part)
-        if field.metadata.get("may_differ") or (is_data_set and field.name in _PLACES)
+        if field.metadata.get("may_differ") or (is_data_set and field.name in PLACES)
     }
 
 

@@ -79,7 +79,7 @@ def with_rows(page: str) -> str:
     page = _each(
         page,
         DIFFERENCES,
-        lambda row: row | _by_seed(row, ROWS, f"-{PEAK}", range(3), runs),
+        lambda row: row | _by_seed(row, ROWS, PEAK, range(3), runs),
     )
     for heading in (CENTRES, READINGS):
         page = _each(page, heading, lambda row: _reading(row, runs))
@@ -112,9 +112,7 @@ def _tested(page, heading, differences, peak, runs, parts):
     return _each(
         page,
         differences,
-        lambda row: (
-            _difference(row, means) | _by_seed(row, names, f"-{peak}", seeds, runs)
-        ),
+        lambda row: _difference(row, means) | _by_seed(row, names, peak, seeds, runs),
     )
 
 
@@ -185,12 +183,12 @@ def _by_seed(
     second, first = (names[x] for x in re.findall("`(.+?)`", next(iter(row.values()))))
     found = {}
     for rate in RATES:
-        pairs = [
-            [runs[f"{name}{peak}-s{seed}"]["test"][rate] for seed in seeds]
+        here, there = (
+            [runs[f"{name}-{peak}-s{seed}"]["test"][rate] for seed in seeds]
             for name in (second, first)
-        ]
-        p_value = scipy.stats.ttest_rel(*pairs).pvalue
-        each = ", ".join(f"{a - b:+.1f}" for a, b in zip(*pairs, strict=True))
+        )
+        p_value = scipy.stats.ttest_rel(here, there).pvalue
+        each = ", ".join(f"{a - b:+.1f}" for a, b in zip(here, there, strict=True))
         found[f"{rate} by seed"] = f"{each} ({p_value:.2g})"
     return found
 

@@ -1,7 +1,7 @@
 """The labels of a data set's test images, for a folder that `jreid.embed` has written.
 
 The folder's job says which data set the run was trained on, and how that one was split:
-its test people are those of the run, as whom it was not trained on.
+of the same data set the run's test people are taken, whom it was not trained on.
 """
 
 import dataclasses

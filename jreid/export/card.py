@@ -10,12 +10,12 @@ from jreid.config_json import to_json
 from jreid.export.embedding import in_float32
 from jreid.export.onnx.graph import OPSET
 from jreid.models.modules.image_statistics import IMAGE_MEAN, IMAGE_STD
+from jreid.parts import PLACES
 from jreid.run.frozen import FrozenRun
 from jreid.run.pretrained import RECORD
 from jreid.run.training_set import read_training_set
 from jreid.whole_files import write_text
 
-PLACES = ("root", "tfds")  # fields of a data set that say nothing elsewhere
 # data set -> who may use what was made of it
 TERMS = {
     "sysu_mm01": "SYSU-MM01 is given under a signed agreement, for academic research "
