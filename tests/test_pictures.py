@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from parameters import slow_but
 from PIL import Image
 
@@ -82,6 +83,24 @@ def test_cmc_curves_that_cannot_be_told_apart_are_named_not_drawn(tmp_path):
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("L"))
     assert (pixels[:, [0, -1]] == 255).all()  # no name is cut off at the sides
+
+
+def test_cmc_curves_of_many_features_are_all_told_apart(tmp_path, monkeypatch):
+    """There are fewer colours than features, and a legend of all has no room inside."""
+    plot, looks = Axes.plot, []
+
+    def remembered(self, *values, **look):
+        looks.append((look["color"], look["linestyle"], look["marker"]))
+        return plot(self, *values, **look)
+
+    monkeypatch.setattr(Axes, "plot", remembered)
+    scores = [
+        make_score("setting", f"part{n}", reranked, np.full(20, n / 13))
+        for n in range(13)
+        for reranked in (False, True)
+    ]
+    save_cmc_plot(tmp_path / "cmc.png", scores)
+    assert len(looks) == len(set(looks)) == 26
 
 
 def flat(sheet, row):

@@ -12,7 +12,9 @@ from jreid.evaluation.telling_curves import APART, telling_curves
 
 # Okabe and Ito's, told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = "os^D"  # where colours begin again
 _PLOT_RANKS = 20
+_INSIDE = 8  # curves whose legend still leaves room in a panel
 _LETTERS = 66  # that stand side by side below a panel
 
 
@@ -24,7 +26,8 @@ def save_cmc_plot(
 ) -> None:
     """CMC curves in percent, a panel per setting, dashed where re-ranked.
 
-    Curves that cannot be told from one that is drawn are named below the panel.
+    Curves that cannot be told from one that is drawn are named below the panel; the
+    legend of many curves stands beside it.
     """
     # The object interface: pyplot would keep a figure and choose a backend.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -32,21 +35,25 @@ def save_cmc_plot(
 
     settings = list(dict.fromkeys(score.setting for score in scores))
     features = list(dict.fromkeys(score.feature for score in scores))
+    told = [telling_curves([s for s in scores if s.setting == x]) for x in settings]
+    most = max(len(shown) for shown, _ in told)
+    beside = most > _INSIDE
+    width, height = (8.5, max(4.2, 1 + 0.22 * most)) if beside else (6.0, 4.2)
     columns = min(2, len(settings))
     rows = -(-len(settings) // columns)
-    figure = Figure(figsize=(6.0 * columns, 4.2 * rows), layout="constrained")
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for setting, panel in zip(settings, panels, strict=False):
-        shown, alike = telling_curves([s for s in scores if s.setting == setting])
+    for setting, (shown, alike), panel in zip(settings, told, panels, strict=False):
         for score in shown:
+            again, colour = divmod(features.index(score.feature), len(COLOURS))
             curve = 100 * np.array(score.cmc[:ranks])
             panel.plot(
                 np.arange(1, len(curve) + 1),
                 curve,
-                color=COLOURS[features.index(score.feature) % len(COLOURS)],
+                color=COLOURS[colour],
                 linestyle="--" if score.reranked else "-",
-                marker="o",
+                marker=_MARKERS[again % len(_MARKERS)],
                 markersize=3,
                 label=f"{row_name(score)}  ({100 * score.mean['R-1']:.1f})",
             )
@@ -57,7 +64,8 @@ def save_cmc_plot(
         panel.set_xticks([1, *range(5, ranks + 1, 5)])
         panel.set_ylim(top=101)
         panel.grid(color="#dddddd")
-        panel.legend(title="feature (R-1 in %)", loc="best")
+        place = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if beside else {}
+        panel.legend(title="feature (R-1 in %)", **place)
     for panel in panels[len(settings) :]:
         panel.remove()
     canvas.print_figure(path, dpi=120, format="png")
