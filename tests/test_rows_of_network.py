@@ -12,6 +12,7 @@ from one_program import call, embed
 
 from jreid.data.rows import joined
 from jreid.losses.identity import Identity
+from jreid.models.graph_attention import GraphAttention, GraphTwoStream
 from jreid.models.modules.keys import WeightKeys
 from jreid.models.pooling import Average
 from jreid.models.resnet import ResNet
@@ -57,6 +58,22 @@ def test_each_stem_is_its_own_and_rows_go_slot_by_slot(rng):
     exchanged = {"visible": "infrared", "infrared": "visible"}
     swapped = embed(network, images, exchanged)["embeddings"]["v1"]
     assert np.abs(swapped - together).max() > 1e-3
+
+
+def test_a_graph_of_identities_takes_its_rows_in_the_order_of_the_stems(rng):
+    """As features do, whatever the order of the images, whose names jit sorts."""
+    branches, trunk = (Branch("v1", Average()),), ResNet(18, 1 / 8, stages=1)
+    graph = GraphAttention(heads=2, features=8)
+    network = build(GraphTwoStream(branches, trunk, graph=graph))
+    network = nnx.view(network, use_running_average=True)
+    images = random_views(rng, visible=3, infrared=3)
+    stems = {view: view for view in images}
+    ids = {"visible": jnp.array([0, 0, 1]), "infrared": jnp.array([2, 3, 3])}
+    outputs = call(network, images, stems, ids=ids)
+    nodes, rows = outputs["features"]["v1"], joined([ids[view] for view in images])
+    np.testing.assert_allclose(
+        outputs["logits"]["graph"], network.graph(nodes, rows), atol=1e-5
+    )
 
 
 def test_two_views_of_one_stem_give_one_statistic(rng):

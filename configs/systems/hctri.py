@@ -14,9 +14,10 @@ memory and not verified.
 
 Ours has the README's settings of each data set: on SYSU-MM01 6 identities x 8 images,
 centre triplets of weight 1, GeM 3, no label smoothing. `hctri_code` has the script's
-defaults everywhere, which are RegDB's: 8 x 4, weight 2, GeM 10, smoothing .1. Stem and
-first stage are each modality's own; there is no neck. On LLCM, where nothing is
-published, it is as on SYSU-MM01.
+defaults everywhere, which are RegDB's: 8 x 4, weight 2, GeM 10, smoothing .1 (in one
+of its two published versions the default, `on`, means none). Stem and first stage are
+each modality's own; there is no neck. On LLCM, where nothing is published, it is as on
+SYSU-MM01.
 """
 
 from typing import Any

@@ -56,10 +56,11 @@ class LinearMix:
 class LinearPatches:
     """Rectangles whose channels are multiplied, each by its own factor (radical, RRLE).
 
-    A factor is Beta(beta, beta) / (the channel's maximum in the rectangle), so no value
-    leaves the range. Rectangles follow until the product of the factors that a pixel's
-    channel got is below the threshold somewhere, as in the released code. One that does
-    not fit into the image is skipped. A grey image becomes coloured.
+    A factor is Beta(beta, beta) / (the channel's maximum in the rectangle, a grey level
+    at least), so no value leaves the range. Rectangles follow until the product of the
+    factors that a pixel's channel got is below the threshold somewhere, as in the
+    released code. One that does not fit into the image is skipped. A grey image becomes
+    coloured.
     """
 
     p: float = 0.5

@@ -29,7 +29,8 @@ def contrastive(
       ids: identity of each row.
       pairs: whether rows i and j are a pair.
       modality: of each row. Given, each dimension has length 1 over the rows of a
-        modality, as in TONE's released code; else each row has length 1.
+        modality, as in TONE's released code, where its sum of squares is 1e-12 at
+        least; else each row has length 1.
       margin: in distances of the normalised features.
     """
     features = widen(features)
@@ -38,7 +39,7 @@ def contrastive(
     else:
         own = equal(modality).astype(features.dtype)
         squared = jnp.matmul(own, jnp.square(features), precision=EXACT)
-        x = features * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))
+        x = features * jax.lax.rsqrt(jnp.maximum(squared, 1e-12))
     squared = jnp.sum(jnp.square(x - partners(pairs, x)), axis=1)
     apart = squared > 1e-12
     distances = jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1)), 0)

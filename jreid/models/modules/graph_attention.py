@@ -103,9 +103,10 @@ class GraphNetwork(TwoStreamNetwork):
         """As the two-stream network's, and logits "graph" where ids are given."""
         outputs = super().__call__(images, stems, rng, modality=modality)
         if ids is not None:
-            rows = joined([ids[view] for view in images])
+            rows = joined([ids[view] for view in stems if view in images])
             rows = rows[outputs["source"]] if "source" in outputs else rows
-            own = None if rng is None else jax.random.fold_in(rng, len(self.stem_names))
+            taken = len(self.stem_names) + len(self.refined)
+            own = None if rng is None else jax.random.fold_in(rng, taken)
             nodes = outputs["features"][self.nodes]
             outputs["logits"]["graph"] = self.graph(nodes, rows, own)
         return outputs
