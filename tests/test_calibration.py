@@ -20,7 +20,7 @@ from jreid.search.calibrate import HeldOut, calibrate, pairs_of
 from jreid.search.calibrate import test_of as measured
 from jreid.search.calibration import Calibration, expected_calibration_error
 from jreid.search.calibrations import Calibrations, pair_of
-from jreid.search.labelled_pairs import Pairs
+from jreid.search.labelled_pairs import Pairs, read_pairs
 from jreid.search.reliability import reliability
 
 
@@ -455,3 +455,57 @@ def test_cameras_of_both_modalities_lack_what_the_protocol_leaves_out(run_with_p
     run_with_people(numbers=(1, 1, 1), protocol=LLCMProtocol)
     with pytest.raises(ValueError, match="visible-infrared: 0 pairs of the same"):
         calibrate(made)
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.2, 0.8])
+def test_an_even_chance_lies_between_more_and_less(rng, prior):
+    for kind in ("logistic", "isotonic"):
+        curve = Calibration.fit(*drawn(rng, 5000, 0.3), kind, prior)
+        above, below = curve.probability(curve.even() + np.array([-1e-6, 1e-6]))
+        assert above >= 0.5 >= below
+
+
+def test_a_curve_is_tested_as_a_loop_does(rng):
+    curve = Calibration.fit(*drawn(rng, 3000, 0.3), prior=0.1)
+    distances, same = drawn(rng, 500, 0.2, middles=(1.0, 1.5))
+    told, share = measured(curve, Pairs(distances, same)), same.mean()
+    for word, prior in (("ece", 0.1), ("ece_balanced", 0.5)):
+        p = curve.with_prior(prior).probability(distances)
+        weights = np.where(same, prior / share, (1 - prior) / (1 - share))
+        assert told[word] == pytest.approx(naive_error(p, same, weights, 15))
+    for rate in (0.1, 0.01):
+        limit = curve.threshold(rate)
+        for word, own in (("false", distances[~same]), ("true", distances[same])):
+            expected = sum(d <= limit for d in own) / len(own)
+            assert told[f"{word}_match_rate_at_{rate:g}"] == pytest.approx(expected)
+
+
+def test_each_side_of_a_pair_has_its_own_modality(tmp_path):
+    images = crops.make_crops(tmp_path, images=1)
+    lines = ["first,second,same,first_modality,second_modality"]
+    lines += [
+        f"cam1/{a}_0.png,cam2/{b}_0.png,{int(a == b)},rgb,ir"
+        for a in crops.PEOPLE
+        for b in crops.PEOPLE
+    ]
+    file = images / "pairs.csv"
+    file.write_text("\n".join(lines))
+    found = read_pairs(file, crops.embedder())
+    assert {name: int(pairs.same.sum()) for name, pairs in found.items()} == {
+        "visible-infrared": 4
+    }
+
+
+def test_pictures_of_which_one_is_sure_and_one_sure_of_the_opposite():
+    steep = Calibration("logistic", (0.0, 1.0), (50.0, -50.0), 0.5, 9, 9, ((1.0, 1),))
+    both = Calibrations("one", "a test", {"visible-visible": steep})
+    for distances, expected in (
+        ([0.0, 1.0], 0.5),
+        ([0, 4.0], 0.5),
+        ([0, 0], 1),
+        ([4, 4], 0),
+    ):
+        found = both.probabilities(
+            np.array(distances, float)[:, None], ["visible"] * 2, ["visible"]
+        )
+        assert found == [pytest.approx(expected, abs=1e-5)]

@@ -71,3 +71,9 @@ def test_what_cannot_be_drawn_is_refused():
         part.make(images(), VIEWS, 0, np.where(MODALITY, -1, 0))
     with pytest.raises(ValueError, match="steps is 0"):
         PerCluster(steps=0).check()
+
+
+def test_another_seed_draws_other_clusters():
+    part = PerCluster(visible=4, infrared=6, images=5)
+    one, other = (part.make(images(), VIEWS, seed, labels())(0) for seed in (1, 2))
+    assert all((one[view] != other[view]).any() for view in VIEWS)

@@ -139,3 +139,8 @@ def test_what_cannot_be_clustered_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
     with pytest.raises(ValueError, match=r"pip install 'jreid\[clusters\]'"):
         called(hook(), people())
+
+
+def test_votes_are_the_same_in_blocks(monkeypatch):
+    monkeypatch.setattr("jreid.training.clusters._ROWS_AT_ONCE", 7)
+    test_pairs_are_taken_by_votes_one_to_one()

@@ -74,3 +74,17 @@ def test_still_is_still_seeds_decide_and_fields_have_bounds():
     assert len({image.tobytes() for image in one}) == 6
     with pytest.raises(ValueError, match="hue is 0.6"):
         ColourJitter(hue=0.6).check()
+
+
+def test_the_order_of_the_changes_is_random():
+    """A brighter image is clipped: levels of 0 and 255 then tell which came first."""
+    image = np.zeros((8, 4, 3), np.uint8)
+    image[4:] = 255
+    part, sums = ColourJitter(0.5, 0.5, 0.0, 0.0), []
+    for number in range(40):
+        changed = part(tf.constant(image), tf.constant([3, number], tf.int64)).numpy()
+        low, high = int(changed.min()), int(changed.max())
+        if low > 3 and low + high > 253:  # less contrast, brighter
+            sums.append(low + high)
+    brightness_first = [total <= 257 for total in sums]
+    assert 0 < sum(brightness_first) < len(sums)

@@ -17,11 +17,13 @@ from flax import nnx
 from jreid.config import Config
 from jreid.config_files import load
 from jreid.data.rows import joined
+from jreid.data.views import View
 from jreid.losses.identity import Identity
 from jreid.models.modules import layers, non_local, resnet
 from jreid.processes.sharding import data_mesh
 from jreid.training.build import build_system
-from jreid.training.learner import System
+from jreid.training.forward import make_forward
+from jreid.training.learner import System, Work
 from jreid.training.normalisation import normalise
 from jreid.training.plan import plan
 from jreid.training.state import TrainState
@@ -231,3 +233,46 @@ def test_embeddings_are_unit_rows_of_the_frozen_network(before_neck, flip):
     np.testing.assert_allclose(embed(images[:1])["v1"][0], vectors["v1"][0], atol=1e-5)
     mirrored = embed(images[:, :, ::-1])
     assert np.allclose(mirrored["v1"], vectors["v1"], atol=1e-5) == flip
+
+
+class Seen(nnx.Module):
+    def __call__(self, images, stems, rng=None):
+        return {"features": images, "noise": jax.random.uniform(rng, (3,))}
+
+
+@dataclass
+class Noise:
+    """Every image is noise, behind what was there."""
+
+    def __call__(self, images, rng):
+        return jnp.concatenate([images, jax.random.uniform(rng, images.shape)], axis=-1)
+
+
+def test_each_step_view_and_place_has_noise_of_its_own():
+    views = {n: View("visible", device=(Noise(), Noise())) for n in ("one", "two")}
+    column = {n: jnp.zeros(2, jnp.int32) for n in views}
+    batch = {
+        "images": {n: jnp.zeros((2, 4, 4, 3), jnp.uint8) for n in views},
+        "ids": column,
+        "modality": column,
+    }
+    run = make_forward(nnx.graphdef(Seen()), 0)
+
+    def objective(outputs, rows, rng):
+        return jnp.zeros(()), {}
+
+    drawn, noise = [], []
+    for step in (0, 1, 0):
+        state = TrainState(jnp.int32(step), {}, {}, {}, {})
+        outputs = run({}, {}, batch, state, Work({}, views), objective)[1][2]
+        drawn.append(
+            [
+                np.asarray(x[..., k : k + 3])
+                for x in outputs["features"].values()
+                for k in (3, 6, 9)
+            ]
+        )
+        noise.append(outputs["noise"])
+    np.testing.assert_array_equal(drawn[0], drawn[2])
+    every = np.stack(drawn[0] + drawn[1]).reshape(12, -1)
+    assert len(np.unique(every, axis=0)) == 12 and (noise[0] != noise[1]).all()

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from naive_scores import as_columns, naive_metrics, scores_by
 
+from jreid.evaluation.camera_matrix import camera_matrix
 from jreid.evaluation.files.features_file import read_features, score_file
 from jreid.evaluation.measures import sides, unit_rows
 from jreid.evaluation.protocols.protocol import GalleryOptions
 from jreid.evaluation.protocols.regdb import RegDBProtocol
+from jreid.evaluation.protocols.trial import cross_modality_trial
+from jreid.evaluation.query_quality import quality_of_queries
 from jreid.evaluation.rank_lists import example_rank_lists
 from jreid.evaluation.score import METRICS
 
@@ -108,3 +111,24 @@ def test_a_features_file_has_its_measure(tmp_path):
         read_features(path)
     np.savez(path, features=features, measure=np.arange(72), **COLUMNS)
     assert read_features(path).unused == ("measure",)
+
+
+@pytest.mark.parametrize("measure", ["product", "euclidean"])
+def test_queries_and_cameras_are_ranked_by_the_measure(measure):
+    x, modality = features_of_any_length(), COLUMNS["modality"]
+    trial = cross_modality_trial(modality, 0)
+    far = naive_distances(x[trial.query], x[trial.gallery], measure)
+    ranked = IDS[trial.gallery][np.argsort(far, axis=1)]
+    first = (ranked == IDS[trial.query][:, None]).argmax(axis=1) + 1
+    found = quality_of_queries(x, trial, ids=IDS, measure=measure)
+    assert found.first_hit.tolist() == first.tolist()
+    matrix = camera_matrix(
+        x, ids=IDS, cameras=modality + 1, modality=modality, measure=measure
+    )
+    assert matrix.rank1[0, 1] == np.mean(first == 1)
+
+
+def test_rows_after_many_of_length_1_are_brought_to_it_too():
+    rows = unit_rows(features_of_any_length())
+    rows = np.concatenate([rows, 3 * rows])
+    np.testing.assert_allclose(np.linalg.norm(unit_rows(rows), axis=1), 1)

@@ -11,7 +11,7 @@ import pytest
 from jreid.run.pretrained import Pretrained, with_weights
 from jreid.training.memory import MovingAverage
 from jreid.training.phases import Phase
-from jreid.training.plan import plan, schedule_of_run, steps_before
+from jreid.training.plan import plan, schedule_of_run, steps_before, stop_of
 from jreid.training.schedules import Cosine, Steps
 from jreid.training.state import TrainState
 from jreid.training.weak_scales import WeakScales
@@ -125,3 +125,17 @@ def test_epochs_are_counted_on_through_phases():
         steps = [(p, s + 1) for p in phases for s in range(p.first, p.last)]
         ending = [step for p, step in steps if p.ends_epoch(step, every)]
         assert ending == (last[every - 1 :: every] if every else [])
+
+
+def test_a_players_own_schedule_goes_before_a_phases():
+    schedule = Steps(6, warmup=2, drops=((3, 0.1), (5, 0.01)))
+    phases = three_phases(Steps(3, 0, ((2, 0.25),)))
+    rate = schedule_of_run(schedule, phases, 1.0, alone=True)
+    by_epoch = [0.5, 1, 1, 0.1, 0.1, 0.01]
+    found = [float(rate(step)) for step in range(len(EPOCHS))]
+    np.testing.assert_allclose(found, [by_epoch[epoch] for epoch in EPOCHS])
+
+
+@pytest.mark.parametrize(("steps", "stop"), [(0, 17), (5, 5), (17, 17), (99, 17)])
+def test_a_run_stops_at_its_steps_or_its_end(steps, stop):
+    assert stop_of(SimpleNamespace(steps=steps), three_phases()) == stop

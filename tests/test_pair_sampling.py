@@ -58,3 +58,19 @@ def test_what_does_not_fit_is_refused():
         RandomPairs().make(images(), VIEWS, seed=0, labels=images().modality)
     with pytest.raises(ValueError, match="alike is 2"):
         RandomPairs(alike=2.0).check()
+
+
+def test_another_seed_draws_other_pairs():
+    one, other = (RandomPairs(8).make(images(), VIEWS, seed)(0) for seed in (1, 2))
+    assert all((one[view] != other[view]).any() for view in VIEWS)
+
+
+@pytest.mark.parametrize(("alike", "count"), [(0.0, 0), (0.29, 3), (1.0, 10)])
+def test_so_many_pairs_show_one_identity(alike, count):
+    found = images()
+    sampler = RandomPairs(10, alike).make(found, VIEWS, seed=1)
+    rows = [sampler(step) for step in range(60)]
+    same = np.mean(
+        [found.ids[x["visible"]] == found.ids[x["infrared"]] for x in rows], 0
+    )
+    assert (same[:count] == 1).all() and (same[count:] < 0.4).all() and len(same) == 10

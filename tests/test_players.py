@@ -229,3 +229,17 @@ def test_updates_are_counted_apart_only_where_a_phase_holds_some_still(names):
         for adam in adams:
             shape = adam.mu if trainable else 0
             assert jax.tree.structure(adam.count) == jax.tree.structure(shape)
+
+
+def test_the_loss_is_the_sum_of_all_players():
+    players = {
+        "a": Player({"slope": Slope()}, "a"),
+        "b": Player({"slope": Slope(3.0)}, "b"),
+    }
+    tx = PLAIN.make(lambda step: 1.0)
+    params = {"a": jnp.float32(2), "b": jnp.float32(5)}
+    opt = {name: tx.init({name: params[name]}) for name in players}
+    state = TrainState(jnp.int32(0), params, {}, opt, {})
+    txs = dict.fromkeys(players, tx)
+    _, scalars = update_players(run_of, players, txs, Work({}, {}), None, state, {})
+    assert [float(scalars[n]) for n in ("a/loss", "b/loss", "loss")] == [2, 15, 17]

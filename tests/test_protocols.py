@@ -20,7 +20,7 @@ from naive_scores import (
 
 from jreid.evaluation.distances import squared_distances
 from jreid.evaluation.protocols.sysu_mm01 import sysu_trial
-from jreid.evaluation.rank_lists import example_rank_lists
+from jreid.evaluation.rank_lists import all_rank_lists, example_rank_lists
 from jreid.evaluation.rerank.blocks import rerank
 from jreid.evaluation.score import METRICS
 
@@ -326,3 +326,30 @@ heavy = {"jax", "tensorflow", "matplotlib", "PIL", "torch"} & set(sys.modules)
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_all_rank_lists_are_those_of_a_loop():
+    columns = small_columns()
+    features, trial = features_of(columns), sysu_trial(**columns, trial=0)
+    lists = [*all_rank_lists(features, trial, count=7)]
+    assert [ranked.query for ranked in lists] == trial.query.tolist()
+    for ranked in lists:
+        allowed = trial.gallery
+        if columns["cameras"][ranked.query] == 3:
+            allowed = allowed[columns["cameras"][allowed] != 2]
+        far = ((features[allowed] - features[ranked.query]) ** 2).sum(axis=1)
+        order = np.argsort(far, kind="stable")[:7]
+        assert ranked.nearest.tolist() == allowed[order].tolist()
+        np.testing.assert_allclose(ranked.distances, far[order], atol=1e-5)
+
+
+def test_example_queries_are_the_middle_ones_of_identities_with_a_match():
+    columns = small_columns(identities=5)
+    gone = (columns["ids"] == 2) & ~np.isin(columns["cameras"], (3, 6))
+    columns = {name: column[~gone] for name, column in columns.items()}
+    trial = sysu_trial(**columns, trial=0)
+    lists = example_rank_lists(
+        features_of(columns), trial, ids=columns["ids"], queries=9
+    )
+    own = [trial.query[columns["ids"][trial.query] == i] for i in (1, 3, 4, 5)]
+    assert [ranked.query for ranked in lists] == [rows[len(rows) // 2] for rows in own]

@@ -323,3 +323,10 @@ def test_readers_and_samplers_import_neither_tensorflow_nor_jax():
         "assert not {'tensorflow', 'jax', 'flax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_another_seed_draws_another_order_of_identities():
+    images = listed(dict.fromkeys(range(11), (3, 2)))
+    part = PerModality(3, 2, epoch="identities")
+    one, other = (part.make(images, TWO, seed)(0)["visible"] for seed in (5, 6))
+    assert images.ids[one].tolist() != images.ids[other].tolist()

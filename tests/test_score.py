@@ -253,3 +253,11 @@ def test_seeds_that_do_not_belong_together():
         mean_over_seeds([first, second[:-1]], (0, 1))
     with pytest.raises(ValueError, match="scored on different test images"):
         mean_over_seeds([first, seed_run(1, identities=11)], (0, 1))
+
+
+def test_a_mean_has_the_mean_share_of_ties():
+    splits = [
+        [dataclasses.replace(score, tied=tied) for score in regdb_split(number)]
+        for number, tied in ((1, 0.25), (2, 0.75), (3, 0.5))
+    ]
+    assert {score.tied for score in mean_over_splits(splits)} == {0.5}

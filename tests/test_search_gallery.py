@@ -3,6 +3,7 @@
 import datetime
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from jreid.search.calibration import Calibration
 from jreid.search.calibrations import Calibrations, pair_of
 from jreid.search.indexing import index, list_images
 from jreid.search.labels import Labels, pattern_labels
+from jreid.search.ranking import first_of_tracks
 from jreid.search.records import Record, TimeKindError, content_of, key_of
 
 pytestmark = pytest.mark.usefixtures("recognised_once")
@@ -571,3 +573,85 @@ def test_a_begun_gallery_is_made_anew(place, images, tmp_path):
     (tmp_path / "gallery" / "vectors.f16").touch()
     with indexed(place, images)[0] as gallery:
         assert len(gallery) == 36
+
+
+def test_feedback_is_rocchios(gallery):
+    """vector + 0.75 mean(liked) - 0.25 mean(disliked), one image after the other."""
+    whole = gallery.query(QUERY, "visible", k=36)
+    keys = [hit.key for hit in whole]
+    kept = dict(zip(keys, gallery.store.vectors(keys).astype(float), strict=True))
+    liked, disliked = [keys[20], keys[35]], [keys[2], keys[9], keys[30]]
+    moved = gallery.embedder(QUERY, "visible")[0].astype(float)
+    moved = moved + 0.75 * sum(kept[key] for key in liked) / 2
+    moved = moved - 0.25 * sum(kept[key] for key in disliked) / 3
+    moved /= np.linalg.norm(moved)
+    expected = sorted(
+        (2 - 2 * float(moved @ kept[key]), key) for key in keys if key not in disliked
+    )
+    hits = gallery.query(QUERY, "visible", k=36, liked=liked, disliked=disliked)
+    assert [hit.key for hit in hits] == [key for _, key in expected]
+    np.testing.assert_allclose(
+        [hit.distance for hit in hits], [far for far, _ in expected], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("k", [1, 3, 20])
+def test_the_first_of_each_track_is_that_of_a_loop(rng, k):
+    """The nearest 500 are of one track, and every fifth of the rest is of none."""
+    found, seen, expected = [], set(), []
+    for number in range(900):
+        track = "a" if number < 500 else str(rng.integers(0, 4))
+        camera = "1" if number < 500 else str(rng.integers(1, 4))
+        track = None if number >= 500 and number % 5 == 0 else track
+        record = Record(f"{number}.png", "0" * 32, "visible", camera, track=track)
+        found.append((record, number / 1000))
+        name = (camera, track) if track else record.path
+        if name not in seen:
+            seen.add(name)
+            expected.append(found[-1])
+    assert first_of_tracks(lambda count: found[:count], k) == expected[:k]
+    assert first_of_tracks(lambda count: found[:count], 999) == expected
+
+
+def test_a_folder_is_not_the_beginning_of_a_name(gallery, images):
+    others = ["cam10/ada_0.png", "cam1.png"]
+    for name in others:
+        (images / name).parent.mkdir(exist_ok=True)
+        shutil.copy(images / "cam1" / "ada_0.png", images / name)
+    index(gallery, others, lambda path: Labels(modality="visible"))
+    assert gallery.remove(["cam1"]) == 12
+    assert {*others} <= {record.path for record in gallery.entries()}
+
+
+def test_equal_distances_are_ordered_by_key(gallery, images):
+    names = [f"cam1/eve_{number}.png" for number in range(9)]
+    for name in names:
+        QUERY.save(images / name)
+    index(gallery, names, lambda path: Labels(modality="visible"))
+    keys = sorted(map(key_of, names))
+    for k in (4, 9):
+        assert [hit.key for hit in gallery.query(QUERY, "visible", k=k)] == keys[:k]
+
+
+def test_nobody_is_found_where_nothing_is_looked_at(gallery):
+    curves = {pair: curve_of(1.0) for pair in LIMITS}
+    gallery._calibrations = Calibrations("one", "a test", curves), ""
+    ask = {"where": Where(cameras=("9",)), "false_match_rate": 0.01}
+    liked = {"liked": [key_of("cam1/ada_0.png")]}
+    for options in ({}, {"rerank": 5}, {"by_track": True}, liked):
+        assert gallery.query(QUERY, "visible", **ask, **options) == []
+
+
+def test_many_images_are_looked_up_in_parts(gallery, monkeypatch):
+    monkeypatch.setattr("jreid.search.catalogue._KEYS_AT_ONCE", 5)
+    hits = gallery.query(QUERY, "visible", k=36)
+    assert [hit.path for hit in hits] == naive(gallery, QUERY)[0]
+
+
+def test_a_filter_sees_what_others_write(gallery, place):
+    ask = {"modality": "visible", "k": 40, "where": Where(cameras=("1",))}
+    assert len(gallery.query(QUERY, **ask)) == 12
+    with Gallery.open(place) as other:
+        other.remove(["cam1/ada_0.png"])
+    expected, _ = naive(gallery, QUERY, lambda record: record.camera == "1")
+    assert [hit.path for hit in gallery.query(QUERY, **ask)] == expected

@@ -16,7 +16,7 @@ from jreid.evaluation.protocols.by_key import make_protocol
 from jreid.evaluation.protocols.llcm import LLCMProtocol
 from jreid.evaluation.protocols.protocol import GalleryOptions
 from jreid.evaluation.protocols.trial import cross_modality_trial
-from jreid.evaluation.query_quality import quality_of_queries
+from jreid.evaluation.query_quality import QueryQuality, quality_of_queries
 from jreid.evaluation.spread import spread_over_people
 from jreid.evaluation.verification import error_rates, operating_point
 
@@ -207,3 +207,41 @@ def test_the_plane_of_principal_components_keeps_a_flat_cloud(rng):
         np.linalg.norm(x[:, None] - x, axis=-1) for x in (points, found.astype(float))
     )
     np.testing.assert_allclose(drawn, exact, atol=1e-4)
+
+
+def test_equal_distances_do_not_match_at_their_threshold(rng):
+    same = rng.integers(0, 6, 50).astype(float)
+    different = rng.integers(3, 12, 300).astype(float)
+    rates = error_rates(same, different)
+    for threshold, fmr, fnmr in zip(
+        rates.threshold, rates.fmr, rates.fnmr, strict=True
+    ):
+        assert fmr == sum(d < threshold for d in different) / 300
+        assert fnmr == pytest.approx(sum(s >= threshold for s in same) / 50)
+    point = operating_point(same, different, 0.05)
+    assert point.threshold is not None
+    assert (
+        point.fnmr == pytest.approx(np.mean(same >= point.threshold)) and point.fnmr > 0
+    )
+
+
+def test_pairs_are_the_same_in_blocks(columns, monkeypatch):
+    monkeypatch.setattr("jreid.evaluation.pair_distances._ROWS", 7)
+    test_pairs_are_sorted_by_what_they_show(columns)
+
+
+def test_typical_queries_are_nearest_to_the_median():
+    precision = np.array([0.0, 0.0, 0.1, 0.3, 1.0])  # mean 0.28
+    found = QueryQuality(np.arange(5), np.ones(5, int), precision).telling(
+        np.arange(5), 1
+    )
+    assert {kind: places.tolist() for kind, places in found.items()} == {
+        "best": [4],
+        "typical": [2],
+        "worst": [0],
+    }
+
+
+def test_a_rate_of_nearly_1_leaves_a_pair_out():
+    point = operating_point(np.zeros(3), np.arange(5.0), 1 - 1e-11)
+    assert point.threshold == 4

@@ -78,7 +78,7 @@ def operating_point(
         raise ValueError(f"fmr is {fmr}; allowed is a rate between 0 and 1")
     same, different = _sorted(same, different)
     # 1e-9: 0.001 of 3000 pairs is 3, not 2.9999999
-    allowed = int(fmr * len(different) + 1e-9)
+    allowed = min(int(fmr * len(different) + 1e-9), len(different) - 1)
     if not allowed:
         return OperatingPoint(fmr, None, None, False)
     threshold = float(different[allowed])
