@@ -55,7 +55,10 @@ DIFFERENCES = "| difference | R-1 | p of R-1 |"
 CENTRES = "| branches, centre triplet | R-1 / mAP | validation | run |"
 SEEDS = "| row | seed 0 | seed 1 | seed 2 | R-1 | mAP |"
 # Rows with intervals, their differences with paired tests, and their peak.
-TESTED = (("| row on `hard` |", "| difference on `hard` |", PEAK),)
+TESTED = (
+    ("| row at 0.01 |", "| difference at 0.01 |", ".01"),
+    ("| row on `hard` |", "| difference on `hard` |", PEAK),
+)
 INTERVAL = "95 % over identities, R-1"
 READINGS = "| reading | R-1 / mAP | validation | cosine(v1, v2) | identity z1 | run |"
 READINGS_SEEDS = "| reading | seed 0 | seed 1 | seed 2 | R-1 | mAP | run |"
