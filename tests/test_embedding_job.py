@@ -339,3 +339,32 @@ def test_memory_does_not_grow_with_the_list(tmp_path):
         assert int(shown[0]) == count
         peak[count] = int(shown[1])
     assert peak[1_000_000] < peak[50_000] + 20_000, json.dumps(peak)  # kB
+
+
+def test_of_a_long_list_some_contents_and_all_sizes_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "READ_WHOLE", 8)  # of 23 images every third
+    for line in MIXED:
+        (tmp_path / line.split("\t")[0]).write_bytes(b"image")
+    images = index_list(write_list(tmp_path, MIXED), root=tmp_path, shard_size=5)
+    before, differ = jobs.content_of(images), []
+    for number in range(23):
+        path = tmp_path / f"img{number}.jpg"
+        path.write_bytes(b"other")  # of the same size
+        if jobs.content_of(images) != before:
+            differ.append(number)
+        path.write_bytes(b"another")
+        assert jobs.content_of(images) != before
+        path.write_bytes(b"image")
+    assert differ == list(range(0, 23, 3))
+    assert jobs.content_of(images) == before
+
+
+def test_an_image_of_one_grey_level_is_told_with_its_batch(tmp_path):
+    class Pale(Stub):
+        def nearly_empty(self, paths):
+            return [path for path in paths if path.endswith("7.jpg")]
+
+    images = index_list(write_list(tmp_path, MIXED), root=tmp_path, shard_size=10)
+    shards = embed_shards(images, range(3), Pale())
+    pale = [path for _, batches in shards for batch in batches for path in batch.pale]
+    assert sorted(pale) == [str(tmp_path / f"img{n}.jpg") for n in (17, 7)]

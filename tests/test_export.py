@@ -1,5 +1,6 @@
 """`python -m jreid.export`, its files and its card, and search without JAX."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 
 import crops
+import jax.numpy as jnp
 import numpy as np
 import patient_http
 import pytest
@@ -21,6 +23,8 @@ from jreid.export import __main__ as program
 from jreid.export import embedding
 from jreid.export.about import about_file
 from jreid.export.card import card
+from jreid.models.embedding import Embedding
+from jreid.run import frozen
 from jreid.run.frozen import open_run
 from jreid.search import Embedder, Gallery
 
@@ -213,3 +217,79 @@ def test_other_files_are_refused(tmp_path, contents, told):
         path.write_bytes(contents)
     with pytest.raises((ValueError, FileNotFoundError), match=told):
         Embedder.from_onnx(path)
+
+
+def test_the_fingerprint_is_of_all_that_vectors_depend_on(run):
+    one = open_run(run)
+    config = dataclasses.replace(one.config, embedding=Embedding(flip=True))
+    others = [
+        dataclasses.replace(one, grey16=Grey16(low=1, high=9)),
+        dataclasses.replace(one, network=one.network._replace(checksum=1)),
+        dataclasses.replace(one, network=one.network._replace(step=8)),
+        dataclasses.replace(one, kind="v1"),
+        dataclasses.replace(one, config=config),
+        dataclasses.replace(one, config=dataclasses.replace(config, seed=5)),
+    ]
+    found = [each.fingerprint for each in (one, *others)]
+    assert len({*found[:-1]}) == len(found) - 1
+    assert open_run(run).fingerprint == found[0]
+
+
+def test_a_card_has_the_scores_of_its_vectors_and_step(run):
+    def score(feature, mean):
+        of = {"protocol": "sysu", "setting": "all", "draw": "agw", "reranked": False}
+        values = {"mean": {"R-1": mean}, "interval": {"R-1": [mean - 0.1, mean + 0.1]}}
+        return of | values | {"feature": feature}
+
+    results, record = run / "results.json", run / "pretrained.json"
+    told = {"measure": "cosine", "scores": [score("fused", 0.5), score("v1", 0.25)]}
+    texts = []
+    for step, kind in ((7, "fused"), (6, "v1")):
+        results.write_text(json.dumps({"step": step, **told}))
+        opened = open_run(run, kind=kind)
+        texts.append(card(opened, "onnx", "model.onnx", 1e-6))
+    about = {"source": "resnet50.pth"}
+    record.write_text(json.dumps({"path": "a", "sha256": "ab12", "about": about}))
+    texts.append(card(opened, "onnx", "model.onnx", 1e-6))
+    results.unlink(), record.unlink()
+    rows = [
+        "| sysu | all | agw | no | 50.00 (40.00 to 60.00) |",
+        "| sysu | all | agw | no | 25.00 (15.00 to 35.00) |",
+    ]
+    assert [row in texts[0] for row in rows] == [True, False]
+    assert [row in texts[1] for row in rows] == [False, True]
+    assert ["Not of this file's step, 7" in x for x in texts[:2]] == [False, True]
+    assert "random weights" in texts[1] and "random weights" not in texts[2]
+    assert "`resnet50.pth` (SHA-256 ab12)" in texts[2]
+    assert "have terms of their own" in texts[2] and "terms of their" not in texts[1]
+
+
+@pytest.mark.parametrize("wrong", ["visible", "infrared", "seven", None])
+def test_a_file_is_compared_in_both_modalities_and_batches(wrong):
+    def vectors(params, stats, images, modality):
+        return {"fused": jnp.asarray(images.reshape(len(images), -1) / 255.0)}
+
+    def embed(images, modality):
+        name = ("visible", "infrared")[int(modality)]
+        off = wrong == name or (wrong == "seven" and len(images) == 7)
+        return np.asarray(network(images, name)) + off
+
+    network = embedding.Network(vectors, {}, {}, "fused", (4, 2))
+    if wrong is None:
+        assert embedding.largest_difference(network, embed) == 0
+        return
+    with pytest.raises(ValueError, match="nothing was written"):
+        embedding.largest_difference(network, embed)
+
+
+def test_the_program_exports_what_it_is_told(run, tmp_path, monkeypatch):
+    asked = []
+
+    def opened(*given):
+        asked.append(given)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(frozen, "open_run", opened)
+    more = ["--step=3", "--kind=v1", "--config=own.py"]
+    assert export(run, "onnx", tmp_path / "model.onnx", *more) == 2
+    assert asked == [(run, 3, "v1", pathlib.Path("own.py"))]

@@ -1,5 +1,7 @@
 """The end of a run cut short by a full disk or a signal: it is ended once more."""
 
+import copy
+import csv
 import dataclasses
 import json
 import os
@@ -15,6 +17,7 @@ import tiny
 
 from jreid import finish as end
 from jreid.evaluation.files.results_file import read_results, results_json
+from jreid.evaluation.score_features import score_features
 from jreid.finish import finish
 from jreid.run import results
 from jreid.run.build import Run
@@ -136,3 +139,51 @@ def test_a_finished_run_of_before_names_the_files_that_are_there(
     print_finished(scored, folder)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == str(folder / "results.json") and "features.npz" not in lines[-2]
+
+
+@pytest.mark.parametrize("measure", ["cosine", "euclidean"])
+def test_a_report_is_by_the_runs_measure(ended, tmp_path, monkeypatch, measure):
+    """Its scores, rank lists and sheet, and what its features' file says."""
+    config, run = copy.deepcopy(ended[0]), ended[1]
+    config.embedding.measure, config.evaluation.sheet_rows = measure, 2
+    test, sheets = run.images.test, []
+    rng = np.random.default_rng(1)
+    vectors = np.eye(9)[test.ids % 9] + 0.4 * rng.normal(size=(len(test), 9))
+    vectors = (vectors * rng.uniform(1, 3, (len(test), 1))).astype(np.float32)
+    monkeypatch.setattr(results, "save_cmc_plot", lambda *_: None)
+    monkeypatch.setattr(
+        results, "save_rank_sheet", lambda _, lists, **__: sheets.extend(lists)
+    )
+    features = {"fused": vectors}
+    found = results.write_report(config, tmp_path, 6, features, test)
+    protocol, options = config.data.protocol, config.evaluation
+    scores = {
+        name: score_features(
+            features, test, protocol, options, reranking=False, measure=name
+        )
+        for name in ("cosine", "euclidean")
+    }
+    assert scores["cosine"] != scores["euclidean"] and found == scores[measure]
+    assert results.score(config, features, test, reranking=False) == found
+    with np.load(tmp_path / "features.npz") as file:
+        assert str(file["measure"]) == measure
+
+    wide = vectors.astype(np.float64)
+    if measure == "cosine":
+        wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    trials = protocol.example_trials(test, options)
+    (trial,) = trials
+    nearest = {}
+    for query, place in zip(trial.query, trial.query_place, strict=True):
+        left = trial.gallery[trial.gallery_place != place]
+        apart = ((wide[left] - wide[query]) ** 2).sum(1)
+        nearest[int(query)] = left[np.argsort(apart)][:10]
+    assert len(sheets) == 2
+    for ranked in sheets:
+        assert ranked.nearest.tolist() == nearest[ranked.query].tolist()
+    listed = {}
+    with open(tmp_path / "ranks.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            listed.setdefault(row["query"], []).append(row["file"])
+    paths = test.paths
+    assert listed == {str(paths[q]): paths[n].tolist() for q, n in nearest.items()}

@@ -16,10 +16,14 @@ from jreid import ending, evaluate
 from jreid.config_files import load
 from jreid.config_json import to_json
 from jreid.data.sysu_mm01 import SysuMM01
+from jreid.evaluate_options import Options
 from jreid.evaluation.files.results_file import read_results
 from jreid.evaluation.protocols.regdb import SPLITS, mean_title
 from jreid.evaluation.score import METRICS
-from jreid.run.mean_of_runs import check_finished
+from jreid.run import trained
+from jreid.run.evaluate_runs import scored_run
+from jreid.run.finished import scores_of_finished
+from jreid.run.mean_of_runs import check_finished, score_runs
 from jreid.run.run_folders import RunFolder, find_runs
 from jreid.run.split_training import split_runs
 from jreid.training.phases import Phase
@@ -322,3 +326,50 @@ def test_what_a_shell_finds_beside_runs_is_passed_over(tmp_path, capsys):
     assert [path.name for path in find_runs(names)] == ["regdb-1", "regdb-2"]
     assert "regdb-mean is a mean of runs, passed over" in capsys.readouterr().err
     assert [path.name for path in find_runs(names[2:])] == ["regdb-mean"]
+
+
+def test_the_options_of_a_command_line_are_in_the_config_that_scores(finished):
+    own, folder = finished[0].config, finished[0].folder
+    run, tested_on = scored_run(folder, Options())
+    assert tested_on is None and (run.config, run.words) == (own, ())
+    for options, words, change in (
+        (Options(flip=True), ("flip",), {"embedding.flip": True}),
+        (Options(no_flip=True), (), {}),
+        (Options(no_rerank=True), ("no-rerank",), {"evaluation.rerank": False}),
+        (Options(rerank=True), (), {}),
+        (
+            Options(feature="features"),
+            ("features",),
+            {"embedding.features": 1.0, "embedding.embeddings": 0.0},
+        ),
+    ):
+        expected = copy.deepcopy(own)
+        for path, value in change.items():
+            set_field(path, value)(expected)
+        run, _ = scored_run(folder, options)
+        assert (run.words, run.config) == (words, expected)
+
+
+def test_runs_are_scored_at_the_step_that_is_given(finished, tmp_path, monkeypatch):
+    """Where their results are of another step, they are not those."""
+    asked = []
+
+    def evaluate_run(config, folder, step, out, tested_on, variant):
+        asked.append((step, out, tested_on, variant))
+        about, scores = read_results(folder / "results.json")
+        return scores, about
+
+    monkeypatch.setattr(trained, "evaluate_run", evaluate_run)
+    told = []
+    score_runs(finished, step=1, out=tmp_path / "mean", show=told.append)
+    folders = [tmp_path / "mean" / f"split-{split}" for split in (1, 2, 3)]
+    assert asked == [(1, folder, None, "step-1") for folder in folders]
+    assert read_results(tmp_path / "mean" / "results.json")[0]["step"] == 1
+    assert "mean of 3 splits" in told[0]
+
+
+def test_a_run_that_is_to_go_on_from_a_step_is_not_finished(finished):
+    config, folder = copy.deepcopy(finished[0].config), finished[0].folder
+    assert scores_of_finished(config, folder) is not None
+    config.checkpoint.step = 1
+    assert scores_of_finished(config, folder) is None

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 
 import browser
 import numpy as np
@@ -15,13 +16,16 @@ import pytest
 import run_folders
 from PIL import Image
 
-from jreid import user_files
+from jreid import explanation, user_files
 from jreid.config_json import to_json
+from jreid.evaluation import embedding_map
 from jreid.report import __main__ as program
+from jreid.report import page as page_module
 from jreid.report.charts import Axis, Line, line_chart, round_values
 from jreid.report.html import element, escaped
 from jreid.report.page import report_page
 from jreid.report.run_folder import open_run
+from jreid.run import frozen
 
 
 @pytest.fixture(scope="module")
@@ -301,3 +305,35 @@ def test_a_browser_shows_it_without_errors_requests_or_scrolling(
         shown.locator("nav a", has_text="Flipped").click()
         assert shown.locator("#flips").is_visible()
         assert not [w for w in wrong if not w.startswith("a request to data:")]
+
+
+def test_options_of_the_page_are_passed_on(folders, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        page_module, "report_page", lambda *_, **w: told.append(w) or ""
+    )
+    monkeypatch.setattr(embedding_map, "best_method", lambda: "tsne")
+    words = [str(folders[0]), "--out", str(tmp_path / "report.html")]
+    for more in (["--map=pca"], ["--map=auto", "--explain=3"]):
+        assert program.main([*words, *more]) == 0
+    assert [(w["map_by"], w["explained"]) for w in told] == [("pca", 0), ("tsne", 3)]
+    assert told[0]["explain"] is None and told[1]["explain"] is not None
+
+
+def test_a_query_is_explained_by_its_runs_network(folders, monkeypatch):
+    opened, given = [], []
+    found = types.SimpleNamespace(picture=lambda: b"png", statement="why")
+    monkeypatch.setattr(frozen, "open_run", lambda folder: opened.append(folder) or 7)
+    monkeypatch.setattr(explanation, "explain", lambda *g: given.append(g) or found)
+    runs = [open_run(folder, read=str.encode) for folder in folders]
+    explain = program._explainer()
+    rows = [int(np.argmax(runs[0].table.modality == m)) for m in (1, 0)]
+    for run in (runs[0], runs[0], runs[1]):
+        assert explain(run, *rows) == (b"png", "why")
+    query, match = (str(runs[1].table.paths[row]).encode() for row in rows)
+    assert given[-1] == (7, query, "infrared", match, "visible")
+    assert opened == [run.folder for run in runs]
+
+
+def test_a_run_is_ranked_by_its_own_options(folders):
+    assert open_run(folders[0]).options.trials == 2

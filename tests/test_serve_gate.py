@@ -2,20 +2,29 @@
 
 import concurrent.futures
 import dataclasses
+import io
+import pathlib
 import re
 import socket
+import types
 
 import fake_gallery
 import httpx
+import numpy as np
 import patient_http
 import pytest
+from PIL import Image
 from served import served
 
 from jreid.data.image_file import MAX_PIXELS
-from jreid.serve import hosts
+from jreid.search.guard import recognise
+from jreid.search.verbs import opening
+from jreid.serve import __main__ as program
+from jreid.serve import app, hosts, pictures, server
 from jreid.serve.hosts import listen_at
 from jreid.serve.limits import Limits
 from jreid.serve.server import listening_socket
+from jreid.serve.service import Service
 
 TOKEN = "correct-horse-battery"
 CROP = fake_gallery.encoded(fake_gallery.person(2, "infrared", 3))
@@ -365,3 +374,134 @@ def test_limits_that_refuse_everything_are_refused(name):
     nothing = 0.0 if name == "seconds" else 0
     with pytest.raises(ValueError, match=f"--limits.{name} is 0.*; allowed"):
         dataclasses.replace(Limits(), **{name: nothing}).check()
+
+
+@pytest.mark.parametrize("by", ["file", "query_key"])
+def test_a_match_is_explained_from_the_query_to_the_gallery(tmp_path, by):
+    """Each picture with its own modality, and each map with its own picture."""
+    asked = []
+
+    def explain(*given):
+        asked.append(given)
+        return fake_gallery.Explanation(query_map=np.zeros((4, 2)))
+
+    gallery = fake_gallery.make_gallery(tmp_path, people=2)
+    service = Service(gallery, fake_gallery.recognise, explain, Limits())
+    query, match = [
+        next(hit for hit, _ in gallery.rows.values() if hit.modality == modality)
+        for modality in ("infrared", "visible")
+    ]
+    contents, pixels = [gallery.image_path(x.key).read_bytes() for x in (query, match)]
+    if by == "file":
+        told = service.explain(contents, None, None, match.key)
+        contents = np.asarray(Image.open(io.BytesIO(contents)))
+    else:
+        told = service.explain(None, query.key, None, match.key)
+    ((embedder, *given),) = asked
+    assert embedder is gallery.embedder and given[1:] == ["infrared", pixels, "visible"]
+    np.testing.assert_array_equal(given[0], contents)
+    assert told.query_map == [[0.0] * 2] * 4 and told.gallery_map == [[1.0] * 2] * 4
+    assert told.similarity == 0.75
+
+
+def test_pictures_that_are_sent_come_before_those_of_the_gallery(tmp_path):
+    """Each with its modality: the one that is told, the recognised, or the entry's."""
+    gallery = fake_gallery.make_gallery(tmp_path, people=2)
+    entry = next(hit for hit, _ in gallery.rows.values() if hit.modality == "visible")
+    with served(fake_gallery.application(gallery)) as where:
+        for told in (None, "visible"):
+            answer = patient_http.post(
+                f"http://{where}/api/query",
+                data={"keys": entry.key, **({"modality": told} if told else {})},
+                files={"files": ("crop.png", CROP)},
+                headers=OWN,
+            ).json()
+            asked = gallery.asked[-1]
+            assert asked["modality"] == [told or "infrared", "visible"]
+            assert asked["images"][1] == gallery.image_path(entry.key).read_bytes()
+            (seen,) = answer["query"]
+            assert seen["modality"] == (told or "infrared")
+            assert (seen["kind"], seen["warnings"]) == ("near-infrared", ["tiny"])
+            assert answer["hits"][0]["probability"] == 1
+
+
+def test_nobody_is_named_where_pictures_are_of_two_people(tmp_path):
+    gallery = fake_gallery.make_gallery(tmp_path, people=2)
+    keys = [hit.key for hit, _ in gallery.rows.values()]
+    with served(fake_gallery.application(gallery)) as where:
+
+        def named(*keys):
+            url, files = f"http://{where}/api/query", {"x": b""}
+            data = {"keys": list(keys)}
+            return patient_http.post(url, data=data, files=files, headers=OWN).json()
+
+        assert named(keys[0], keys[1])["identity"] == "0000"
+        assert named(keys[0], keys[-1])["identity"] is None
+
+
+def test_the_page_is_told_the_limits_and_the_kind_of_times(tmp_path):
+    gallery = fake_gallery.make_gallery(tmp_path, people=1)
+    limits = Limits(files=3, file_bytes=5000, request_bytes=9000, pixels=4000)
+    service = Service(gallery, fake_gallery.recognise, None, limits)
+    told = service.info()
+    bounds = ("files", "file_bytes", "request_bytes", "pixels")
+    assert [getattr(told.limits, n) for n in bounds] == [3, 5000, 9000, 4000]
+    kinds = []
+    for time in (None, "12.5", "2026-11-27T01:00:00"):
+        gallery.rows = {
+            key: (dataclasses.replace(hit, time=time), vector)
+            for key, (hit, vector) in gallery.rows.items()
+        }
+        kinds.append(service.info().times)
+    assert kinds == ["none", "numbers", "dates"]
+
+
+def test_a_large_image_is_shown_small_and_a_small_one_as_it_is():
+    for size, shown in (((900, 300), (320, 107)), ((30, 60), (30, 60))):
+        pixels = np.zeros((*size[::-1], 3), np.uint8)
+        assert Image.open(io.BytesIO(pictures.small(pixels))).size == shown
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "bmp", "gif", "webp"])
+def test_an_image_is_served_as_what_it_is(tmp_path, kind):
+    path = tmp_path / "image"
+    Image.new("RGB", (8, 8)).save(path, kind)
+    assert pictures.whole_file(path) == (path.read_bytes(), f"image/{kind}")
+
+
+def test_a_tokens_file_comes_before_the_environment(tmp_path, monkeypatch):
+    monkeypatch.delenv(program.TOKEN, raising=False)
+    assert program.read_token(None) == ""
+    monkeypatch.setenv(program.TOKEN, "of-the-environment")
+    assert program.read_token(None) == "of-the-environment"
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    assert program.read_token(tmp_path / "token") == TOKEN
+
+
+def test_the_program_serves_what_it_is_told(tmp_path, monkeypatch):
+    """All of its options, with a gallery and a server that are none."""
+    opened, made, blanks = [], {}, []
+    gallery = fake_gallery.make_gallery(tmp_path, people=1)
+    gallery.embedder.network = lambda pixels, modality: blanks.append(modality)
+    gallery.embedder.frozen = None
+    monkeypatch.delenv(program.TOKEN, raising=False)
+    monkeypatch.setattr(
+        opening, "open_with_network", lambda *given: opened.append(given) or gallery
+    )
+
+    def make_app(*given, **words):
+        made.update(words, given=given)
+
+    monkeypatch.setattr(app, "make_app", make_app)
+    run = types.SimpleNamespace(run=lambda sockets: None)
+    monkeypatch.setattr(server, "make_server", lambda _: run)
+    (tmp_path / "token").write_text(TOKEN)
+    words = ["--gallery=g", "--workdir=w", "--step=3", "--config=own.py", "--port=0"]
+    words += ["--names", "here.example", "--limits.waiting=5"]
+    assert program.main([*words, "--token_file", str(tmp_path / "token")]) == 0
+    places = "g", pathlib.Path("w"), 3, pathlib.Path("own.py"), None
+    assert opened == [places] and blanks == ["visible", "infrared"]
+    assert made["given"] == (gallery, recognise, None)
+    assert "an exported file" in made["unexplained"]
+    assert made["hosts"].allows("here.example:8000")
+    assert (made["token"], made["limits"]) == (TOKEN, Limits(waiting=5))
