@@ -372,4 +372,8 @@ def test_a_run_that_is_to_go_on_from_a_step_is_not_finished(finished):
     config, folder = copy.deepcopy(finished[0].config), finished[0].folder
     assert scores_of_finished(config, folder) is not None
     config.checkpoint.step = 1
+    results = folder / "results.json"  # it was trained from there before
+    whole = json.loads(results.read_text()) | {"config": to_json(config)}
+    results.write_text(json.dumps(whole))
+    assert RunFolder(folder, config).stored_scores() is not None
     assert scores_of_finished(config, folder) is None
