@@ -251,7 +251,8 @@ def test_a_card_has_the_scores_of_its_vectors_and_step(run):
     about = {"source": "resnet50.pth"}
     record.write_text(json.dumps({"path": "a", "sha256": "ab12", "about": about}))
     texts.append(card(opened, "onnx", "model.onnx", 1e-6))
-    results.unlink(), record.unlink()
+    results.unlink()
+    record.unlink()
     rows = [
         "| sysu | all | agw | no | 50.00 (40.00 to 60.00) |",
         "| sysu | all | agw | no | 25.00 (15.00 to 35.00) |",

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -236,7 +237,7 @@ def test_embeddings_are_unit_rows_of_the_frozen_network(before_neck, flip):
 
 
 class Seen(nnx.Module):
-    def __call__(self, images, stems, rng=None):
+    def __call__(self, images, stems, rng: Any = None):
         return {"features": images, "noise": jax.random.uniform(rng, (3,))}
 
 

@@ -340,6 +340,7 @@ def test_all_rank_lists_are_those_of_a_loop():
         far = ((features[allowed] - features[ranked.query]) ** 2).sum(axis=1)
         order = np.argsort(far, kind="stable")[:7]
         assert ranked.nearest.tolist() == allowed[order].tolist()
+        assert ranked.distances is not None
         np.testing.assert_allclose(ranked.distances, far[order], atol=1e-5)
 
 

@@ -327,10 +327,13 @@ def test_a_query_is_explained_by_its_runs_network(folders, monkeypatch):
     monkeypatch.setattr(explanation, "explain", lambda *g: given.append(g) or found)
     runs = [open_run(folder, read=str.encode) for folder in folders]
     explain = program._explainer()
-    rows = [int(np.argmax(runs[0].table.modality == m)) for m in (1, 0)]
+    table = runs[1].table
+    assert table is not None and table.paths is not None
+    paths = table.paths
+    rows = [int(np.argmax(table.modality == m)) for m in (1, 0)]
     for run in (runs[0], runs[0], runs[1]):
         assert explain(run, *rows) == (b"png", "why")
-    query, match = (str(runs[1].table.paths[row]).encode() for row in rows)
+    query, match = (str(paths[row]).encode() for row in rows)
     assert given[-1] == (7, query, "infrared", match, "visible")
     assert opened == [run.folder for run in runs]
 

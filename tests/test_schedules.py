@@ -94,5 +94,5 @@ def test_a_cosine_by_epochs_counts_them_from_one(fields, rates):
 def test_a_warm_up_may_start_above_0():
     schedule = Steps(6, warmup=4, drops=((5, 0.1),), start=0.2).make(3, 2.0)
     by_epoch = [0.4, 0.6, 0.8, 1.0, 1.0, 0.1]  # 0.2 and a quarter of 0.8 more each
-    rates = [float(schedule(step)) for step in range(18)]
+    rates = [np.asarray(schedule(step)) for step in range(18)]
     np.testing.assert_allclose(rates, np.repeat(np.multiply(2, by_epoch), 3), rtol=1e-6)

@@ -482,8 +482,11 @@ def test_the_program_serves_what_it_is_told(tmp_path, monkeypatch):
     """All of its options, with a gallery and a server that are none."""
     opened, made, blanks = [], {}, []
     gallery = fake_gallery.make_gallery(tmp_path, people=1)
-    gallery.embedder.network = lambda pixels, modality: blanks.append(modality)
-    gallery.embedder.frozen = None
+    embedder = gallery.embedder
+    monkeypatch.setattr(
+        embedder, "network", lambda pixels, modality: blanks.append(modality), False
+    )
+    monkeypatch.setattr(embedder, "frozen", None, raising=False)
     monkeypatch.delenv(program.TOKEN, raising=False)
     monkeypatch.setattr(
         opening, "open_with_network", lambda *given: opened.append(given) or gallery

@@ -1,5 +1,7 @@
 """Terms take the rows that they say: their functions, on pairs found in a loop."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +31,7 @@ OUTPUTS = jax.tree.map(jnp.asarray, random_outputs())
 KNOWN = jax.tree.map(jnp.asarray, BATCH)
 IDS, MODALITY, COPY = (KNOWN[name] for name in ("ids", "modality", "copy"))
 UNIONS = (((0, 0), (1, 0)), ((0, 1), (1, 2)))  # of (modality, copy)
-MARGINS = {
+MARGINS: dict[str, Any] = {
     "margin_within": 0.5,
     "reach_within": 1.2,
     "margin_across": 0.8,
