@@ -37,8 +37,10 @@ def save_cmc_plot(
     features = list(dict.fromkeys(score.feature for score in scores))
     told = [telling_curves([s for s in scores if s.setting == x]) for x in settings]
     most = max(len(shown) for shown, _ in told)
-    beside = most > _INSIDE
-    width, height = (8.5, max(4.2, 1 + 0.22 * most)) if beside else (6.0, 4.2)
+    width, height, legend = 6.0, 4.2, {"loc": "best"}
+    if most > _INSIDE:  # it stands beside them
+        width, height = 8.5, max(4.2, 1 + 0.22 * most)
+        legend = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
     columns = min(2, len(settings))
     rows = -(-len(settings) // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -64,8 +66,7 @@ def save_cmc_plot(
         panel.set_xticks([1, *range(5, ranks + 1, 5)])
         panel.set_ylim(top=101)
         panel.grid(color="#dddddd")
-        place = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if beside else {}
-        panel.legend(title="feature (R-1 in %)", **place)
+        panel.legend(title="feature (R-1 in %)", **legend)
     for panel in panels[len(settings) :]:
         panel.remove()
     canvas.print_figure(path, dpi=120, format="png")
